@@ -1,0 +1,243 @@
+"""The database: where it is, and the engines and sessions that lead to it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+from weakref import ReferenceType, ref
+
+from sqlalchemy import URL, Engine, MetaData, create_engine, literal, make_url, select
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.orm import Session
+
+from layered_backend.dialects import dialect_named
+from layered_backend.dialects.base import Closeable
+from layered_backend.errors import UnitOfWorkError
+from layered_backend.models import Base
+from layered_backend.session import GuardedSession, drive, watch
+
+__all__ = ["Database"]
+
+
+class Database:
+    """One database. Lives as long as the process; there is one for each URL.
+
+    Nothing is opened before the first use. `async with database:` (or `with`) closes the connections at the end, as
+    `install` does for a FastAPI application.
+
+    Args:
+        url: `sqlite:///shop.db`, `postgresql://user@host/shop`, `mariadb://...`, `mysql://...`. Without a driver in it,
+            asyncpg, asyncmy or aiosqlite is used; one that is named is kept.
+        sync_url: The URL for synchronous use; made from *url* with psycopg, PyMySQL or sqlite3 unless it is given.
+        engine_options: Arguments of SQLAlchemy's `create_engine`, such as `pool_size=10`, for all engines.
+
+    Raises:
+        ValueError: The URL is of a database that is not supported.
+    """
+
+    def __init__(self, url: str | URL, *, sync_url: str | URL | None = None, **engine_options: Any) -> None:
+        given = make_url(url)
+        self.dialect = dialect_named(given.get_backend_name())
+        resolved = self.dialect.effective_url(given)
+        self.url = _with_driver(resolved, self.dialect.async_driver)
+        self.sync_url = make_url(sync_url) if sync_url else self._synchronous(resolved)
+        self._engine_options = engine_options
+        self._lock = threading.Lock()
+        self._async_engine: AsyncEngine | None = None
+        self._sync_engine: Engine | None = None
+        self._loop: ReferenceType[asyncio.AbstractEventLoop] | None = None
+        self._keep_alive: Closeable | None = None
+        self._variants: dict[tuple[Any, ...], Engine] = {}
+
+    def __repr__(self) -> str:
+        return f"Database({self.url.render_as_string(hide_password=True)!r})"
+
+    def _synchronous(self, url: URL) -> URL:
+        if url.drivername.partition("+")[2] in self.dialect.async_only:
+            url = url.set(drivername=url.get_backend_name())
+        return _with_driver(url, self.dialect.sync_driver)
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The asynchronous engine, made on first use.
+
+        Raises:
+            ModuleNotFoundError: The driver is not installed; the message says what to install.
+            UnitOfWorkError: The database is in memory and is in synchronous use.
+        """
+        if self._async_engine is None:
+            with self._lock:
+                self._async_engine = self._async_engine or self._make_async_engine()
+        self._leave_closed_loop(self._async_engine)
+        return self._async_engine
+
+    @property
+    def sync_engine(self) -> Engine:
+        """The synchronous engine, made on first use.
+
+        Raises:
+            ModuleNotFoundError: The driver is not installed; the message says what to install.
+            UnitOfWorkError: The database is in memory and is in asynchronous use.
+        """
+        if self._sync_engine is None:
+            with self._lock:
+                self._sync_engine = self._sync_engine or self._make_sync_engine()
+        return self._sync_engine
+
+    def _make_async_engine(self) -> AsyncEngine:
+        self._refuse_second_kind(self._sync_engine)
+        with self._missing_driver_named(self.url):
+            engine = create_async_engine(self.url, **self._options(self.url, asynchronous=True))
+        self._prepare(engine.sync_engine)
+        return engine
+
+    def _make_sync_engine(self) -> Engine:
+        self._refuse_second_kind(self._async_engine)
+        with self._missing_driver_named(self.sync_url):
+            engine = create_engine(self.sync_url, **self._options(self.sync_url, asynchronous=False))
+        self._prepare(engine)
+        return engine
+
+    def _options(self, url: URL, *, asynchronous: bool) -> dict[str, Any]:
+        """Return the arguments of `create_engine`: the caller's, over the dialect's, over ours."""
+        ours = {"hide_parameters": True}  # the values of rows stay out of messages, and so out of logs
+        options = ours | self.dialect.engine_options(url, asynchronous=asynchronous) | self._engine_options
+        if "connect_args" in self._engine_options:
+            dialect_options = self.dialect.engine_options(url, asynchronous=asynchronous)
+            options["connect_args"] = dialect_options.get("connect_args", {}) | self._engine_options["connect_args"]
+        return options
+
+    @contextmanager
+    def _missing_driver_named(self, url: URL) -> Iterator[None]:
+        try:
+            yield
+        except ModuleNotFoundError as error:
+            install = f"pip install 'layered-backend[{self.dialect.extra}]'"
+            raise ModuleNotFoundError(f"{url.drivername}:// needs a driver: {install}", name=error.name) from error
+
+    def _prepare(self, engine: Engine) -> None:
+        self.dialect.configure(engine)
+        watch(engine)
+        self._keep_alive = self._keep_alive or self.dialect.keep_alive(self.url)
+
+    def _refuse_second_kind(self, other: Engine | AsyncEngine | None) -> None:
+        if other is not None and self.dialect.is_in_memory(self.url):
+            raise UnitOfWorkError(
+                "an in-memory database is one connection, which `with` and `async with` cannot share; "
+                "use a file, such as sqlite:///shop.db"
+            )
+
+    def _leave_closed_loop(self, engine: AsyncEngine) -> None:
+        """Forget pooled connections that belong to an event loop that is closed: they can be neither used nor ended."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        before = self._loop() if self._loop else None
+        if before is loop:
+            return
+        if self._loop is not None and (before is None or before.is_closed()):
+            engine.sync_engine.dispose(close=False)
+        self._loop = ref(loop)
+
+    def session(
+        self,
+        *,
+        asynchronous: bool = True,
+        read_only: bool = False,
+        deferred: bool = False,
+        isolation_level: str | None = None,
+    ) -> GuardedSession:
+        """Return a new session, which takes no connection before its first statement.
+
+        Args:
+            asynchronous: Whether it is awaited on an event loop, or driven without one.
+            read_only: Refuse writes.
+            deferred: On SQLite, take the write lock at the first write instead of at the first statement.
+            isolation_level: As SQLAlchemy's `isolation_level`; None keeps the engine's.
+        """
+        engine = self.engine.sync_engine if asynchronous else self.sync_engine
+        if read_only or deferred or isolation_level:
+            engine = self._variant(engine, read_only=read_only, deferred=deferred, isolation_level=isolation_level)
+        return GuardedSession(engine, asynchronous=asynchronous)
+
+    def _variant(self, engine: Engine, **transaction: Any) -> Engine:
+        """Return *engine*, sharing its pool, with the options that begin a *transaction* of that kind."""
+        key = (id(engine), *transaction.values())
+        if key not in self._variants:
+            self._variants[key] = engine.execution_options(**self.dialect.transaction_options(**transaction))
+        return self._variants[key]
+
+    async def create_all(self, metadata: MetaData = Base.metadata) -> None:
+        """Create the tables that do not exist yet; safe when several processes do so at once.
+
+        Args:
+            metadata: Whose tables to create; those of `Base` unless it is given.
+
+        Raises:
+            DatabaseUnavailableError: The database cannot be reached.
+        """
+        await self._create_all(self.session(), metadata)
+
+    def create_all_sync(self, metadata: MetaData = Base.metadata) -> None:
+        """Do what `create_all` does, without an event loop."""
+        drive(self._create_all(self.session(asynchronous=False), metadata))
+
+    async def _create_all(self, session: GuardedSession, metadata: MetaData) -> None:
+        def create(session: Session) -> None:
+            connection = session.connection()
+            with self.dialect.lock(connection, "create_all"):
+                metadata.create_all(connection)
+
+        async with session.transaction():
+            await session.run_sync(create)
+
+    async def ping(self) -> None:
+        """Ask the database for an answer.
+
+        Raises:
+            DatabaseUnavailableError: It gives none.
+        """
+        await self._ping(self.session(read_only=True))
+
+    def ping_sync(self) -> None:
+        """Do what `ping` does, without an event loop."""
+        drive(self._ping(self.session(asynchronous=False, read_only=True)))
+
+    async def _ping(self, session: GuardedSession) -> None:
+        async with session.transaction():
+            await session.execute(select(literal(1)))
+
+    async def dispose(self) -> None:
+        """Close the pooled connections. The database can be used again afterwards; one in memory is empty then."""
+        if self._async_engine is not None:
+            await self._async_engine.dispose()
+        self.dispose_sync()
+
+    def dispose_sync(self) -> None:
+        """Close the pooled connections of synchronous use."""
+        if self._sync_engine is not None:
+            self._sync_engine.dispose()
+        if self._keep_alive is not None:
+            self._keep_alive.close()
+            self._keep_alive = self.dialect.keep_alive(self.url)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        await self.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self.dispose_sync()
+
+
+def _with_driver(url: URL, driver: str) -> URL:
+    """Return *url* with *driver*, unless it names one."""
+    return url if "+" in url.drivername else url.set(drivername=f"{url.drivername}+{driver}")

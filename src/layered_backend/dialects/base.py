@@ -1,0 +1,124 @@
+"""What every database must tell the rest of the library."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from sqlalchemy import URL, Connection, Engine
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.types import Integer, String, TypeEngine
+
+from layered_backend.errors import LayeredError
+
+__all__ = ["INT64", "Closeable", "DatabaseDialect", "Reading"]
+
+INT64 = range(-(2**63), 2**63)
+
+
+class Closeable(Protocol):
+    """What is let go by `close()`."""
+
+    def close(self) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A driver's error, read: what kind it is and what it is about.
+
+    Attributes:
+        error: The class to raise.
+        constraint: The constraint's name in the database, where the driver tells it.
+        table: The table that owns the constraint, where the driver tells it.
+        columns: The columns that the constraint covers, where the driver tells them.
+    """
+
+    error: type[LayeredError]
+    constraint: str | None = None
+    table: str | None = None
+    columns: tuple[str, ...] = ()
+
+
+class DatabaseDialect(ABC):
+    """One database's ways: how it is connected to, how its errors read, how it locks.
+
+    Stateless; one instance serves every engine of its kind.
+    """
+
+    async_driver: ClassVar[str]
+    """The driver of `postgresql+DRIVER://` for asynchronous use, and when the URL names none."""
+
+    sync_driver: ClassVar[str]
+    """The driver for synchronous use, when the URL names none or an asynchronous one."""
+
+    async_only: ClassVar[frozenset[str]] = frozenset()
+    """Drivers that cannot be used synchronously; `sync_driver` stands in for them."""
+
+    extra: ClassVar[str]
+    """The extra of this package that installs the drivers."""
+
+    def effective_url(self, url: URL) -> URL:
+        """Return the URL to connect to where it is not *url* itself."""
+        return url
+
+    def engine_options(self, url: URL, *, asynchronous: bool) -> dict[str, Any]:
+        """Return the arguments of `create_engine` that this database needs; the caller's own override them."""
+        return {}
+
+    def is_in_memory(self, url: URL) -> bool:
+        """Tell whether the database lives in this process alone, and with its connections."""
+        return False
+
+    def keep_alive(self, url: URL) -> Closeable | None:
+        """Return what keeps the database in existence while no pooled connection is open, or None."""
+        return None
+
+    def configure(self, engine: Engine) -> None:
+        """Attach the listeners that this database needs to *engine*."""
+
+    def transaction_options(
+        self, *, read_only: bool, deferred: bool, isolation_level: str | None
+    ) -> Mapping[str, Any]:
+        """Return the execution options that make a transaction read-only, deferred or isolated as asked.
+
+        Args:
+            read_only: Refuse writes.
+            deferred: Take the write lock at the first write, not at the beginning (only SQLite knows the difference).
+            isolation_level: The SQL name, as SQLAlchemy takes it; None keeps the engine's.
+        """
+        return {"isolation_level": isolation_level} if isolation_level else {}
+
+    @abstractmethod
+    def read(self, error: BaseException) -> Reading | None:
+        """Return what the driver's *error* means, or None for one that has no class here (bad SQL, a missing table)."""
+
+    def probe(self, context: ExceptionContext, reading: Reading) -> Reading:
+        """Find out by asking the database what the driver left out of *reading*, while the error is handled."""
+        return reading
+
+    def holds(self, column_type: TypeEngine[Any], value: object) -> bool:
+        """Tell whether a column of *column_type* could hold *value*, so that no statement need fail to find out."""
+        if isinstance(column_type, Integer):
+            return isinstance(value, int) and value in self.integers(column_type)
+        if isinstance(column_type, String):
+            return isinstance(value, str) and _is_encodable(value)
+        return True
+
+    def integers(self, column_type: Integer) -> range:
+        """Return the integers that a column of *column_type* can hold."""
+        return INT64
+
+    @abstractmethod
+    def lock(self, connection: Connection, name: str) -> AbstractContextManager[None]:
+        """Hold the lock *name*, shared by all processes that use this database, waiting for it first."""
+
+
+def _is_encodable(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return True

@@ -1,0 +1,96 @@
+"""From what a driver tells of a violated constraint to the names of the metadata."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Constraint,
+    Dialect,
+    ForeignKeyConstraint,
+    Index,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.sql.visitors import iterate
+
+from layered_backend import errors
+from layered_backend.dialects.base import Reading
+
+__all__ = ["completed", "statement_table"]
+
+_PRIMARY = "PRIMARY"  # MySQL's and MariaDB's name of every primary key
+
+_KINDS: dict[type[errors.LayeredError], tuple[type[Constraint | Index], ...]] = {
+    errors.UniqueViolationError: (PrimaryKeyConstraint, UniqueConstraint, Index),
+    errors.ForeignKeyViolationError: (ForeignKeyConstraint,),
+    errors.CheckViolationError: (CheckConstraint,),
+}
+
+
+def statement_table(context: ExceptionContext) -> Table | None:
+    """Return the table that the failed statement writes, or None for text and for COMMIT."""
+    execution: Any = context.execution_context
+    compiled = getattr(execution, "compiled", None)
+    table = getattr(getattr(compiled, "statement", None), "table", None)
+    return table if isinstance(table, Table) else None
+
+
+def completed(reading: Reading, written: Table | None, dialect: Dialect) -> Reading:
+    """Return *reading* with what the metadata of the *written* table adds: each fact that one driver tells, all give."""
+    if written is None or reading.error not in _KINDS:
+        return _with_table(reading, written)
+    table = written.metadata.tables.get(_table_key(reading.table, written), written)
+    for constraint in _constraints(table, _KINDS[reading.error]):
+        columns = _columns(constraint)
+        if _has_name(constraint, reading.constraint, dialect) or (
+            reading.constraint is None and set(columns) == set(reading.columns)
+        ):
+            return Reading(reading.error, _name(constraint) or reading.constraint, table.name, columns)
+    return _with_table(reading, table)
+
+
+def _with_table(reading: Reading, table: Table | None) -> Reading:
+    if reading.table or table is None:
+        return reading
+    return Reading(reading.error, reading.constraint, table.name, reading.columns)
+
+
+def _table_key(name: str | None, written: Table) -> str:
+    if name is None or name == written.name:
+        return written.key
+    return f"{written.schema}.{name}" if written.schema else name
+
+
+def _constraints(table: Table, kinds: tuple[type[Constraint | Index], ...]) -> list[Constraint | Index]:
+    unique_indexes = [index for index in table.indexes if index.unique]
+    return [candidate for candidate in (*table.constraints, *unique_indexes) if isinstance(candidate, kinds)]
+
+
+def _columns(constraint: Constraint | Index) -> tuple[str, ...]:
+    if isinstance(constraint, CheckConstraint):
+        found = [element.name for element in iterate(constraint.sqltext) if isinstance(element, Column)]
+        return tuple(dict.fromkeys(found))
+    columns: Any = constraint.columns  # type: ignore[union-attr]  # only CheckConstraint's base lacks it
+    return tuple(column.name for column in columns)
+
+
+def _name(constraint: Constraint | Index) -> str | None:
+    return str(constraint.name) if isinstance(constraint.name, str) else None
+
+
+def _has_name(constraint: Constraint | Index, reported: str | None, dialect: Dialect) -> bool:
+    """Tell whether the database calls *constraint* *reported*; it shortens names that are too long for it."""
+    if reported is None:
+        return False
+    if isinstance(constraint, PrimaryKeyConstraint) and reported == _PRIMARY:
+        return True
+    name = _name(constraint)
+    if name is None or name == reported:
+        return name == reported
+    rendered: Any = dialect.identifier_preparer.format_constraint(constraint)  # type: ignore[arg-type]  # takes an Index too
+    return str(rendered).strip('"`') == reported

@@ -1,0 +1,112 @@
+"""MariaDB and MySQL, through asyncmy or PyMySQL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from sqlalchemy import URL, Connection, Engine, event, func, select
+
+from layered_backend import errors
+from layered_backend.dialects.base import DatabaseDialect, Reading
+from layered_backend.dialects.lock_names import lock_label
+
+__all__ = ["MySQLDialect"]
+
+_READ_ONLY = "layered_backend_read_only"
+
+# https://mariadb.com/kb/en/mariadb-error-code-reference/
+_BY_ERRNO: Mapping[int, type[errors.LayeredError]] = {
+    1062: errors.UniqueViolationError,
+    1216: errors.ForeignKeyViolationError,
+    1217: errors.ForeignKeyViolationError,
+    1451: errors.ForeignKeyViolationError,
+    1452: errors.ForeignKeyViolationError,
+    1048: errors.NotNullViolationError,
+    1364: errors.NotNullViolationError,  # no value given, and the column has no default
+    3819: errors.CheckViolationError,  # MySQL
+    4025: errors.CheckViolationError,  # MariaDB
+    1264: errors.InvalidDataError,  # out of range
+    1265: errors.InvalidDataError,  # truncated
+    1292: errors.InvalidDataError,  # incorrect value
+    1366: errors.InvalidDataError,  # incorrect value, or not in the column's character set
+    1406: errors.InvalidDataError,  # too long
+    1020: errors.SerializationFailureError,  # the row has changed, under innodb_snapshot_isolation
+    1205: errors.LockTimeoutError,
+    1213: errors.DeadlockError,
+    3572: errors.LockTimeoutError,  # NOWAIT, MySQL
+    1792: errors.ReadOnlyError,
+    1040: errors.DatabaseUnavailableError,  # too many connections
+    1044: errors.DatabaseUnavailableError,  # the server refuses the user
+    1045: errors.DatabaseUnavailableError,  # the server refuses the credentials
+    1049: errors.DatabaseUnavailableError,  # the server has no such database
+    1053: errors.DatabaseUnavailableError,  # shutting down
+    1927: errors.DatabaseUnavailableError,  # connection killed
+    2002: errors.DatabaseUnavailableError,
+    2003: errors.DatabaseUnavailableError,
+    2006: errors.DatabaseUnavailableError,
+    2013: errors.DatabaseUnavailableError,
+}
+_FOREIGN_KEY = re.compile(
+    r"`(?P<table>[^`]+)`, CONSTRAINT `(?P<constraint>[^`]+)` FOREIGN KEY \((?P<columns>[^)]+)\)"
+)
+_KEY = re.compile(r"for key '(?:(?P<table>[^'.]+)\.)?(?P<constraint>[^']+)'\s*$")
+_COLUMN = re.compile(r"(?:Column|Field|column) [`'](?:[^']*`\.`)?(?P<columns>[^'`]+)[`']")
+_CHECK = re.compile(r"(?:CONSTRAINT `|constraint ')(?P<constraint>[^`']+)[`'](?:.*`(?P<table>[^`]+)`)?")
+_PATTERNS: Mapping[type[errors.LayeredError], re.Pattern[str]] = {
+    errors.UniqueViolationError: _KEY,
+    errors.ForeignKeyViolationError: _FOREIGN_KEY,
+    errors.NotNullViolationError: _COLUMN,
+    errors.CheckViolationError: _CHECK,
+    errors.InvalidDataError: _COLUMN,
+}
+
+
+class MySQLDialect(DatabaseDialect):
+    """MariaDB 10.5 and newer; MySQL 8 speaks the same protocol and is not tested."""
+
+    async_driver: ClassVar[str] = "asyncmy"
+    sync_driver: ClassVar[str] = "pymysql"
+    async_only: ClassVar[frozenset[str]] = frozenset({"asyncmy", "aiomysql"})
+    extra: ClassVar[str] = "mysql"
+
+    def engine_options(self, url: URL, *, asynchronous: bool) -> dict[str, Any]:
+        # Under REPEATABLE READ, the server's default, a re-read after a duplicate key does not find the row.
+        return {"isolation_level": "READ COMMITTED"}
+
+    def configure(self, engine: Engine) -> None:
+        event.listen(engine, "begin", _begin)
+
+    def transaction_options(
+        self, *, read_only: bool, deferred: bool, isolation_level: str | None
+    ) -> Mapping[str, Any]:
+        options = dict(super().transaction_options(read_only=False, deferred=False, isolation_level=isolation_level))
+        return options | {_READ_ONLY: True} if read_only else options
+
+    def read(self, error: BaseException) -> Reading | None:
+        errno = error.args[0] if error.args else None
+        kind = _BY_ERRNO.get(errno) if isinstance(errno, int) else None
+        if kind is None:
+            return Reading(errors.InvalidDataError) if type(error).__name__ == "DataError" else None
+        found = _PATTERNS[kind].search(str(error.args[1])) if kind in _PATTERNS else None
+        facts = found.groupdict() if found else {}
+        columns = tuple(name.strip(" `") for name in (facts.get("columns") or "").split(",") if name)
+        return Reading(kind, facts.get("constraint"), facts.get("table"), columns)
+
+    @contextmanager
+    def lock(self, connection: Connection, name: str) -> Iterator[None]:
+        """Hold a lock of *connection*'s session: DDL commits, and would give back a lock of the transaction."""
+        label = lock_label(str(connection.engine.url.database), name)
+        while not connection.scalar(select(func.get_lock(label, 10))):  # seconds, then ask again
+            pass
+        try:
+            yield
+        finally:
+            connection.scalar(select(func.release_lock(label)))
+
+
+def _begin(connection: Connection) -> None:
+    if connection.get_execution_options().get(_READ_ONLY):
+        connection.exec_driver_sql("START TRANSACTION READ ONLY")

@@ -1,0 +1,112 @@
+"""PostgreSQL, through asyncpg or psycopg."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.types import BigInteger, Integer, SmallInteger, TypeEngine
+
+from layered_backend import errors
+from layered_backend.dialects.base import INT64, DatabaseDialect, Reading
+from layered_backend.dialects.lock_names import lock_number
+
+__all__ = ["PostgreSQLDialect"]
+
+INT32 = range(-(2**31), 2**31)
+INT16 = range(-(2**15), 2**15)
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_BY_SQLSTATE: Mapping[str, type[errors.LayeredError]] = {
+    "23505": errors.UniqueViolationError,
+    "23503": errors.ForeignKeyViolationError,
+    "23001": errors.ForeignKeyViolationError,  # ON DELETE RESTRICT, from PostgreSQL 18
+    "23502": errors.NotNullViolationError,
+    "23514": errors.CheckViolationError,
+    "23P01": errors.ConflictError,  # an exclusion constraint
+    "25006": errors.ReadOnlyError,
+    "25P02": errors.RolledBackError,
+    "40001": errors.SerializationFailureError,
+    "40P01": errors.DeadlockError,
+    "55P03": errors.LockTimeoutError,
+    "57P01": errors.DatabaseUnavailableError,  # shut down by an administrator
+    "57P02": errors.DatabaseUnavailableError,  # crashed
+    "57P03": errors.DatabaseUnavailableError,  # starting up
+    "53300": errors.DatabaseUnavailableError,  # too many connections
+}
+_BY_CLASS: Mapping[str, type[errors.LayeredError]] = {
+    "08": errors.DatabaseUnavailableError,
+    "22": errors.InvalidDataError,
+    "28": errors.DatabaseUnavailableError,  # the server refuses the credentials
+    "3D": errors.DatabaseUnavailableError,  # the server has no such database
+}
+_DETAIL_KEY = re.compile(r"\((?P<columns>.+?)\)=\(")  # Key (a, b)=(1, 2) already exists; in every language
+
+
+class PostgreSQLDialect(DatabaseDialect):
+    """PostgreSQL 12 and newer."""
+
+    async_driver: ClassVar[str] = "asyncpg"
+    sync_driver: ClassVar[str] = "psycopg"
+    async_only: ClassVar[frozenset[str]] = frozenset({"asyncpg"})
+    extra: ClassVar[str] = "postgresql"
+
+    def transaction_options(
+        self, *, read_only: bool, deferred: bool, isolation_level: str | None
+    ) -> Mapping[str, Any]:
+        options = dict(super().transaction_options(read_only=False, deferred=False, isolation_level=isolation_level))
+        return options | {"postgresql_readonly": True} if read_only else options
+
+    def read(self, error: BaseException) -> Reading | None:
+        sqlstate = getattr(error, "sqlstate", None)
+        if not sqlstate:
+            return self._read_client_side(error)
+        kind = _BY_SQLSTATE.get(sqlstate) or _BY_CLASS.get(sqlstate[:2])
+        if kind is None:
+            return None
+        facts = _Facts(error)
+        return Reading(kind, facts["constraint_name"], facts["table_name"], facts.columns)
+
+    def _read_client_side(self, error: BaseException) -> Reading | None:
+        """Read an error that psycopg raised itself, before the server saw the statement."""
+        is_bad_value = type(error).__name__ == "DataError" or "cannot adapt type" in str(error)
+        return Reading(errors.InvalidDataError) if is_bad_value else None
+
+    def holds(self, column_type: TypeEngine[Any], value: object) -> bool:
+        return super().holds(column_type, value) and not (isinstance(value, str) and "\x00" in value)
+
+    def integers(self, column_type: Integer) -> range:
+        if isinstance(column_type, BigInteger):
+            return INT64
+        return INT16 if isinstance(column_type, SmallInteger) else INT32
+
+    @contextmanager
+    def lock(self, connection: Connection, name: str) -> Iterator[None]:
+        """Hold an advisory lock until *connection*'s transaction ends.
+
+        A lock of the transaction, not of the session: behind PgBouncer the session is another one at the next
+        statement. Take it before any savepoint: rolling back to a savepoint gives back what was locked after it.
+        """
+        connection.execute(select(func.pg_advisory_xact_lock(lock_number(name))))
+        yield
+
+
+class _Facts:
+    """The fields of an error report, which asyncpg keeps on its own exception and psycopg on `diag`."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._source = getattr(error, "diag", None) or error.__cause__ or error
+
+    def __getitem__(self, name: str) -> str | None:
+        return getattr(self._source, name, None)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        column = self["column_name"]
+        if column:
+            return (column,)
+        key = _DETAIL_KEY.search(self["detail"] or self["message_detail"] or "")
+        return tuple(name.strip(' "') for name in key["columns"].split(",")) if key else ()

@@ -1,0 +1,276 @@
+"""SQLite, through aiosqlite or the standard library's sqlite3."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from sqlalchemy import URL, Connection, Engine, ForeignKeyConstraint, Table, Update, event, literal, select
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolResetState, QueuePool
+from sqlalchemy.sql.dml import UpdateBase
+
+from layered_backend import errors
+from layered_backend.dialects.base import DatabaseDialect, Reading
+from layered_backend.dialects.constraints import statement_table
+
+__all__ = ["SQLiteDialect"]
+
+_BUSY_TIMEOUT = 30  # seconds
+_BEGIN = "layered_backend_sqlite_begin"
+_QUERY_ONLY = "layered_backend_query_only"
+
+# https://www.sqlite.org/rescode.html
+_BY_NAME: Mapping[str, type[errors.LayeredError]] = {
+    "SQLITE_CONSTRAINT_UNIQUE": errors.UniqueViolationError,
+    "SQLITE_CONSTRAINT_PRIMARYKEY": errors.UniqueViolationError,
+    "SQLITE_CONSTRAINT_ROWID": errors.UniqueViolationError,
+    "SQLITE_CONSTRAINT_FOREIGNKEY": errors.ForeignKeyViolationError,
+    "SQLITE_CONSTRAINT_TRIGGER": errors.ForeignKeyViolationError,  # ON DELETE RESTRICT
+    "SQLITE_CONSTRAINT_NOTNULL": errors.NotNullViolationError,
+    "SQLITE_CONSTRAINT_CHECK": errors.CheckViolationError,
+    "SQLITE_CONSTRAINT_DATATYPE": errors.InvalidDataError,
+    "SQLITE_MISMATCH": errors.InvalidDataError,
+    "SQLITE_TOOBIG": errors.InvalidDataError,
+    "SQLITE_READONLY": errors.ReadOnlyError,
+    "SQLITE_BUSY": errors.LockTimeoutError,
+    "SQLITE_BUSY_RECOVERY": errors.LockTimeoutError,
+    "SQLITE_BUSY_SNAPSHOT": errors.SerializationFailureError,
+    "SQLITE_LOCKED": errors.LockTimeoutError,
+    "SQLITE_LOCKED_SHAREDCACHE": errors.LockTimeoutError,
+    "SQLITE_CANTOPEN": errors.DatabaseUnavailableError,
+    "SQLITE_CANTOPEN_ISDIR": errors.DatabaseUnavailableError,
+    "SQLITE_FULL": errors.DatabaseUnavailableError,
+}
+_NO_ACTION = {None, "NO ACTION", "RESTRICT"}
+_memory_numbers = itertools.count(1)
+
+
+class SQLiteDialect(DatabaseDialect):
+    """SQLite 3.35 and newer, with the settings under which concurrent writers lose nothing."""
+
+    async_driver: ClassVar[str] = "aiosqlite"
+    sync_driver: ClassVar[str] = "pysqlite"
+    async_only: ClassVar[frozenset[str]] = frozenset({"aiosqlite"})
+    extra: ClassVar[str] = "sqlite"
+
+    def effective_url(self, url: URL) -> URL:
+        """Return *url*; an in-memory database becomes one that survives the loss of its pooled connection."""
+        if url.database not in {None, "", ":memory:"}:
+            return url
+        return url.set(database=f"file:layered_backend_{next(_memory_numbers)}").update_query_dict(
+            {"mode": "memory", "cache": "shared", "uri": "true"}
+        )
+
+    def engine_options(self, url: URL, *, asynchronous: bool) -> dict[str, Any]:
+        # The driver's own BEGIN comes late and is deferred: two read-modify-writes then overwrite each other.
+        options: dict[str, Any] = {"connect_args": {"isolation_level": None, "timeout": _BUSY_TIMEOUT}}
+        if self.is_in_memory(url):
+            # One connection, lent to one unit of work at a time: SQLite does not wait for a lock in a shared cache.
+            pool = AsyncAdaptedQueuePool if asynchronous else QueuePool
+            options |= {"poolclass": pool, "pool_size": 1, "max_overflow": 0}
+        return options
+
+    def is_in_memory(self, url: URL) -> bool:
+        return url.query.get("mode") == "memory"
+
+    def keep_alive(self, url: URL) -> sqlite3.Connection | None:
+        """Return a connection that is never used: an in-memory database lives while one is open."""
+        if not self.is_in_memory(url):
+            return None
+        return sqlite3.connect(f"{url.database}?mode=memory&cache=shared", uri=True, check_same_thread=False)
+
+    def configure(self, engine: Engine) -> None:
+        event.listen(engine, "connect", _set_up_connection)
+        event.listen(engine, "begin", _begin)
+        event.listen(engine, "reset", _reset)
+
+    def transaction_options(
+        self, *, read_only: bool, deferred: bool, isolation_level: str | None
+    ) -> Mapping[str, Any]:
+        # Every transaction of SQLite is serializable, whatever weaker level is asked for.
+        return {_BEGIN: "DEFERRED" if deferred or read_only else "IMMEDIATE", _QUERY_ONLY: read_only}
+
+    def read(self, error: BaseException) -> Reading | None:
+        if "unable to open database file" in str(error):
+            return Reading(errors.DatabaseUnavailableError)
+        if "Error binding parameter" in str(error):
+            return Reading(errors.InvalidDataError)
+        kind = _BY_NAME.get(getattr(error, "sqlite_errorname", ""))
+        if kind is None:
+            return None
+        _, _, subject = str(error).partition("failed: ")
+        if kind is errors.CheckViolationError:
+            return Reading(kind, constraint=subject or None)
+        if kind in {errors.UniqueViolationError, errors.NotNullViolationError}:
+            return _read_columns(kind, subject)
+        return Reading(kind)
+
+    def probe(self, context: ExceptionContext, reading: Reading) -> Reading:
+        """Find the foreign key that failed: SQLite itself names none."""
+        if reading.error is not errors.ForeignKeyViolationError or context.connection is None:
+            return reading
+        if context.execution_context is None:
+            return _deferred_violation(context.connection) or reading
+        key = _violated_key(context)
+        if key is None:
+            return reading
+        return Reading(reading.error, None, key.table.name, tuple(key.column_keys))
+
+    @contextmanager
+    def lock(self, connection: Connection, name: str) -> Iterator[None]:
+        """Hold the database's write lock, which the transaction of *connection* took when it began."""
+        yield
+
+
+def _set_up_connection(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    try:
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.execute("PRAGMA journal_mode")
+        if cursor.fetchone() == ("delete",):
+            _turn_on_write_ahead_log(cursor)
+    finally:
+        cursor.close()
+
+
+def _turn_on_write_ahead_log(cursor: Any) -> None:
+    """Turn on the write-ahead log, which the file then keeps.
+
+    SQLite does not wait for its busy timeout here when another process is doing the same, so we do.
+    """
+    deadline = time.monotonic() + _BUSY_TIMEOUT
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _begin(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    connection.exec_driver_sql(f"BEGIN {options.get(_BEGIN, 'IMMEDIATE')}")
+    if options.get(_QUERY_ONLY):
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+        connection.info[_QUERY_ONLY] = True
+
+
+def _reset(connection: DBAPIConnection, record: ConnectionPoolEntry, state: PoolResetState) -> None:
+    """Leave nothing behind for the next user of a pooled connection.
+
+    A COMMIT that fails (a deferred foreign key) leaves SQLite's transaction open, while SQLAlchemy takes it for ended.
+    """
+    driver_connection: Any = record.driver_connection
+    if driver_connection is None or state.terminate_only:
+        return
+    if driver_connection.in_transaction:
+        connection.rollback()
+    if record.info.pop(_QUERY_ONLY, False):
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA query_only = OFF")
+        cursor.close()
+
+
+def _read_columns(kind: type[errors.LayeredError], subject: str) -> Reading:
+    """Read `items.a, items.b`, or `index 'name'` for a unique index on an expression."""
+    if subject.startswith("index "):
+        return Reading(kind, constraint=subject.removeprefix("index ").strip("'"))
+    pairs = [name.rsplit(".", 1) for name in subject.split(", ")]
+    return Reading(kind, table=pairs[0][0], columns=tuple(pair[-1] for pair in pairs))
+
+
+def _deferred_violation(connection: Connection) -> Reading | None:
+    """Return the first foreign key that is not met, while the transaction that could not be committed is still open."""
+    violation = _query(connection, "PRAGMA foreign_key_check")
+    if not violation:
+        return None
+    table, _, _, key_id = violation[0]
+    keys = _query(connection, f"PRAGMA foreign_key_list({_quoted(connection, table)})")
+    columns = tuple(local for id_, _, _, local, *_ in sorted(keys, key=lambda key: key[1]) if id_ == key_id)
+    ((ddl,),) = _query(connection, "SELECT sql FROM sqlite_master WHERE name = ?", (table,))
+    column_list = r"\s*,\s*".join(f'"?{re.escape(column)}"?' for column in columns)
+    named = re.search(rf"CONSTRAINT\s+(\S+)\s+FOREIGN KEY\s*\(\s*{column_list}\s*\)", ddl)
+    return Reading(errors.ForeignKeyViolationError, named[1].strip('"') if named else None, table, columns)
+
+
+def _query(connection: Connection, sql: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(sql, parameters)
+        return list(cursor.fetchall())
+    finally:
+        cursor.close()
+
+
+def _quoted(connection: Connection, name: str) -> str:
+    return connection.dialect.identifier_preparer.quote_identifier(name)
+
+
+def _violated_key(context: ExceptionContext) -> ForeignKeyConstraint | None:
+    table = statement_table(context)
+    if table is None:
+        return None
+    execution: Any = context.execution_context
+    statement = execution.compiled.statement
+    candidates = [] if statement.is_delete else sorted(table.foreign_key_constraints, key=lambda key: key.column_keys)
+    referring = _keys_referring_to(table) if statement.is_delete or isinstance(statement, Update) else []
+    if len(candidates) + len(referring) == 1:
+        return (candidates + referring)[0]
+    for parameters in execution.compiled_parameters:
+        for key in candidates:
+            if _points_to_nothing(context, key, parameters):
+                return key
+        for key in referring:
+            if _is_referred_to(context, key, statement, parameters):
+                return key
+    return None
+
+
+def _keys_referring_to(table: Table) -> list[ForeignKeyConstraint]:
+    return [
+        key
+        for other in table.metadata.sorted_tables
+        for key in sorted(other.foreign_key_constraints, key=lambda key: key.column_keys)
+        if key.referred_table is table and key.ondelete in _NO_ACTION
+    ]
+
+
+def _points_to_nothing(context: ExceptionContext, key: ForeignKeyConstraint, parameters: Mapping[str, Any]) -> bool:
+    values = {element.column: parameters.get(element.parent.key) for element in key.elements}
+    if any(value is None for value in values.values()):
+        return False  # NULL refers to nothing and is allowed to
+    found = select(literal(1)).select_from(key.referred_table).where(*(c == value for c, value in values.items()))
+    return _is_empty(context, found)
+
+
+def _is_referred_to(
+    context: ExceptionContext, key: ForeignKeyConstraint, statement: UpdateBase, parameters: Mapping[str, Any]
+) -> bool:
+    where: Any = getattr(statement, "whereclause", None)
+    child = key.table.alias()
+    joined = child.join(key.referred_table, _all(child.c[e.parent.key] == e.column for e in key.elements))
+    found = select(literal(1)).select_from(joined)
+    return not _is_empty(context, found if where is None else found.where(where), parameters)
+
+
+def _all(conditions: Iterator[Any]) -> Any:
+    first = next(conditions)
+    for condition in conditions:
+        first = first & condition
+    return first
+
+
+def _is_empty(context: ExceptionContext, statement: Any, parameters: Mapping[str, Any] | None = None) -> bool:
+    assert context.connection is not None
+    return context.connection.execute(statement.limit(1), parameters or {}).first() is None
+

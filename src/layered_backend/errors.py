@@ -1,0 +1,295 @@
+"""Every exception of the library.
+
+    LayeredError
+    ├── NotFoundError
+    ├── MultipleFoundError
+    ├── ConflictError
+    │   ├── UniqueViolationError
+    │   ├── ForeignKeyViolationError
+    │   └── StaleError
+    ├── InvalidDataError
+    │   ├── NotNullViolationError
+    │   ├── CheckViolationError
+    │   └── UnknownFieldError
+    ├── PermissionDeniedError
+    ├── UnauthenticatedError
+    ├── PreconditionFailedError
+    ├── PreconditionRequiredError
+    ├── UnitOfWorkError
+    │   ├── RolledBackError
+    │   ├── ConcurrentUseError
+    │   ├── FinishedError
+    │   └── ReadOnlyError
+    ├── TransientError
+    │   ├── SerializationFailureError
+    │   ├── DeadlockError
+    │   └── LockTimeoutError
+    ├── DatabaseUnavailableError
+    └── CommitUnknownError
+
+An error carries its facts as attributes and renders them in `str()`. No message holds SQL, a secret or a value of a
+row: those stay in the driver's error, which is the `__cause__`. None of them knows HTTP; `layered_backend.fastapi`
+maps them to statuses.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+
+__all__ = [
+    "CheckViolationError",
+    "CommitUnknownError",
+    "ConcurrentUseError",
+    "ConflictError",
+    "DatabaseUnavailableError",
+    "DeadlockError",
+    "FinishedError",
+    "ForeignKeyViolationError",
+    "InvalidDataError",
+    "LayeredError",
+    "LockTimeoutError",
+    "MultipleFoundError",
+    "NotFoundError",
+    "NotNullViolationError",
+    "PermissionDeniedError",
+    "PreconditionFailedError",
+    "PreconditionRequiredError",
+    "ReadOnlyError",
+    "RolledBackError",
+    "SerializationFailureError",
+    "StaleError",
+    "TransientError",
+    "UnauthenticatedError",
+    "UniqueViolationError",
+    "UnitOfWorkError",
+    "UnknownFieldError",
+]
+
+
+class LayeredError(Exception):
+    """The root of every error that the library raises on purpose."""
+
+
+class NotFoundError(LayeredError):
+    """No row has the identity that was asked for.
+
+    Attributes:
+        entity: Name of the mapped class.
+        identity: The key that was asked for; None when the search was by criteria.
+    """
+
+    def __init__(self, entity: str, identity: object = None) -> None:
+        super().__init__(entity, identity)
+        self.entity = entity
+        self.identity = identity
+
+    def __str__(self) -> str:
+        if self.identity is None:
+            return f"no {self.entity} matches"
+        return f"{self.entity} {self.identity!r} does not exist"
+
+
+class MultipleFoundError(LayeredError):
+    """Several rows match where at most one may.
+
+    Attributes:
+        entity: Name of the mapped class.
+    """
+
+    def __init__(self, entity: str) -> None:
+        super().__init__(entity)
+        self.entity = entity
+
+    def __str__(self) -> str:
+        return f"more than one {self.entity} matches; narrow the criteria or use list()"
+
+
+class _DatabaseReport(LayeredError):
+    """What the database reported, in the names of the metadata.
+
+    Attributes:
+        constraint: Name of the constraint; None where neither the driver nor the metadata tells.
+        table: Name of the table that was written, or None.
+        columns: Names of the columns that the constraint covers, or an empty tuple.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        constraint: str | None = None,
+        table: str | None = None,
+        columns: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.constraint = constraint
+        self.table = table
+        self.columns = columns
+
+    @property
+    def _column_list(self) -> str:
+        return " and ".join(self.columns)
+
+    def _sentence(self) -> str:
+        """Return the sentence for an error that was raised without one of its own."""
+        return type(self).__name__
+
+    def __str__(self) -> str:
+        return super().__str__() or self._sentence()
+
+
+class ConflictError(_DatabaseReport):
+    """The request contradicts what is stored. Services raise it too, with a sentence of their own."""
+
+
+class UniqueViolationError(ConflictError):
+    """Another row already has this value (a unique constraint, unique index or primary key)."""
+
+    def _sentence(self) -> str:
+        if not self.columns:
+            return "another row already has the same value"
+        return f"another row already has the same {self._column_list}"
+
+
+class ForeignKeyViolationError(ConflictError):
+    """A reference points to no row, or the row is still referred to."""
+
+    def _sentence(self) -> str:
+        if not self.columns:
+            return "a reference points to a row that does not exist, or the row is still referred to"
+        return f"{self._column_list} refers to a row that does not exist, or the row is still referred to"
+
+
+class StaleError(ConflictError):
+    """The row was changed or deleted since it was read (Fowler, PoEAA: Optimistic Offline Lock)."""
+
+    def _sentence(self) -> str:
+        return "the row was changed or deleted since it was read; read it again"
+
+
+class InvalidDataError(_DatabaseReport):
+    """The data cannot be stored. Services raise it too, with a sentence of their own."""
+
+    def _sentence(self) -> str:
+        return "a value does not fit its column"
+
+
+class NotNullViolationError(InvalidDataError):
+    """A column that needs a value got none."""
+
+    def _sentence(self) -> str:
+        return f"{self._column_list or 'a column'} needs a value"
+
+
+class CheckViolationError(InvalidDataError):
+    """A value breaks a check constraint."""
+
+    def _sentence(self) -> str:
+        return f"the data breaks the rule {self.constraint}" if self.constraint else "the data breaks a rule of its table"
+
+
+class UnknownFieldError(InvalidDataError):
+    """The data names a field that the mapped class does not have.
+
+    Attributes:
+        entity: Name of the mapped class.
+        field: The name that is unknown.
+        known: The names that exist, sorted.
+    """
+
+    def __init__(self, entity: str, field: str, known: Collection[str] = ()) -> None:
+        super().__init__()
+        self.args = (entity, field, known)
+        self.entity = entity
+        self.field = field
+        self.known = sorted(known)
+
+    def __str__(self) -> str:
+        nearest = difflib.get_close_matches(self.field, self.known, n=1, cutoff=0.5)
+        tip = f"did you mean {nearest[0]!r}?" if nearest else f"it has {', '.join(self.known)}"
+        return f"{self.entity} has no field {self.field!r}; {tip}"
+
+
+class PermissionDeniedError(LayeredError):
+    """The actor is known and may not do this."""
+
+    def __str__(self) -> str:
+        return super().__str__() or "permission denied"
+
+
+class UnauthenticatedError(LayeredError):
+    """The actor is not known: credentials are missing or not valid."""
+
+    def __str__(self) -> str:
+        return super().__str__() or "not authenticated"
+
+
+class PreconditionFailedError(LayeredError):
+    """The row is no longer in the state that the caller named (an `If-Match` that does not match)."""
+
+    def __str__(self) -> str:
+        return super().__str__() or "the row has changed since it was read"
+
+
+class PreconditionRequiredError(LayeredError):
+    """The operation needs the caller to name the state it expects, and the caller did not."""
+
+    def __str__(self) -> str:
+        return super().__str__() or "the expected state of the row must be named"
+
+
+class UnitOfWorkError(LayeredError):
+    """A unit of work is used in a way that it cannot honour; the message says what to write instead."""
+
+
+class RolledBackError(UnitOfWorkError):
+    """The work was undone although the block ended normally; nothing of it was saved. The first error is the cause."""
+
+
+class ConcurrentUseError(UnitOfWorkError):
+    """Two tasks used one unit of work at the same time."""
+
+
+class FinishedError(UnitOfWorkError):
+    """The unit of work has ended; its session, repositories and services can no longer be used."""
+
+
+class ReadOnlyError(UnitOfWorkError):
+    """A unit of work that was opened with `read_only=True` was asked to write."""
+
+
+class TransientError(_DatabaseReport):
+    """The database undid the work for a reason that passes; running it again may succeed (see `transact`)."""
+
+    def _sentence(self) -> str:
+        return "the database was busy with a conflicting transaction; try again"
+
+
+class SerializationFailureError(TransientError):
+    """Concurrent transactions could not be put into one order."""
+
+
+class DeadlockError(TransientError):
+    """Two transactions waited for each other and the database chose this one to give way."""
+
+
+class LockTimeoutError(TransientError):
+    """A lock was not granted in time."""
+
+
+class DatabaseUnavailableError(_DatabaseReport):
+    """The database cannot be reached, broke the connection, or no pooled connection became free in time."""
+
+    def _sentence(self) -> str:
+        return "the database is not available"
+
+
+class CommitUnknownError(LayeredError):
+    """The connection was lost during COMMIT: the work may or may not be saved, and only the database knows.
+
+    It is never retried for you. Read the data again before you decide.
+    """
+
+    def __str__(self) -> str:
+        return super().__str__() or "the connection was lost during COMMIT; whether the work is saved is not known"

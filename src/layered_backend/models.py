@@ -1,0 +1,143 @@
+"""The declarative base and the mixins that most models want.
+
+`Base` makes models portable as they are written: `Mapped[str]` without a length, `Mapped[Decimal]` and
+`Mapped[datetime]` mean the same on every database. `BaseRepository` works with any other mapped class as well.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+import uuid
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from sqlalchemy import DateTime, Dialect, Float, MetaData, Numeric, String, Uuid
+from sqlalchemy.dialects.mysql import DATETIME
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+__all__ = ["Base", "ExactDecimal", "IntegerPrimaryKey", "Timestamped", "UTCDateTime", "UUIDPrimaryKey", "uuid7"]
+
+NAMING_CONVENTION = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """A moment: aware on the Python side, always in UTC, to the microsecond.
+
+    A naive datetime is refused, because nothing says which moment it means.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        portable = DateTime(timezone=True).with_variant(DATETIME(fsp=6), "mysql", "mariadb")
+        return dialect.type_descriptor(portable)
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a datetime without a time zone is not a moment; write datetime.now(UTC)")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class ExactDecimal(TypeDecorator[Decimal]):
+    """A decimal number that comes back as it was stored.
+
+    PostgreSQL keeps any number of digits, MariaDB 38 with 10 of them behind the point, SQLite 15 altogether. A number
+    with more than that is refused, never rounded. Give `Numeric(10, 2)` to a column to fix its scale instead.
+    """
+
+    impl = Numeric
+    cache_ok = True
+
+    _sqlite_digits = 15  # that a binary double keeps of any decimal number
+    _mysql_scale = 10
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        portable = (
+            Numeric().with_variant(Float(), "sqlite").with_variant(Numeric(38, self._mysql_scale), "mysql", "mariadb")
+        )
+        return dialect.type_descriptor(portable)
+
+    def process_bind_param(self, value: Decimal | float | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        number = value if isinstance(value, Decimal) else Decimal(str(value))
+        kept = self.load_dialect_impl(dialect)
+        if isinstance(kept, Float):
+            return self._as_double(number)
+        if isinstance(kept, Numeric) and kept.scale is not None and _scale(number) > kept.scale:
+            raise ValueError(f"a decimal with more than {kept.scale} digits behind the point does not fit")
+        return number
+
+    def _as_double(self, number: Decimal) -> float:
+        if len(number.normalize().as_tuple().digits) > self._sqlite_digits:
+            raise ValueError(f"a decimal with more than {self._sqlite_digits} digits does not fit")
+        return float(number)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+        if value is None or isinstance(value, Decimal):
+            return value
+        return Decimal(f"{value:.{self._sqlite_digits}g}")
+
+
+def _scale(number: Decimal) -> int:
+    exponent = number.normalize().as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def uuid7() -> uuid.UUID:
+    """Return a new UUID of version 7: 48 bits of milliseconds since 1970, then 74 random bits (RFC 9562, section 5.7)."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = secrets.randbits(74)
+    high, low = random >> 62, random & (1 << 62) - 1
+    return uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low)
+
+
+class Base(DeclarativeBase):
+    """The declarative base: constraints have predictable names, and plain annotations portable column types."""
+
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        str: String().with_variant(String(255), "mysql", "mariadb"),
+        datetime: UTCDateTime(),
+        Decimal: ExactDecimal(),
+    }
+    # What the database computes on UPDATE is read back at once: expired columns cannot be loaded lazily under asyncio.
+    __mapper_args__: ClassVar[dict[str, Any]] = {"eager_defaults": True}
+
+
+class IntegerPrimaryKey:
+    """An `id` that the database counts up."""
+
+    id: Mapped[int] = mapped_column(primary_key=True, sort_order=-10)
+
+
+class UUIDPrimaryKey:
+    """An `id` that is known before the row is written, and that sorts by time of creation (a UUID of version 7)."""
+
+    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid7, sort_order=-10)
+
+
+class Timestamped:
+    """When the row was created and last updated, in UTC."""
+
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=lambda: datetime.now(UTC), sort_order=10)
+    updated_at: Mapped[datetime] = mapped_column(
+        UTCDateTime, default=lambda: datetime.now(UTC), onupdate=lambda: datetime.now(UTC), sort_order=11
+    )
