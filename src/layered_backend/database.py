@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from typing import Any, Self
 from weakref import ReferenceType, ref
 
-from sqlalchemy import URL, Engine, MetaData, create_engine, literal, make_url, select
+from sqlalchemy import URL, Engine, MetaData, create_engine, event, literal, make_url, select
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from layered_backend.dialects import dialect_named
 from layered_backend.dialects.base import Closeable
@@ -119,8 +121,11 @@ class Database:
             raise ModuleNotFoundError(f"{url.drivername}:// needs a driver: {install}", name=error.name) from error
 
     def _prepare(self, engine: Engine) -> None:
+        event.listen(engine, "connect", self._keep_database_alive)
         self.dialect.configure(engine)
         watch(engine)
+
+    def _keep_database_alive(self, connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
         self._keep_alive = self._keep_alive or self.dialect.keep_alive(self.url)
 
     def _refuse_second_kind(self, other: Engine | AsyncEngine | None) -> None:
@@ -223,7 +228,7 @@ class Database:
             self._sync_engine.dispose()
         if self._keep_alive is not None:
             self._keep_alive.close()
-            self._keep_alive = self.dialect.keep_alive(self.url)
+            self._keep_alive = None
 
     async def __aenter__(self) -> Self:
         return self

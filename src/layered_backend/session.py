@@ -12,11 +12,13 @@ Three guards, each for a fault that was seen to lose or corrupt data:
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import sqlalchemy.exc
@@ -39,7 +41,11 @@ from layered_backend.errors import (
     UnitOfWorkError,
 )
 
-__all__ = ["Frame", "GuardedSession", "Hook", "SavepointStack", "describe", "watch"]
+__all__ = ["Frame", "GuardedSession", "Hook", "SavepointStack", "describe", "drive", "rolled_back", "watch"]
+
+T = TypeVar("T")
+
+_logger = logging.getLogger("layered_backend")
 
 Hook = Callable[[], Awaitable[object] | object]
 """What runs after a commit: a function, or a coroutine function, without arguments."""
@@ -318,16 +324,25 @@ class _WatchedSession(Session):
     def end_transaction(self, *, commit: bool) -> None:
         """Commit or roll back, on behalf of the unit of work."""
         with self.turn:
-            if commit:
-                super().commit()
-            else:
-                super().rollback()
-        self.has_begun = False
+            try:
+                if commit:
+                    super().commit()
+                else:
+                    super().rollback()
+            finally:
+                self.has_begun = False
+        self.stack.clear()
 
     def finish(self) -> None:
-        """Give the connection back, for good."""
-        super().close()
+        """Undo what is not committed and give the connection back, for good."""
         self.is_finished = True
+        try:
+            super().close()
+        except BaseException as error:
+            super().invalidate()  # a connection that cannot even roll back is of use to nobody
+            if not isinstance(error, Exception):
+                raise
+            _logger.debug("a connection could not be rolled back and was closed", exc_info=True)
 
 
 @event.listens_for(_WatchedSession, "after_begin")
@@ -348,6 +363,61 @@ class GuardedSession(AsyncSession):
     def __init__(self, engine: Engine, *, asynchronous: bool, info: dict[Any, Any] | None = None) -> None:
         current = _current_task if asynchronous else threading.current_thread
         super().__init__(engine=engine, current=current, info=info)
+        self.is_asynchronous = asynchronous
+
+    @property
+    def stack(self) -> SavepointStack:
+        """The errors and hooks of the transaction."""
+        return self.sync_session.stack
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a transaction is open in the database."""
+        return self.sync_session.has_begun
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing has been asked of the session that its end must carry out or undo."""
+        sync = self.sync_session
+        return not (sync.in_transaction() or sync.turn.owner or self.stack.error or self.stack.top.hooks)
+
+    async def stop_strays(self) -> ConcurrentUseError | None:
+        """Cancel the task that still has a call under way, wait for its end, and return the error that says so.
+
+        Closing the session under a running query would hand its connection, and its locks, to the next one.
+        """
+        error: ConcurrentUseError | None = None
+        while (owner := self.sync_session.turn.owner) is not None:
+            error = error or ConcurrentUseError(
+                f"the block ended while {_name(owner)} had a call under way in its unit of work; it was cancelled and "
+                "nothing was saved. Await every task inside the block"
+            )
+            if not isinstance(owner, asyncio.Task):
+                break
+            owner.cancel()
+            await asyncio.wait({cast("asyncio.Task[Any]", owner)})
+        return error
+
+    async def commit_transaction(self) -> None:
+        """Send COMMIT, on behalf of the unit of work."""
+        await self.run_sync(lambda _: self.sync_session.end_transaction(commit=True))
+
+    async def roll_back_transaction(self) -> None:
+        """Send ROLLBACK, on behalf of the unit of work."""
+        await self.run_sync(lambda _: self.sync_session.end_transaction(commit=False))
+
+    async def finish(self) -> None:
+        """Give the connection back; every later call raises FinishedError."""
+        await self.run_sync(lambda _: self.sync_session.finish())
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """Commit when the block ends, roll back when it raises, and finish: a small unit of work for the library itself."""
+        try:
+            yield
+            await self.commit_transaction()
+        finally:
+            await self.finish()
 
 
 def _current_task() -> object:
@@ -358,3 +428,20 @@ def _current_task() -> object:
             "a unit of work that was opened with `async with` is used in a thread without an event loop; "
             "where this is a route or a dependency of FastAPI, write `async def` instead of `def`"
         ) from None
+
+
+def drive(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run *coroutine* to its end without an event loop: over a plain `Engine` it never suspends.
+
+    Raises:
+        UnitOfWorkError: It awaits something other than the database.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return cast(T, stop.value)
+    coroutine.close()
+    raise UnitOfWorkError(
+        f"{coroutine.__qualname__} awaits something other than the database (a sleep, a request, a lock), "
+        "which needs an event loop; write `async with` for the unit of work"
+    )

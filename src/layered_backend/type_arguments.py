@@ -25,7 +25,7 @@ def _arguments(cls: type, generic: type) -> Iterator[tuple[Any, ...]]:
     if cls is generic:
         yield cls.__parameters__  # type: ignore[attr-defined]  # every Generic has them
         return
-    for base in getattr(cls, "__orig_bases__", cls.__bases__):
+    for base in vars(cls).get("__orig_bases__", cls.__bases__):
         origin: Any = get_origin(base) or base
         if not (isinstance(origin, type) and issubclass(origin, generic)):
             continue

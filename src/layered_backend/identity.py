@@ -1,0 +1,79 @@
+"""The identity of an entity: its primary key, as callers write it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Column, Enum, Integer, String, Uuid
+from sqlalchemy.orm import Mapper
+
+from layered_backend.dialects import DatabaseDialect
+from layered_backend.errors import InvalidDataError
+
+__all__ = ["identity_of"]
+
+
+def identity_of(mapper: Mapper[Any], key: object, dialect: DatabaseDialect) -> tuple[Any, ...] | None:
+    """Return *key* as a tuple in the order of the primary key's columns.
+
+    Args:
+        mapper: Of the entity.
+        key: The value of a simple key; a tuple, or a mapping by attribute name, for a composite one.
+        dialect: Of the database that is to be asked.
+
+    Returns:
+        None where no row can have that key: a part is None, or is out of what the column can hold.
+
+    Raises:
+        InvalidDataError: The key has another number of parts, or a part another type.
+    """
+    values = [_coerced(mapper, column, value) for column, value in zip(*_parts(mapper, key), strict=True)]
+    for column, value in zip(mapper.primary_key, values, strict=True):
+        if value is None or not dialect.holds(column.type, value):
+            return None
+    return tuple(values)
+
+
+def _parts(mapper: Mapper[Any], key: object) -> tuple[tuple[Column[Any], ...], tuple[object, ...]]:
+    columns = mapper.primary_key
+    names = [mapper.get_property_by_column(column).key for column in columns]
+    parts = tuple(key.get(name) for name in names) if isinstance(key, Mapping) else key
+    if not isinstance(parts, tuple):
+        parts = (parts,)
+    if len(parts) != len(columns) or (isinstance(key, Mapping) and set(key) != set(names)):
+        raise InvalidDataError(f"the key of {mapper.class_.__name__} is ({', '.join(names)})")
+    return columns, parts
+
+
+def _coerced(mapper: Mapper[Any], column: Column[Any], value: object) -> object:
+    if isinstance(column.type, Uuid) and isinstance(value, str):
+        return _uuid_or_none(value)
+    expected = _python_type(column)
+    if value is None or expected is None or isinstance(value, expected):
+        return value
+    name = f"{mapper.class_.__name__}.{mapper.get_property_by_column(column).key}"
+    raise InvalidDataError(f"{name} takes {expected.__name__}, not {type(value).__name__}")
+
+
+def _python_type(column: Column[Any]) -> type | None:
+    """Return the type whose values a database would otherwise refuse, or compare by its own rules; None for the rest."""
+    match column.type:
+        case Enum():
+            return None
+        case Integer():
+            return int
+        case String():
+            return str
+        case Uuid(as_uuid=True):
+            return uuid.UUID
+        case _:
+            return None
+
+
+def _uuid_or_none(value: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(value)
+    except ValueError:
+        return None

@@ -1,0 +1,130 @@
+"""The service: the operations of the domain, and its rules (Fowler, PoEAA: Service Layer)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Generic, Self, cast
+
+from sqlalchemy.orm.interfaces import ORMOption
+from typing_extensions import TypeVar
+
+from layered_backend.field_values import Data
+from layered_backend.repository import BaseRepository, Criterion, OrderBy
+from layered_backend.type_arguments import type_arguments
+from layered_backend.unit_of_work import UnitOfWork
+
+__all__ = ["BaseService"]
+
+ModelT = TypeVar("ModelT")
+RepositoryT_co = TypeVar("RepositoryT_co", bound=BaseRepository[Any], default=BaseRepository[ModelT], covariant=True)
+CreateT_contra = TypeVar("CreateT_contra", bound=Data, default=Data, contravariant=True)
+UpdateT_contra = TypeVar("UpdateT_contra", bound=Data, default=Data, contravariant=True)
+UnitOfWorkT = TypeVar("UnitOfWorkT", bound=UnitOfWork, default=UnitOfWork)
+
+
+class BaseService(Generic[ModelT, RepositoryT_co, CreateT_contra, UpdateT_contra, UnitOfWorkT]):
+    """The operations on the entities of one mapped class. Lives as long as its unit of work, and never commits.
+
+    Subclass it with the mapped class, its repository and the schemas as type arguments, write the rules of the domain
+    as overrides that call `super()`, and its operations as methods:
+
+        class ItemService(BaseService[Item, ItemRepository, ItemCreate, ItemUpdate]):
+            async def create(self, data: ItemCreate) -> Item:
+                if await self.repository.exists(Item.name == data.name):
+                    raise ConflictError("an item of this name exists")
+                return await super().create(data)
+
+    Args:
+        repository_class: How entities are stored; a subclass may stand in for it.
+        model_class: The mapped class.
+        uow: The unit of work to take part in.
+    """
+
+    def __init__(self, repository_class: type[RepositoryT_co], model_class: type[ModelT], uow: UnitOfWorkT) -> None:
+        self.uow = uow
+        self._repository = repository_class(uow.session, model_class)
+
+    @classmethod
+    def of(cls, uow: UnitOfWorkT) -> Self:
+        """Return a service in *uow*, with the repository and the mapped class that the type arguments name.
+
+        Raises:
+            TypeError: The class has no type arguments to take them from.
+        """
+        repository_class, model_class = _classes_of(cls)
+        return cls(repository_class, model_class, uow)
+
+    @property
+    def repository(self) -> RepositoryT_co:
+        """The repository that the service works with."""
+        return self._repository
+
+    async def get(self, key: Any, *, options: Sequence[ORMOption] = ()) -> ModelT:
+        """Return the entity with that primary key.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        return await self._entities.get(key, options=options)
+
+    async def list(
+        self,
+        *where: Criterion,
+        order_by: OrderBy | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        options: Sequence[ORMOption] = (),
+    ) -> Sequence[ModelT]:
+        """Return all entities that meet the criteria, as `BaseRepository.list` does."""
+        return await self._entities.list(*where, order_by=order_by, limit=limit, offset=offset, options=options)
+
+    async def create(self, data: CreateT_contra) -> ModelT:
+        """Make an entity of *data*, write it and return it.
+
+        Raises:
+            InvalidDataError: A field is unknown, or the database cannot store a value.
+            ConflictError: A unique constraint or a foreign key is violated.
+        """
+        return await self._entities.create(data)
+
+    async def update(self, key: Any, data: UpdateT_contra) -> ModelT:
+        """Change the fields that *data* sets, and return the entity: an omitted field stays, an explicit None is written.
+
+        Raises:
+            NotFoundError: No entity has that key.
+            InvalidDataError: A field is unknown, or the database cannot store a value.
+            ConflictError: A unique constraint or a foreign key is violated.
+        """
+        return await self._entities.update(key, data)
+
+    async def delete(self, key: Any) -> ModelT:
+        """Delete the entity and return it, as it was.
+
+        Raises:
+            NotFoundError: No entity has that key.
+            ForeignKeyViolationError: Other rows refer to it.
+        """
+        return await self._entities.delete(key)
+
+    async def exists(self, *where: Criterion) -> bool:
+        """Tell whether an entity meets the criteria."""
+        return await self._entities.exists(*where)
+
+    async def count(self, *where: Criterion) -> int:
+        """Return how many entities meet the criteria."""
+        return await self._entities.count(*where)
+
+    @property
+    def _entities(self) -> BaseRepository[ModelT]:
+        """The repository, as what it stores: its bound cannot say that it is of the service's own mapped class."""
+        return cast("BaseRepository[ModelT]", self.repository)
+
+
+@cache
+def _classes_of(service_class: type[BaseService[Any, Any, Any, Any, Any]]) -> tuple[type[Any], type[Any]]:
+    model, repository = (*type_arguments(service_class, BaseService), None, None)[:2]
+    if not isinstance(model, type):
+        name = service_class.__name__
+        raise TypeError(f"{name} names no mapped class; write class {name}(BaseService[Item, ItemRepository])")
+    return (repository if isinstance(repository, type) else BaseRepository), model

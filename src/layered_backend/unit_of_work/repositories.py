@@ -1,0 +1,96 @@
+"""The repositories that a unit of work declares by annotation: `items: ItemRepository`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Collection
+from typing import Any, ClassVar, ForwardRef, Protocol, get_args, get_origin
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from typing_extensions import Format, get_annotations
+
+from layered_backend.errors import UnitOfWorkError
+from layered_backend.repository import BaseRepository
+
+__all__ = ["declare_repositories"]
+
+_CLASS_VARIABLE = re.compile(r"(\w+\.)?ClassVar\b")
+
+
+class HasSession(Protocol):
+    @property
+    def session(self) -> AsyncSession: ...
+
+
+def declare_repositories(cls: type[HasSession], reserved: Collection[str]) -> None:
+    """Give *cls* an attribute for each repository that its own body annotates.
+
+    A name with a value, a ClassVar and a name with a leading underscore are left alone.
+
+    Raises:
+        TypeError: A name is one of *reserved*.
+    """
+    for name, annotation in get_annotations(cls, format=Format.FORWARDREF).items():
+        if name in vars(cls) or name.startswith("_") or _is_class_variable(annotation):
+            continue
+        if name in reserved:
+            raise TypeError(f"{cls.__name__}.{name}: a unit of work already has {name!r}; give the repository another name")
+        attribute = RepositoryAttribute(cls, name, annotation)
+        setattr(cls, name, attribute)
+
+
+class RepositoryAttribute:
+    """One declared repository: its annotation is resolved and the repository built on first use, alone."""
+
+    def __init__(self, owner: type, name: str, annotation: Any) -> None:
+        self._owner = owner
+        self._name = name
+        self._annotation = annotation
+
+    def __get__(self, unit_of_work: HasSession | None, owner: type) -> Any:
+        if unit_of_work is None:
+            return self
+        repository = self.build(unit_of_work.session)
+        unit_of_work.__dict__[self._name] = repository  # found there from now on
+        return repository
+
+    def build(self, session: AsyncSession) -> BaseRepository[Any]:
+        """Return a new repository of the annotated class.
+
+        Raises:
+            UnitOfWorkError: The annotation is not a repository, or names something that its module does not import.
+        """
+        annotation = self._resolved()
+        repository_class = get_origin(annotation) or annotation
+        if not (isinstance(repository_class, type) and issubclass(repository_class, BaseRepository)):
+            raise UnitOfWorkError(
+                f"{self} is annotated {annotation!r}, which is not a repository; give it a value or make it a ClassVar"
+            )
+        arguments = get_args(annotation)
+        return repository_class(session, *arguments[:1])
+
+    def _resolved(self) -> Any:
+        annotation = self._annotation
+        if isinstance(annotation, ForwardRef):
+            annotation = annotation.__forward_arg__
+        if not isinstance(annotation, str):
+            return annotation
+        try:
+            return eval(annotation, vars(sys.modules[self._owner.__module__]))  # as `typing.get_type_hints` does
+        except NameError as error:
+            raise UnitOfWorkError(
+                f"{self} is annotated {annotation!r}, and {error.name!r} is not defined in {self._owner.__module__}; "
+                f"import {error.name} there at run time, not only under TYPE_CHECKING"
+            ) from error
+
+    def __str__(self) -> str:
+        return f"{self._owner.__name__}.{self._name}"
+
+
+def _is_class_variable(annotation: Any) -> bool:
+    if isinstance(annotation, ForwardRef):
+        annotation = annotation.__forward_arg__
+    if isinstance(annotation, str):
+        return _CLASS_VARIABLE.match(annotation) is not None
+    return annotation is ClassVar or get_origin(annotation) is ClassVar

@@ -1,0 +1,108 @@
+"""Running a unit of work again when the database undid it for a reason that passes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
+
+from layered_backend.errors import TransientError, UnitOfWorkError
+from layered_backend.session import drive
+from layered_backend.unit_of_work.unit_of_work import UnitOfWork, open_in_this_task
+
+__all__ = ["transact", "transact_sync"]
+
+T = TypeVar("T")
+UnitOfWorkT = TypeVar("UnitOfWorkT", bound=UnitOfWork)
+
+_FIRST_DELAY = 0.02  # seconds
+_LONGEST_DELAY = 2.0  # seconds
+
+
+async def transact(
+    unit_of_work: Callable[[], UnitOfWorkT],
+    work: Callable[[UnitOfWorkT], Awaitable[T]],
+    *,
+    attempts: int = 5,
+    deadline: float | None = None,
+) -> T:
+    """Run *work* in a unit of work, and all of it again, in a new one, when the database could not carry it out yet.
+
+    Only a TransientError is tried again: a serialization failure, a deadlock, a lock timeout. Each time *work* begins
+    from nothing, so it must have no effect outside the database but through `on_commit`.
+
+    Args:
+        unit_of_work: The class, or a function that makes one: `partial(ShopUnitOfWork, isolation_level="SERIALIZABLE")`.
+        work: What to do, given the open unit of work; its result is returned.
+        attempts: How often *work* is run at most, from 1.
+        deadline: Seconds after which no new attempt begins; None for no limit.
+
+    Raises:
+        TransientError: The last attempt failed too.
+        UnitOfWorkError: The running task has a unit of work of the same database open, which this one would wait for.
+    """
+    for delay in _delays(attempts, deadline):
+        try:
+            async with _fresh(unit_of_work) as uow:
+                return await work(uow)
+        except TransientError as error:
+            if delay is None:
+                raise _given_up(error, attempts) from error.__cause__
+            await asyncio.sleep(delay)
+    raise AssertionError("unreachable: the last delay is None")
+
+
+def transact_sync(
+    unit_of_work: Callable[[], UnitOfWorkT],
+    work: Callable[[UnitOfWorkT], Awaitable[T]],
+    *,
+    attempts: int = 5,
+    deadline: float | None = None,
+) -> T:
+    """Do what `transact` does, without an event loop; *work* is the same coroutine function."""
+    for delay in _delays(attempts, deadline):
+        try:
+            with _fresh(unit_of_work) as uow:
+                return drive(_awaited(work(uow)))
+        except TransientError as error:
+            if delay is None:
+                raise _given_up(error, attempts) from error.__cause__
+            time.sleep(delay)
+    raise AssertionError("unreachable: the last delay is None")
+
+
+def _fresh(unit_of_work: Callable[[], UnitOfWorkT]) -> UnitOfWorkT:
+    uow = unit_of_work()
+    if open_in_this_task(uow.database) is not None:
+        raise UnitOfWorkError(
+            "transact() inside an open unit of work of the same database would wait for that one; "
+            "call it outside the block, or use the open one"
+        )
+    uow.is_rerun = True
+    return uow
+
+
+def _delays(attempts: int, deadline: float | None) -> Iterator[float | None]:
+    """Yield the seconds to wait after each attempt, None after the last.
+
+    Full jitter: a random part of a bound that doubles (Brooker, "Exponential Backoff And Jitter", AWS Architecture
+    Blog, 2015).
+    """
+    start = time.monotonic()
+    for attempt in range(attempts - 1):
+        delay = random.uniform(0, min(_LONGEST_DELAY, _FIRST_DELAY * 2**attempt))
+        if deadline is not None and time.monotonic() - start + delay > deadline:
+            break
+        yield delay
+    yield None
+
+
+async def _awaited(awaitable: Awaitable[T]) -> T:
+    return await awaitable
+
+
+def _given_up(error: TransientError, attempts: int) -> TransientError:
+    error.add_note(f"transact() gave up; at most {attempts} attempts were allowed")
+    return error

@@ -1,0 +1,356 @@
+"""The unit of work: one transaction, and the repositories that take part in it (Fowler, PoEAA: Unit of Work)."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextvars import ContextVar
+from enum import StrEnum
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
+
+from layered_backend.database import Database
+from layered_backend.errors import (
+    CommitUnknownError,
+    ConcurrentUseError,
+    DatabaseUnavailableError,
+    FinishedError,
+    UnitOfWorkError,
+)
+from layered_backend.repository import BaseRepository
+from layered_backend.session import GuardedSession, Hook, drive, rolled_back
+from layered_backend.unit_of_work.repositories import declare_repositories
+from layered_backend.unit_of_work.savepoint import Savepoint
+from layered_backend.unit_of_work.uninterrupted import uninterrupted
+
+__all__ = ["Outcome", "UnitOfWork", "open_in_this_task"]
+
+T = TypeVar("T")
+RepositoryT = TypeVar("RepositoryT", bound=BaseRepository[Any])
+
+_logger = logging.getLogger("layered_backend")
+_entered: ContextVar[tuple[UnitOfWork, ...]] = ContextVar("entered", default=())
+
+
+class Outcome(StrEnum):
+    """What became of the transaction."""
+
+    OPEN = "open"
+    COMMITTED = "committed"
+    ROLLED_BACK = "rolled_back"
+    UNKNOWN = "unknown"
+    """The connection was lost during COMMIT; only the database knows."""
+
+
+class UnitOfWork:
+    """One transaction: it commits when the block ends and rolls back when it raises. Lives as long as its block.
+
+    Subclass it with a `database` and annotated repositories, which are built on first use:
+
+        class ShopUnitOfWork(UnitOfWork):
+            database = database
+            items: ItemRepository
+
+        async with ShopUnitOfWork() as uow:
+            tea = await uow.items.one(Item.name == "tea")
+
+    `with ShopUnitOfWork() as uow:` does the same without an event loop; `uow.run(...)` drives each coroutine. Entering
+    the same object again joins it; another object is a transaction of its own. No connection is taken before the first
+    statement, and none is held after the block.
+
+    Args:
+        database: Where to work; the class's own `database` unless it is given.
+        read_only: Refuse writes.
+        isolation_level: As SQLAlchemy's `isolation_level`; the class's own, else the database's, unless it is given.
+        actor: Who works, for rules that depend on it.
+
+    Raises:
+        UnitOfWorkError: Neither the class nor the call names a database.
+    """
+
+    database: Database
+    isolation_level: str | None = None
+    begins_deferred: bool = False
+    """On SQLite, take the write lock at the first write instead of at the first statement. Set it before entering."""
+    is_rerun: bool = False
+    """Whether `transact` may run the work again, so that it cannot commit in mid-block."""
+
+    def __init__(
+        self,
+        database: Database | None = None,
+        *,
+        read_only: bool = False,
+        isolation_level: str | None = None,
+        actor: Any = None,
+    ) -> None:
+        chosen = database or getattr(type(self), "database", None)
+        if chosen is None:
+            name = type(self).__name__
+            raise UnitOfWorkError(f"{name} has no database; write `database = ...` in the class, or {name}(database)")
+        self.database = chosen
+        self.read_only = read_only
+        self.isolation_level = isolation_level or self.isolation_level
+        self.actor = actor
+        self._session: GuardedSession | None = None
+        self._repositories: dict[type[BaseRepository[Any]], BaseRepository[Any]] = {}
+        self._outcome = Outcome.OPEN
+        self._owner: object = None
+        self._depth = 0
+        self._is_finished = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        declare_repositories(cls, reserved=_RESERVED)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.outcome}>"
+
+    @property
+    def session(self) -> GuardedSession:
+        """The session, for what the repositories do not offer.
+
+        Raises:
+            UnitOfWorkError: The unit of work has not been entered.
+            FinishedError: It has ended.
+        """
+        if self._is_finished:
+            raise FinishedError(f"this {type(self).__name__} has ended; open a new one")
+        if self._session is None:
+            raise UnitOfWorkError(f"nothing is open yet; write `async with {type(self).__name__}() as uow:`")
+        return self._session
+
+    @property
+    def outcome(self) -> Outcome:
+        """What became of the transaction; open again when a statement follows `commit()` or `rollback()`."""
+        is_open = self._session is not None and self._session.has_begun
+        return Outcome.OPEN if is_open else self._outcome
+
+    def repository(self, repository_class: type[RepositoryT]) -> RepositoryT:
+        """Return the repository of that class which works in this transaction; the same one at each call."""
+        if repository_class not in self._repositories:
+            self._repositories[repository_class] = repository_class(self.session)
+        return cast(RepositoryT, self._repositories[repository_class])
+
+    async def flush(self) -> None:
+        """Send pending changes to the database, inside the transaction."""
+        await self.session.flush()
+
+    async def commit(self) -> None:
+        """Commit now and run the hooks; the next statement begins a new transaction.
+
+        Raises:
+            UnitOfWorkError: Part of the work is not ready: the call is in a joined block, a savepoint or `transact`.
+            RolledBackError: An error was caught that had already undone the work.
+            CommitUnknownError: The connection was lost during COMMIT.
+        """
+        self._refuse_inside("commit")
+        if self.is_rerun:
+            raise UnitOfWorkError("commit() inside transact() would save a part of what may be run again; leave it out")
+        await self._to_the_end(self._commit_and_run_hooks(self.session))
+
+    async def rollback(self) -> None:
+        """Undo everything since the transaction began, and drop the hooks; the next statement begins a new one.
+
+        Raises:
+            UnitOfWorkError: The call is in a joined block or a savepoint, which would go on without its beginning.
+        """
+        self._refuse_inside("rollback")
+        await self.session.roll_back_transaction()
+        self._outcome = Outcome.ROLLED_BACK
+
+    def savepoint(self) -> Savepoint:
+        """Return a block that can fail alone: its error undoes only what the block did.
+
+            async with uow.savepoint():
+                await uow.items.create(data)
+
+        Pending changes are flushed before it opens. `with` works where the unit of work was opened with `with`.
+        """
+        return Savepoint(self.session)
+
+    def on_commit(self, hook: Hook) -> None:
+        """Run *hook* after the commit, in the order of the calls; not after a rollback.
+
+        At most once: a process that dies between the commit and the hook never runs it. Where that matters, write the
+        message into a table of the same transaction and send it from there (the outbox pattern). A hook that raises is
+        logged and harms nothing.
+
+        Args:
+            hook: A function or a coroutine function without arguments.
+        """
+        self.session.stack.top.hooks.append(hook)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Drive *coroutine* to its end, inside `with`.
+
+        Raises:
+            UnitOfWorkError: The unit of work was opened with `async with`, or the coroutine awaits something other
+                than the database.
+        """
+        if self._session is not None and self._session.is_asynchronous:
+            coroutine.close()
+            raise UnitOfWorkError(
+                "run() belongs to `with`; under `async with` write `await`. A route of FastAPI must be `async def`"
+            )
+        return drive(coroutine)
+
+    def iterate(self, iterator: AsyncIterator[T]) -> Iterator[T]:
+        """Yield what *iterator* yields, inside `with`."""
+        while True:
+            try:
+                value = self.run(_next(iterator))
+            except StopAsyncIteration:
+                return
+            yield value
+
+    async def __aenter__(self) -> Self:
+        return self._enter(asynchronous=True)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        session = self._leave(error)
+        if session is None:
+            return
+        if session.is_idle:
+            session.sync_session.finish()
+            self._end(session, error)
+        else:
+            await uninterrupted(self._finish(session, error))
+
+    def __enter__(self) -> Self:
+        if _is_in_event_loop():
+            raise UnitOfWorkError("`with` would block the running event loop; write `async with`")
+        return self._enter(asynchronous=False)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        session = self._leave(error)
+        if session is not None:
+            drive(self._finish(session, error))
+
+    def _enter(self, *, asynchronous: bool) -> Self:
+        if self._is_finished:
+            raise FinishedError(f"a {type(self).__name__} is entered once; make a new one for each unit of work")
+        current = asyncio.current_task() if asynchronous else threading.current_thread()
+        if self._session is None:
+            self._session = self.database.session(
+                asynchronous=asynchronous,
+                read_only=self.read_only,
+                deferred=self.begins_deferred,
+                isolation_level=self.isolation_level,
+            )
+            self._owner = current
+            _entered.set((*_entered.get(), self))
+        elif self._owner is not current:
+            raise ConcurrentUseError("a unit of work is joined only by the task that opened it; open another one here")
+        self._depth += 1
+        return self
+
+    def _leave(self, error: BaseException | None) -> GuardedSession | None:
+        """Return the session that is to be ended, or None where a block around this one goes on."""
+        self._depth -= 1
+        if self._depth == 0:
+            return self._session
+        if error is not None:
+            self.session.stack.remember(error)
+        return None
+
+    async def _to_the_end(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        await (uninterrupted(coroutine) if self.session.is_asynchronous else coroutine)
+
+    async def _finish(self, session: GuardedSession, error: BaseException | None) -> None:
+        """End the transaction and give the connection back, whatever happens on the way; then run the hooks."""
+        hooks: list[Hook] = []
+        try:
+            stray = await session.stop_strays()
+            if error is None:
+                if stray is not None:
+                    raise stray
+                hooks = await self._commit(session)
+        except BaseException as failure:
+            error = failure
+            raise
+        finally:
+            await session.finish()
+            self._end(session, error)
+        await _run_hooks(session, hooks)
+
+    def is_mine(self) -> bool:
+        """Tell whether the running task, or thread, opened this unit of work."""
+        return self._owner is (asyncio.current_task() if _is_in_event_loop() else threading.current_thread())
+
+    def _end(self, session: GuardedSession, error: BaseException | None) -> None:
+        if session.has_begun or (self._outcome is Outcome.OPEN and error is not None):
+            self._outcome = Outcome.ROLLED_BACK
+        elif self._outcome is Outcome.OPEN:
+            self._outcome = Outcome.COMMITTED
+        self._is_finished = True
+        _entered.set(tuple(other for other in _entered.get() if other is not self))
+
+    async def _commit_and_run_hooks(self, session: GuardedSession) -> None:
+        await _run_hooks(session, await self._commit(session))
+
+    async def _commit(self, session: GuardedSession) -> list[Hook]:
+        """Commit, unless an error that was caught has undone the work, and return the hooks to run."""
+        _refuse_undone(session)
+        await session.flush()
+        _refuse_undone(session)
+        hooks = session.stack.top.hooks
+        try:
+            await session.commit_transaction()
+        except (DatabaseUnavailableError, asyncio.CancelledError) as error:
+            self._outcome = Outcome.UNKNOWN
+            if isinstance(error, DatabaseUnavailableError):
+                raise CommitUnknownError from error
+            raise
+        except BaseException:
+            self._outcome = Outcome.ROLLED_BACK
+            raise
+        self._outcome = Outcome.COMMITTED
+        return hooks
+
+    def _refuse_inside(self, verb: str) -> None:
+        if self._depth > 1:
+            raise UnitOfWorkError(f"{verb}() in a joined block would end the work of the block around it; leave it out")
+        if self.session.in_nested_transaction():
+            raise UnitOfWorkError(f"{verb}() inside a savepoint would end the savepoint too; call it after the block")
+
+
+_RESERVED = frozenset(name for name, value in vars(UnitOfWork).items() if callable(value) or isinstance(value, property))
+
+
+def open_in_this_task(database: Database) -> UnitOfWork | None:
+    """Return a unit of work of *database* that the running task has open, if it has one."""
+    return next((unit for unit in _entered.get() if unit.database is database and unit.is_mine()), None)
+
+
+def _refuse_undone(session: GuardedSession) -> None:
+    if session.stack.error is not None:
+        raise rolled_back(session.stack.error)
+
+
+async def _run_hooks(session: GuardedSession, hooks: list[Hook]) -> None:
+    for hook in hooks:
+        try:
+            result = hook()
+            if inspect.iscoroutine(result):
+                await result if session.is_asynchronous else drive(result)
+        except Exception:
+            _logger.exception("the on_commit hook %r failed; the commit stands", hook)
+
+
+async def _next(iterator: AsyncIterator[T]) -> T:
+    return await anext(iterator)
+
+
+def _is_in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
