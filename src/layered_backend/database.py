@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Self
 from weakref import ReferenceType, ref
@@ -113,7 +113,7 @@ class Database:
         return options
 
     @contextmanager
-    def _missing_driver_named(self, url: URL) -> Iterator[None]:
+    def _missing_driver_named(self, url: URL) -> Generator[None]:
         try:
             yield
         except ModuleNotFoundError as error:

@@ -122,10 +122,10 @@ class _DatabaseReport(LayeredError):
         table: str | None = None,
         columns: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(message)
         self.constraint = constraint
         self.table = table
         self.columns = columns
+        super().__init__(message or self._sentence())
 
     @property
     def _column_list(self) -> str:
@@ -134,9 +134,6 @@ class _DatabaseReport(LayeredError):
     def _sentence(self) -> str:
         """Return the sentence for an error that was raised without one of its own."""
         return type(self).__name__
-
-    def __str__(self) -> str:
-        return super().__str__() or self._sentence()
 
 
 class ConflictError(_DatabaseReport):
@@ -186,7 +183,9 @@ class CheckViolationError(InvalidDataError):
     """A value breaks a check constraint."""
 
     def _sentence(self) -> str:
-        return f"the data breaks the rule {self.constraint}" if self.constraint else "the data breaks a rule of its table"
+        return (
+            f"the data breaks the rule {self.constraint}" if self.constraint else "the data breaks a rule of its table"
+        )
 
 
 class UnknownFieldError(InvalidDataError):
@@ -199,13 +198,16 @@ class UnknownFieldError(InvalidDataError):
     """
 
     def __init__(self, entity: str, field: str, known: Collection[str] = ()) -> None:
-        super().__init__()
-        self.args = (entity, field, known)
         self.entity = entity
         self.field = field
         self.known = sorted(known)
+        super().__init__()
+        self.args = (entity, field, self.known)
 
     def __str__(self) -> str:
+        return self._sentence()
+
+    def _sentence(self) -> str:
         nearest = difflib.get_close_matches(self.field, self.known, n=1, cutoff=0.5)
         tip = f"did you mean {nearest[0]!r}?" if nearest else f"it has {', '.join(self.known)}"
         return f"{self.entity} has no field {self.field!r}; {tip}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 from sqlalchemy.orm import Mapper
@@ -62,4 +62,5 @@ def _checked(mapper: Mapper[Any], values: dict[str, Any]) -> dict[str, Any]:
 def _is_nested(value: object) -> bool:
     if isinstance(value, Mapping | BaseModel):
         return True
-    return isinstance(value, Iterable) and any(isinstance(member, Mapping | BaseModel) for member in value)
+    members = cast("Iterable[object]", value) if isinstance(value, list | tuple | set) else ()
+    return any(isinstance(member, Mapping | BaseModel) for member in members)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
-from sqlalchemy import Column, Enum, Integer, String, Uuid
+from sqlalchemy import ColumnElement, Enum, Integer, String, Uuid
 from sqlalchemy.orm import Mapper
 
 from layered_backend.dialects import DatabaseDialect
@@ -36,18 +36,21 @@ def identity_of(mapper: Mapper[Any], key: object, dialect: DatabaseDialect) -> t
     return tuple(values)
 
 
-def _parts(mapper: Mapper[Any], key: object) -> tuple[tuple[Column[Any], ...], tuple[object, ...]]:
+def _parts(mapper: Mapper[Any], key: object) -> tuple[tuple[ColumnElement[Any], ...], tuple[object, ...]]:
     columns = mapper.primary_key
     names = [mapper.get_property_by_column(column).key for column in columns]
-    parts = tuple(key.get(name) for name in names) if isinstance(key, Mapping) else key
-    if not isinstance(parts, tuple):
-        parts = (parts,)
-    if len(parts) != len(columns) or (isinstance(key, Mapping) and set(key) != set(names)):
+    given = _named_parts(cast("Mapping[str, object]", key), names) if isinstance(key, Mapping) else key
+    parts = cast("tuple[object, ...]", given) if isinstance(given, tuple) else (given,)
+    if len(parts) != len(columns):
         raise InvalidDataError(f"the key of {mapper.class_.__name__} is ({', '.join(names)})")
     return columns, parts
 
 
-def _coerced(mapper: Mapper[Any], column: Column[Any], value: object) -> object:
+def _named_parts(key: Mapping[str, object], names: Sequence[str]) -> tuple[object, ...]:
+    return tuple(key[name] for name in names) if set(key) == set(names) else ()
+
+
+def _coerced(mapper: Mapper[Any], column: ColumnElement[Any], value: object) -> object:
     if isinstance(column.type, Uuid) and isinstance(value, str):
         return _uuid_or_none(value)
     expected = _python_type(column)
@@ -57,7 +60,7 @@ def _coerced(mapper: Mapper[Any], column: Column[Any], value: object) -> object:
     raise InvalidDataError(f"{name} takes {expected.__name__}, not {type(value).__name__}")
 
 
-def _python_type(column: Column[Any]) -> type | None:
+def _python_type(column: ColumnElement[Any]) -> type | None:
     """Return the type whose values a database would otherwise refuse, or compare by its own rules; None for the rest."""
     match column.type:
         case Enum():

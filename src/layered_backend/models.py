@@ -11,7 +11,7 @@ import time
 import uuid
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import DateTime, Dialect, Float, MetaData, Numeric, String, Uuid
 from sqlalchemy.dialects.mysql import DATETIME
@@ -78,11 +78,11 @@ class ExactDecimal(TypeDecorator[Decimal]):
         if value is None:
             return None
         number = value if isinstance(value, Decimal) else Decimal(str(value))
-        kept = self.load_dialect_impl(dialect)
-        if isinstance(kept, Float):
+        if isinstance(self.load_dialect_impl(dialect), Float):
             return self._as_double(number)
-        if isinstance(kept, Numeric) and kept.scale is not None and _scale(number) > kept.scale:
-            raise ValueError(f"a decimal with more than {kept.scale} digits behind the point does not fit")
+        scale = self._scale_of(dialect)
+        if scale is not None and _places(number) > scale:
+            raise ValueError(f"a decimal with more than {scale} digits behind the point does not fit")
         return number
 
     def _as_double(self, number: Decimal) -> float:
@@ -91,14 +91,24 @@ class ExactDecimal(TypeDecorator[Decimal]):
         return float(number)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        if value is None or isinstance(value, Decimal):
-            return value
-        return Decimal(f"{value:.{self._sqlite_digits}g}")
+        if value is None:
+            return None
+        if not isinstance(value, Decimal):
+            return Decimal(f"{value:.{self._sqlite_digits}g}")
+        return value if self._scale_of(dialect) is None else _without_padding(value)
+
+    def _scale_of(self, dialect: Dialect) -> int | None:
+        return getattr(self.load_dialect_impl(dialect), "scale", None)
 
 
-def _scale(number: Decimal) -> int:
+def _places(number: Decimal) -> int:
+    """Return the number of digits behind the point, without zeros at the end."""
     exponent = number.normalize().as_tuple().exponent
     return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def _without_padding(number: Decimal) -> Decimal:
+    return number.quantize(Decimal(1).scaleb(-_places(number)))
 
 
 def uuid7() -> uuid.UUID:
@@ -113,13 +123,13 @@ class Base(DeclarativeBase):
     """The declarative base: constraints have predictable names, and plain annotations portable column types."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
+    type_annotation_map = {  # noqa: RUF012  # declared so by SQLAlchemy
         str: String().with_variant(String(255), "mysql", "mariadb"),
         datetime: UTCDateTime(),
         Decimal: ExactDecimal(),
     }
     # What the database computes on UPDATE is read back at once: expired columns cannot be loaded lazily under asyncio.
-    __mapper_args__: ClassVar[dict[str, Any]] = {"eager_defaults": True}
+    __mapper_args__ = {"eager_defaults": True}
 
 
 class IntegerPrimaryKey:

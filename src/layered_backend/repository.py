@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import ColumnElement, ColumnExpressionArgument, Select, func, inspect, literal, select
@@ -15,6 +14,7 @@ from layered_backend.dialects import dialect_named
 from layered_backend.errors import MultipleFoundError, NotFoundError, UnitOfWorkError
 from layered_backend.field_values import Data, changed_values, new_values
 from layered_backend.identity import identity_of
+from layered_backend.memoization import memoized
 from layered_backend.type_arguments import type_arguments
 
 __all__ = ["BaseRepository", "Criterion", "OrderBy"]
@@ -145,7 +145,7 @@ class BaseRepository(Generic[ModelT]):
         """Return how many entities meet the criteria."""
         return await self.session.scalar(select(func.count()).select_from(self.model).where(*where)) or 0
 
-    def select(self, *where: Criterion) -> Select[tuple[ModelT]]:
+    def select(self, *where: Criterion) -> Select[ModelT]:
         """Return the statement that selects the entities that meet the criteria, to build a query of your own on."""
         return select(self.model).where(*where)
 
@@ -232,7 +232,7 @@ class BaseRepository(Generic[ModelT]):
             )
         return key_or_entity
 
-    async def _entities(self, statement: Select[tuple[ModelT]], options: Sequence[ORMOption]) -> Sequence[ModelT]:
+    async def _entities(self, statement: Select[ModelT], options: Sequence[ORMOption]) -> Sequence[ModelT]:
         result = await self.session.execute(statement.options(*options) if options else statement)
         if options or _joins_collections(self._mapper):
             result = result.unique()  # a joined collection repeats its owner in every row
@@ -241,10 +241,10 @@ class BaseRepository(Generic[ModelT]):
     def _sort_expressions(self, order_by: OrderBy | None) -> Sequence[ColumnExpressionArgument[Any]]:
         if order_by is None:
             return cast("Sequence[ColumnElement[Any]]", self._mapper.primary_key)
-        return order_by if isinstance(order_by, Sequence) and not isinstance(order_by, str) else (order_by,)
+        return cast("Sequence[ColumnElement[Any]]", order_by) if isinstance(order_by, Sequence) else (order_by,)
 
 
-@cache
+@memoized
 def _model_of(repository_class: type[BaseRepository[Any]]) -> type[Any]:
     model = next(iter(type_arguments(repository_class, BaseRepository)), None)
     if not isinstance(model, type):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, Generic, Self, cast
 
 from sqlalchemy.orm.interfaces import ORMOption
 from typing_extensions import TypeVar
 
 from layered_backend.field_values import Data
+from layered_backend.memoization import memoized
 from layered_backend.repository import BaseRepository, Criterion, OrderBy
 from layered_backend.type_arguments import type_arguments
 from layered_backend.unit_of_work import UnitOfWork
@@ -121,7 +121,7 @@ class BaseService(Generic[ModelT, RepositoryT_co, CreateT_contra, UpdateT_contra
         return cast("BaseRepository[ModelT]", self.repository)
 
 
-@cache
+@memoized
 def _classes_of(service_class: type[BaseService[Any, Any, Any, Any, Any]]) -> tuple[type[Any], type[Any]]:
     model, repository = (*type_arguments(service_class, BaseService), None, None)[:2]
     if not isinstance(model, type):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -156,7 +156,9 @@ def _translated_driver_error(context: ExceptionContext) -> LayeredError | None:
     return DatabaseUnavailableError() if context.is_disconnect else None
 
 
-def _raised(error: type[LayeredError], constraint: str | None, table: str | None, columns: tuple[str, ...]) -> LayeredError:
+def _raised(
+    error: type[LayeredError], constraint: str | None, table: str | None, columns: tuple[str, ...]
+) -> LayeredError:
     if error is RolledBackError:
         return RolledBackError("an earlier statement failed; the database ignores all others until the rollback")
     if issubclass(error, UnitOfWorkError):
@@ -229,7 +231,9 @@ class _Turn:
         self.owner = current
         self._depth += 1
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._depth -= 1
         if self._depth:
             return
@@ -357,7 +361,7 @@ class GuardedSession(AsyncSession):
     Bound to a plain `Engine` it never suspends, so that its coroutines can be driven without an event loop.
     """
 
-    sync_session: _WatchedSession
+    sync_session: _WatchedSession  # pyright: ignore[reportIncompatibleVariableOverride]  # set once, by the base class
     sync_session_class = _WatchedSession
 
     def __init__(self, engine: Engine, *, asynchronous: bool, info: dict[Any, Any] | None = None) -> None:
@@ -395,7 +399,7 @@ class GuardedSession(AsyncSession):
             if not isinstance(owner, asyncio.Task):
                 break
             owner.cancel()
-            await asyncio.wait({cast("asyncio.Task[Any]", owner)})
+            await asyncio.wait(cast("set[asyncio.Task[Any]]", {owner}))
         return error
 
     async def commit_transaction(self) -> None:
@@ -411,7 +415,7 @@ class GuardedSession(AsyncSession):
         await self.run_sync(lambda _: self.sync_session.finish())
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
+    async def transaction(self) -> AsyncGenerator[None]:
         """Commit when the block ends, roll back when it raises, and finish: a small unit of work for the library itself."""
         try:
             yield
@@ -439,9 +443,10 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
     try:
         coroutine.send(None)
     except StopIteration as stop:
-        return cast(T, stop.value)
+        return cast("T", stop.value)
     coroutine.close()
+    name = getattr(coroutine, "__qualname__", "the coroutine")
     raise UnitOfWorkError(
-        f"{coroutine.__qualname__} awaits something other than the database (a sleep, a request, a lock), "
+        f"{name} awaits something other than the database (a sleep, a request, a lock), "
         "which needs an event loop; write `async with` for the unit of work"
     )

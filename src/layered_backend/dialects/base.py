@@ -79,9 +79,7 @@ class DatabaseDialect(ABC):
     def configure(self, engine: Engine) -> None:
         """Attach the listeners that this database needs to *engine*."""
 
-    def transaction_options(
-        self, *, read_only: bool, deferred: bool, isolation_level: str | None
-    ) -> Mapping[str, Any]:
+    def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         """Return the execution options that make a transaction read-only, deferred or isolated as asked.
 
         Args:

@@ -36,7 +36,7 @@ def statement_table(context: ExceptionContext) -> Table | None:
     """Return the table that the failed statement writes, or None for text and for COMMIT."""
     execution: Any = context.execution_context
     compiled = getattr(execution, "compiled", None)
-    table = getattr(getattr(compiled, "statement", None), "table", None)
+    table: Table | None = getattr(getattr(compiled, "statement", None), "table", None)
     return table if isinstance(table, Table) else None
 
 
@@ -75,7 +75,7 @@ def _columns(constraint: Constraint | Index) -> tuple[str, ...]:
     if isinstance(constraint, CheckConstraint):
         found = [element.name for element in iterate(constraint.sqltext) if isinstance(element, Column)]
         return tuple(dict.fromkeys(found))
-    columns: Any = constraint.columns  # type: ignore[union-attr]  # only CheckConstraint's base lacks it
+    columns: Any = getattr(constraint, "columns", ())
     return tuple(column.name for column in columns)
 
 
@@ -92,5 +92,5 @@ def _has_name(constraint: Constraint | Index, reported: str | None, dialect: Dia
     name = _name(constraint)
     if name is None or name == reported:
         return name == reported
-    rendered: Any = dialect.identifier_preparer.format_constraint(constraint)  # type: ignore[arg-type]  # takes an Index too
+    rendered: Any = dialect.identifier_preparer.format_constraint(constraint)
     return str(rendered).strip('"`') == reported

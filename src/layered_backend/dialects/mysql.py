@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from sqlalchemy import URL, Connection, Engine, event, func, select
+from sqlalchemy import URL, Connection, Engine, PrimaryKeyConstraint, event, func, select
+from sqlalchemy.ext.compiler import compiles
 
 from layered_backend import errors
 from layered_backend.dialects.base import DatabaseDialect, Reading
@@ -49,9 +50,7 @@ _BY_ERRNO: Mapping[int, type[errors.LayeredError]] = {
     2006: errors.DatabaseUnavailableError,
     2013: errors.DatabaseUnavailableError,
 }
-_FOREIGN_KEY = re.compile(
-    r"`(?P<table>[^`]+)`, CONSTRAINT `(?P<constraint>[^`]+)` FOREIGN KEY \((?P<columns>[^)]+)\)"
-)
+_FOREIGN_KEY = re.compile(r"`(?P<table>[^`]+)`, CONSTRAINT `(?P<constraint>[^`]+)` FOREIGN KEY \((?P<columns>[^)]+)\)")
 _KEY = re.compile(r"for key '(?:(?P<table>[^'.]+)\.)?(?P<constraint>[^']+)'\s*$")
 _COLUMN = re.compile(r"(?:Column|Field|column) [`'](?:[^']*`\.`)?(?P<columns>[^'`]+)[`']")
 _CHECK = re.compile(r"(?:CONSTRAINT `|constraint ')(?P<constraint>[^`']+)[`'](?:.*`(?P<table>[^`]+)`)?")
@@ -79,9 +78,7 @@ class MySQLDialect(DatabaseDialect):
     def configure(self, engine: Engine) -> None:
         event.listen(engine, "begin", _begin)
 
-    def transaction_options(
-        self, *, read_only: bool, deferred: bool, isolation_level: str | None
-    ) -> Mapping[str, Any]:
+    def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         options = dict(super().transaction_options(read_only=False, deferred=False, isolation_level=isolation_level))
         return options | {_READ_ONLY: True} if read_only else options
 
@@ -96,7 +93,7 @@ class MySQLDialect(DatabaseDialect):
         return Reading(kind, facts.get("constraint"), facts.get("table"), columns)
 
     @contextmanager
-    def lock(self, connection: Connection, name: str) -> Iterator[None]:
+    def lock(self, connection: Connection, name: str) -> Generator[None]:
         """Hold a lock of *connection*'s session: DDL commits, and would give back a lock of the transaction."""
         label = lock_label(str(connection.engine.url.database), name)
         while not connection.scalar(select(func.get_lock(label, 10))):  # seconds, then ask again
@@ -110,3 +107,10 @@ class MySQLDialect(DatabaseDialect):
 def _begin(connection: Connection) -> None:
     if connection.get_execution_options().get(_READ_ONLY):
         connection.exec_driver_sql("START TRANSACTION READ ONLY")
+
+
+@compiles(PrimaryKeyConstraint, "mysql", "mariadb")
+def _without_name(constraint: PrimaryKeyConstraint, compiler: Any, **options: Any) -> str:
+    """Leave out the name of a primary key, which the server would ignore, with a warning for each table."""
+    ddl: str = compiler.visit_primary_key_constraint(constraint, **options)
+    return re.sub(r"^CONSTRAINT \S+ ", "", ddl)

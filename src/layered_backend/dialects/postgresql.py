@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -54,9 +54,7 @@ class PostgreSQLDialect(DatabaseDialect):
     async_only: ClassVar[frozenset[str]] = frozenset({"asyncpg"})
     extra: ClassVar[str] = "postgresql"
 
-    def transaction_options(
-        self, *, read_only: bool, deferred: bool, isolation_level: str | None
-    ) -> Mapping[str, Any]:
+    def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         options = dict(super().transaction_options(read_only=False, deferred=False, isolation_level=isolation_level))
         return options | {"postgresql_readonly": True} if read_only else options
 
@@ -84,7 +82,7 @@ class PostgreSQLDialect(DatabaseDialect):
         return INT16 if isinstance(column_type, SmallInteger) else INT32
 
     @contextmanager
-    def lock(self, connection: Connection, name: str) -> Iterator[None]:
+    def lock(self, connection: Connection, name: str) -> Generator[None]:
         """Hold an advisory lock until *connection*'s transaction ends.
 
         A lock of the transaction, not of the session: behind PgBouncer the session is another one at the next

@@ -6,7 +6,7 @@ import itertools
 import re
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -91,9 +91,7 @@ class SQLiteDialect(DatabaseDialect):
         event.listen(engine, "begin", _begin)
         event.listen(engine, "reset", _reset)
 
-    def transaction_options(
-        self, *, read_only: bool, deferred: bool, isolation_level: str | None
-    ) -> Mapping[str, Any]:
+    def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         # Every transaction of SQLite is serializable, whatever weaker level is asked for.
         return {_BEGIN: "DEFERRED" if deferred or read_only else "IMMEDIATE", _QUERY_ONLY: read_only}
 
@@ -121,10 +119,10 @@ class SQLiteDialect(DatabaseDialect):
         key = _violated_key(context)
         if key is None:
             return reading
-        return Reading(reading.error, None, key.table.name, tuple(key.column_keys))
+        return Reading(reading.error, None, key.table.name, _column_keys(key))
 
     @contextmanager
-    def lock(self, connection: Connection, name: str) -> Iterator[None]:
+    def lock(self, connection: Connection, name: str) -> Generator[None]:
         """Hold the database's write lock, which the transaction of *connection* took when it began."""
         yield
 
@@ -222,7 +220,7 @@ def _violated_key(context: ExceptionContext) -> ForeignKeyConstraint | None:
         return None
     execution: Any = context.execution_context
     statement = execution.compiled.statement
-    candidates = [] if statement.is_delete else sorted(table.foreign_key_constraints, key=lambda key: key.column_keys)
+    candidates = [] if statement.is_delete else sorted(table.foreign_key_constraints, key=_column_keys)
     referring = _keys_referring_to(table) if statement.is_delete or isinstance(statement, Update) else []
     if len(candidates) + len(referring) == 1:
         return (candidates + referring)[0]
@@ -236,11 +234,15 @@ def _violated_key(context: ExceptionContext) -> ForeignKeyConstraint | None:
     return None
 
 
+def _column_keys(key: ForeignKeyConstraint) -> tuple[str, ...]:
+    return tuple(key.column_keys)
+
+
 def _keys_referring_to(table: Table) -> list[ForeignKeyConstraint]:
     return [
         key
         for other in table.metadata.sorted_tables
-        for key in sorted(other.foreign_key_constraints, key=lambda key: key.column_keys)
+        for key in sorted(other.foreign_key_constraints, key=_column_keys)
         if key.referred_table is table and key.ondelete in _NO_ACTION
     ]
 
@@ -273,4 +275,3 @@ def _all(conditions: Iterator[Any]) -> Any:
 def _is_empty(context: ExceptionContext, statement: Any, parameters: Mapping[str, Any] | None = None) -> bool:
     assert context.connection is not None
     return context.connection.execute(statement.limit(1), parameters or {}).first() is None
-

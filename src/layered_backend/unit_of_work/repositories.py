@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import Any, ClassVar, ForwardRef, Protocol, get_args, get_origin
 
 from sqlalchemy.ext.asyncio import AsyncSession
-from typing_extensions import Format, get_annotations
+from typing_extensions import Format, TypeIs, get_annotations
 
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.repository import BaseRepository
@@ -35,7 +35,9 @@ def declare_repositories(cls: type[HasSession], reserved: Collection[str]) -> No
         if name in vars(cls) or name.startswith("_") or _is_class_variable(annotation):
             continue
         if name in reserved:
-            raise TypeError(f"{cls.__name__}.{name}: a unit of work already has {name!r}; give the repository another name")
+            raise TypeError(
+                f"{cls.__name__}.{name}: a unit of work already has {name!r}; give the repository another name"
+            )
         attribute = RepositoryAttribute(cls, name, annotation)
         setattr(cls, name, attribute)
 
@@ -62,8 +64,8 @@ class RepositoryAttribute:
             UnitOfWorkError: The annotation is not a repository, or names something that its module does not import.
         """
         annotation = self._resolved()
-        repository_class = get_origin(annotation) or annotation
-        if not (isinstance(repository_class, type) and issubclass(repository_class, BaseRepository)):
+        repository_class: Any = get_origin(annotation) or annotation
+        if not _is_repository_class(repository_class):
             raise UnitOfWorkError(
                 f"{self} is annotated {annotation!r}, which is not a repository; give it a value or make it a ClassVar"
             )
@@ -86,6 +88,10 @@ class RepositoryAttribute:
 
     def __str__(self) -> str:
         return f"{self._owner.__name__}.{self._name}"
+
+
+def _is_repository_class(candidate: Any) -> TypeIs[type[BaseRepository[Any]]]:
+    return isinstance(candidate, type) and issubclass(candidate, BaseRepository)
 
 
 def _is_class_variable(annotation: Any) -> bool:

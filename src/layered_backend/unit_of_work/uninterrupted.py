@@ -34,6 +34,7 @@ async def uninterrupted(coroutine: Coroutine[Any, Any, T]) -> T:
             cancelled = error
     if cancelled is None:
         return task.result()
-    if not task.cancelled() and (error := task.exception()):
-        _logger.error("a unit of work failed to end well while its task was being cancelled", exc_info=error)
+    failure = None if task.cancelled() else task.exception()
+    if failure is not None:
+        _logger.error("a unit of work failed to end well while its task was being cancelled", exc_info=failure)
     raise cancelled

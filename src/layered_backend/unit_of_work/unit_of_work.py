@@ -125,14 +125,15 @@ class UnitOfWork:
     @property
     def outcome(self) -> Outcome:
         """What became of the transaction; open again when a statement follows `commit()` or `rollback()`."""
-        is_open = self._session is not None and self._session.has_begun
-        return Outcome.OPEN if is_open else self._outcome
+        if self._session is not None and self._session.has_begun and not self._is_finished:
+            return Outcome.OPEN
+        return self._outcome
 
     def repository(self, repository_class: type[RepositoryT]) -> RepositoryT:
         """Return the repository of that class which works in this transaction; the same one at each call."""
         if repository_class not in self._repositories:
             self._repositories[repository_class] = repository_class(self.session)
-        return cast(RepositoryT, self._repositories[repository_class])
+        return cast("RepositoryT", self._repositories[repository_class])
 
     async def flush(self) -> None:
         """Send pending changes to the database, inside the transaction."""
@@ -321,7 +322,9 @@ class UnitOfWork:
             raise UnitOfWorkError(f"{verb}() inside a savepoint would end the savepoint too; call it after the block")
 
 
-_RESERVED = frozenset(name for name, value in vars(UnitOfWork).items() if callable(value) or isinstance(value, property))
+_RESERVED = frozenset(
+    name for name, value in vars(UnitOfWork).items() if callable(value) or isinstance(value, property)
+)
 
 
 def open_in_this_task(database: Database) -> UnitOfWork | None:

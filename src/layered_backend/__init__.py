@@ -1,0 +1,122 @@
+"""Layering primitives for back ends with FastAPI and SQLAlchemy: repository, unit of work, service, dependencies."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from layered_backend.database import Database
+from layered_backend.errors import (
+    CheckViolationError,
+    CommitUnknownError,
+    ConcurrentUseError,
+    ConflictError,
+    DatabaseUnavailableError,
+    DeadlockError,
+    FinishedError,
+    ForeignKeyViolationError,
+    InvalidDataError,
+    LayeredError,
+    LockTimeoutError,
+    MultipleFoundError,
+    NotFoundError,
+    NotNullViolationError,
+    PermissionDeniedError,
+    PreconditionFailedError,
+    PreconditionRequiredError,
+    ReadOnlyError,
+    RolledBackError,
+    SerializationFailureError,
+    StaleError,
+    TransientError,
+    UnauthenticatedError,
+    UniqueViolationError,
+    UnitOfWorkError,
+    UnknownFieldError,
+)
+from layered_backend.models import Base, IntegerPrimaryKey, Timestamped, UUIDPrimaryKey
+from layered_backend.repository import BaseRepository
+from layered_backend.service import BaseService
+from layered_backend.unit_of_work import Outcome, UnitOfWork, transact, transact_sync
+
+if TYPE_CHECKING:
+    from layered_backend.fastapi import (
+        SessionDep,
+        UOWDep,
+        add_error_handlers,
+        get_repository,
+        get_service,
+        get_uow,
+        install,
+        uow_dependency,
+    )
+
+__all__ = [
+    "Base",
+    "BaseRepository",
+    "BaseService",
+    "CheckViolationError",
+    "CommitUnknownError",
+    "ConcurrentUseError",
+    "ConflictError",
+    "Database",
+    "DatabaseUnavailableError",
+    "DeadlockError",
+    "FinishedError",
+    "ForeignKeyViolationError",
+    "IntegerPrimaryKey",
+    "InvalidDataError",
+    "LayeredError",
+    "LockTimeoutError",
+    "MultipleFoundError",
+    "NotFoundError",
+    "NotNullViolationError",
+    "Outcome",
+    "PermissionDeniedError",
+    "PreconditionFailedError",
+    "PreconditionRequiredError",
+    "ReadOnlyError",
+    "RolledBackError",
+    "SerializationFailureError",
+    "SessionDep",
+    "StaleError",
+    "Timestamped",
+    "TransientError",
+    "UOWDep",
+    "UUIDPrimaryKey",
+    "UnauthenticatedError",
+    "UniqueViolationError",
+    "UnitOfWork",
+    "UnitOfWorkError",
+    "UnknownFieldError",
+    "add_error_handlers",
+    "get_repository",
+    "get_service",
+    "get_uow",
+    "install",
+    "transact",
+    "transact_sync",
+    "uow_dependency",
+]
+
+_OF_FASTAPI = frozenset(
+    {
+        "SessionDep",
+        "UOWDep",
+        "add_error_handlers",
+        "get_repository",
+        "get_service",
+        "get_uow",
+        "install",
+        "uow_dependency",
+    }
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Import the FastAPI part on first use: scripts and workers do without it."""
+    if name in _OF_FASTAPI:
+        return getattr(import_module("layered_backend.fastapi"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

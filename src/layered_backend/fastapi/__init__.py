@@ -1,0 +1,26 @@
+"""The API layer: FastAPI, given the unit of work."""
+
+from layered_backend.fastapi.dependencies import (
+    SessionDep,
+    UOWDep,
+    get_repository,
+    get_service,
+    get_session,
+    get_uow,
+    uow_dependency,
+)
+from layered_backend.fastapi.error_handlers import add_error_handlers, status_of
+from layered_backend.fastapi.installation import install
+
+__all__ = [
+    "SessionDep",
+    "UOWDep",
+    "add_error_handlers",
+    "get_repository",
+    "get_service",
+    "get_session",
+    "get_uow",
+    "install",
+    "status_of",
+    "uow_dependency",
+]

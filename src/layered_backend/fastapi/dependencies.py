@@ -1,0 +1,181 @@
+"""The dependencies of FastAPI: the request's unit of work, and what works in it.
+
+All are `async def`: FastAPI runs a synchronous dependency in a thread, which costs more than a query.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, TypeVar, cast, overload
+
+from fastapi import Depends
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.requests import HTTPConnection
+
+from layered_backend.fastapi.endpoints import refuse_synchronous
+from layered_backend.fastapi.installation import installation_of
+from layered_backend.memoization import memoized
+from layered_backend.repository import BaseRepository
+from layered_backend.service import BaseService
+from layered_backend.unit_of_work import UnitOfWork
+
+__all__ = ["SessionDep", "UOWDep", "get_repository", "get_service", "get_session", "get_uow", "uow_dependency"]
+
+ModelT = TypeVar("ModelT")
+RepositoryT = TypeVar("RepositoryT", bound=BaseRepository[Any])
+ServiceT = TypeVar("ServiceT")
+BaseServiceT = TypeVar("BaseServiceT", bound=BaseService[Any, Any, Any, Any, Any])
+UnitOfWorkT = TypeVar("UnitOfWorkT", bound=UnitOfWork)
+
+_UNITS = "layered_backend.units"
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+
+
+@asynccontextmanager
+async def _unit(connection: HTTPConnection, wanted: type[UnitOfWork]) -> AsyncGenerator[UnitOfWork]:
+    """Open the request's unit of work of that kind, or hand out the one that is open already."""
+    refuse_synchronous(connection.scope.get("endpoint"))
+    installation = installation_of(connection)
+    kind = installation.kind(wanted)
+    units: dict[type[UnitOfWork], UnitOfWork] = connection.scope.setdefault(_UNITS, {})
+    if kind in units:
+        yield units[kind]
+        return
+    uow = units[kind] = installation.open(wanted)
+    uow.begins_deferred = connection.scope.get("method") in _SAFE_METHODS  # readers do not queue behind a writer
+    async with uow:
+        yield uow
+
+
+async def _installed_unit(connection: HTTPConnection) -> AsyncGenerator[UnitOfWork]:
+    async with _unit(connection, UnitOfWork) as uow:
+        yield uow
+
+
+async def get_uow(uow: Annotated[UnitOfWork, Depends(_installed_unit, scope="function")]) -> UnitOfWork:
+    """Return the request's unit of work, which commits before the response is sent.
+
+    There is one for each request, however many dependencies ask for it and whatever scope they write.
+
+    Raises:
+        UnitOfWorkError: The application has none (see `install`), or the route is not `async def`.
+    """
+    return uow
+
+
+UOWDep = Annotated[UnitOfWork, Depends(get_uow)]
+"""The request's unit of work, as an annotation."""
+
+
+async def get_session(uow: UOWDep) -> AsyncSession:
+    """Return the session of the request's unit of work."""
+    return uow.session
+
+
+SessionDep = Annotated[AsyncSession, Depends(get_session)]
+"""The session of the request's unit of work, as an annotation."""
+
+
+def uow_dependency(unit_of_work: type[UnitOfWorkT]) -> Callable[..., Coroutine[Any, Any, UnitOfWorkT]]:
+    """Return the dependency on a unit of work of that class, one for each request.
+
+    It names the class for type checkers, and it serves a second database beside the installed one. Where
+    *unit_of_work* is the installed class, or a base of it, it is the same unit of work as `get_uow`'s.
+
+        ReportUOW = Annotated[ReportUnitOfWork, Depends(uow_dependency(ReportUnitOfWork))]
+    """
+    return cast("Callable[..., Coroutine[Any, Any, UnitOfWorkT]]", _uow_dependency(unit_of_work))
+
+
+@memoized
+def _uow_dependency(unit_of_work: type[UnitOfWork]) -> Callable[..., Coroutine[Any, Any, UnitOfWork]]:
+    async def open_unit(connection: HTTPConnection) -> AsyncGenerator[UnitOfWork]:
+        async with _unit(connection, unit_of_work) as uow:
+            yield uow
+
+    async def get_unit(uow: Annotated[UnitOfWork, Depends(open_unit, scope="function")]) -> UnitOfWork:
+        return uow
+
+    return get_unit
+
+
+def get_repository(
+    repository_class: type[RepositoryT], *, unit_of_work: type[UnitOfWork] = UnitOfWork
+) -> Callable[[UnitOfWork], Coroutine[Any, Any, RepositoryT]]:
+    """Return the dependency on a repository in the request's unit of work.
+
+    Args:
+        repository_class: What to build; the same class gives the same dependency.
+        unit_of_work: Which unit of work, where the application has several.
+    """
+    dependency: Any = _repository_dependency(repository_class, unit_of_work)
+    return cast("Callable[[UnitOfWork], Coroutine[Any, Any, RepositoryT]]", dependency)
+
+
+@memoized
+def _repository_dependency(
+    repository_class: type[BaseRepository[Any]], unit_of_work: type[UnitOfWork]
+) -> Callable[[UnitOfWork], Coroutine[Any, Any, BaseRepository[Any]]]:
+    async def get_the_repository(uow: Annotated[UnitOfWork, Depends(_source(unit_of_work))]) -> BaseRepository[Any]:
+        return uow.repository(repository_class)
+
+    return get_the_repository
+
+
+@overload
+def get_service(
+    service_class: type[BaseServiceT], /, *, unit_of_work: type[UnitOfWork] = UnitOfWork
+) -> Callable[[UnitOfWork], Coroutine[Any, Any, BaseServiceT]]: ...
+
+
+@overload
+def get_service(
+    service_class: Callable[[type[RepositoryT], type[ModelT], Any], ServiceT],
+    repository_class: type[RepositoryT],
+    model_class: type[ModelT],
+    /,
+    *,
+    unit_of_work: type[UnitOfWork] = UnitOfWork,
+) -> Callable[[UnitOfWork], Coroutine[Any, Any, ServiceT]]: ...
+
+
+def get_service(
+    service_class: Any,
+    repository_class: Any = None,
+    model_class: Any = None,
+    /,
+    *,
+    unit_of_work: type[UnitOfWork] = UnitOfWork,
+) -> Any:
+    """Return the dependency on a service in the request's unit of work.
+
+        get_item_service = get_service(ItemService, ItemRepository, Item)
+
+        @router.get("/{item_id}")
+        async def read_item(item_id: int, service: Annotated[ItemService, Depends(get_item_service)]): ...
+
+    The same arguments give the same dependency, so that `Depends(get_service(...))` may be written inline: a request
+    then has one such service, and `app.dependency_overrides` finds it.
+
+    Args:
+        service_class: What to build.
+        repository_class: The repository to give it; the service's type argument unless it is given.
+        model_class: The mapped class to give it; the service's type argument unless it is given.
+        unit_of_work: Which unit of work, where the application has several.
+    """
+    if repository_class is None:
+        return _service_dependency(service_class.of, (), unit_of_work)
+    return _service_dependency(service_class, (repository_class, model_class), unit_of_work)
+
+
+@memoized
+def _service_dependency(
+    build: Callable[..., Any], classes: tuple[type, ...], unit_of_work: type[UnitOfWork]
+) -> Callable[[UnitOfWork], Coroutine[Any, Any, Any]]:
+    async def get_the_service(uow: Annotated[UnitOfWork, Depends(_source(unit_of_work))]) -> Any:
+        return build(*classes, uow)
+
+    return get_the_service
+
+
+def _source(unit_of_work: type[UnitOfWork]) -> Callable[..., Coroutine[Any, Any, UnitOfWork]]:
+    return get_uow if unit_of_work is UnitOfWork else _uow_dependency(unit_of_work)

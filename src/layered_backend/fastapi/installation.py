@@ -1,0 +1,100 @@
+"""Installing the layers into an application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from layered_backend.database import Database
+from layered_backend.errors import UnitOfWorkError
+from layered_backend.fastapi.error_handlers import add_error_handlers
+from layered_backend.unit_of_work import UnitOfWork
+
+__all__ = ["Installation", "install", "installation_of"]
+
+_SCOPE_KEY = "layered_backend.installation"
+_STATE_NAME = "layered_backend"
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What an application was given: the class of its units of work, and their database."""
+
+    unit_of_work: type[UnitOfWork]
+    database: Database
+
+    def kind(self, wanted: type[UnitOfWork]) -> type[UnitOfWork]:
+        """Return the class that serves *wanted*: the application's own where that is a kind of it."""
+        return self.unit_of_work if issubclass(self.unit_of_work, wanted) else wanted
+
+    def open(self, wanted: type[UnitOfWork]) -> UnitOfWork:
+        """Return a new unit of work for a dependency that wants one of class *wanted*."""
+        kind = self.kind(wanted)
+        return kind(self.database) if kind is self.unit_of_work else kind()
+
+
+def install(app: FastAPI, unit_of_work: type[UnitOfWork], *, database: Database | None = None) -> None:
+    """Give *app* its unit of work: the dependencies find it, errors become responses, connections close at the end.
+
+    Mounted sub-applications use it too; their own errors need `add_error_handlers(sub_application)`. The application's
+    own lifespan and its own error handlers are kept.
+
+    Args:
+        app: The application, before it starts.
+        unit_of_work: The class whose units of work `get_uow` opens, one for each request.
+        database: Where they work; the class's own `database` unless it is given.
+
+    Raises:
+        UnitOfWorkError: No database is named, or *app* has been installed into before.
+    """
+    chosen = database or getattr(unit_of_work, "database", None)
+    if chosen is None:
+        raise UnitOfWorkError(f"{unit_of_work.__name__} has no database; write install(..., database=database)")
+    if hasattr(app.state, _STATE_NAME):
+        raise UnitOfWorkError("the application has its unit of work; use uow_dependency() for a second database")
+    installation = Installation(unit_of_work, chosen)
+    setattr(app.state, _STATE_NAME, installation)
+    app.add_middleware(_InstallationMiddleware, installation=installation)
+    _extend_lifespan(app, chosen)
+    add_error_handlers(app)
+
+
+def installation_of(connection: HTTPConnection) -> Installation:
+    """Return the installation of the application that serves *connection*, or of the one that it is mounted in.
+
+    Raises:
+        UnitOfWorkError: There is none.
+    """
+    installation: Installation | None = connection.scope.get(_SCOPE_KEY)
+    if installation is None:
+        raise UnitOfWorkError("the application has no unit of work; call install(app, ShopUnitOfWork)")
+    return installation
+
+
+class _InstallationMiddleware:
+    """Leaves the installation in the scope, which a mounted sub-application inherits; it sees no other part of ours."""
+
+    def __init__(self, app: ASGIApp, installation: Installation) -> None:
+        self._app = app
+        self._installation = installation
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[_SCOPE_KEY] = self._installation
+        await self._app(scope, receive, send)
+
+
+def _extend_lifespan(app: FastAPI, database: Database) -> None:
+    of_application: Any = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncGenerator[Any]:
+        async with database, of_application(app) as state:
+            yield state
+
+    app.router.lifespan_context = lifespan
