@@ -45,7 +45,7 @@ class Database:
         self.dialect = dialect_named(given.get_backend_name())
         resolved = self.dialect.effective_url(given)
         self.url = _with_driver(resolved, self.dialect.async_driver)
-        self.sync_url = make_url(sync_url) if sync_url else self._synchronous(resolved)
+        self.sync_url = self._synchronous(make_url(sync_url) if sync_url else resolved)
         self._engine_options = engine_options
         self._lock = threading.Lock()
         self._async_engine: AsyncEngine | None = None

@@ -6,11 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from pydantic import BaseModel
+from sqlalchemy import Boolean, Date, DateTime, Integer, Numeric, String, Time, Uuid
 from sqlalchemy.orm import Mapper
 
 from layered_backend.errors import InvalidDataError, UnknownFieldError
 
 __all__ = ["Data", "changed_values", "new_values"]
+
+_PLAIN_TYPES = (Boolean, Date, DateTime, Integer, Numeric, String, Time, Uuid)
 
 Data = Mapping[str, Any] | BaseModel
 """What a repository writes: a mapping by attribute name, or a Pydantic model."""
@@ -50,6 +53,8 @@ def _checked(mapper: Mapper[Any], values: dict[str, Any]) -> dict[str, Any]:
     for name in values:
         if name not in known:
             raise UnknownFieldError(mapper.class_.__name__, name, list(known.keys()))
+        if isinstance(values[name], Mapping):
+            _refuse_mapping(mapper, name)
         if name in mapper.relationships and _is_nested(values[name]):
             target = mapper.relationships[name].mapper.class_.__name__
             raise InvalidDataError(
@@ -57,6 +62,12 @@ def _checked(mapper: Mapper[Any], values: dict[str, Any]) -> dict[str, Any]:
                 f"set the foreign key, or create the {target} through its own repository"
             )
     return values
+
+
+def _refuse_mapping(mapper: Mapper[Any], name: str) -> None:
+    """Refuse a mapping for a column of a plain type: asyncmy would write its keys into the statement as they are."""
+    if name in mapper.column_attrs and isinstance(mapper.columns[name].type, _PLAIN_TYPES):
+        raise InvalidDataError(f"{mapper.class_.__name__}.{name} takes a single value, not a mapping")
 
 
 def _is_nested(value: object) -> bool:

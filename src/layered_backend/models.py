@@ -45,6 +45,8 @@ class UTCDateTime(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
+        if not isinstance(value, datetime):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without types
+            raise TypeError("a moment is a datetime")
         if value.tzinfo is None:
             raise ValueError("a datetime without a time zone is not a moment; write datetime.now(UTC)")
         return value.astimezone(UTC)

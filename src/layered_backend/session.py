@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import sqlalchemy.exc
@@ -105,6 +105,7 @@ class SavepointStack:
         self._frames = [Frame()]
 
 
+_COLUMN_TYPE_REFUSALS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _DRIVER_REFUSALS = (OverflowError, TypeError, UnicodeError)
 
 _stacks: WeakKeyDictionary[Connection, SavepointStack] = WeakKeyDictionary()
@@ -153,7 +154,8 @@ def _translated_driver_error(context: ExceptionContext) -> LayeredError | None:
     if reading is not None:
         reading = completed(dialect.probe(context, reading), statement_table(context), context.dialect)
         return _raised(reading.error, reading.constraint, reading.table, reading.columns)
-    return DatabaseUnavailableError() if context.is_disconnect else None
+    is_connecting = context.connection is None
+    return DatabaseUnavailableError() if context.is_disconnect or is_connecting else None
 
 
 def _raised(
@@ -171,7 +173,7 @@ def _translated_value_error(context: ExceptionContext) -> LayeredError | None:
     if context.statement is None:
         return None  # it is a value that came back
     by_column_type = context.execution_context is None
-    refusals = (ArithmeticError, LookupError, TypeError, ValueError) if by_column_type else _DRIVER_REFUSALS
+    refusals = _COLUMN_TYPE_REFUSALS if by_column_type else _DRIVER_REFUSALS
     return InvalidDataError() if isinstance(context.original_exception, refusals) else None
 
 
@@ -369,6 +371,15 @@ class GuardedSession(AsyncSession):
         super().__init__(engine=engine, current=current, info=info)
         self.is_asynchronous = asynchronous
 
+    if not TYPE_CHECKING:  # the base class's overloads say what is returned
+
+        async def execute(self, *args: Any, **kwargs: Any) -> Any:
+            """Execute a statement and return its buffered result, as `AsyncSession.execute` does."""
+            if self.is_asynchronous:
+                return await super().execute(*args, **kwargs)
+            # The base class would wait for the cursor to close, which only an asynchronous driver's cursor does.
+            return self.sync_session.execute(*args, **kwargs)
+
     @property
     def stack(self) -> SavepointStack:
         """The errors and hooks of the transaction."""
@@ -444,6 +455,9 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
         coroutine.send(None)
     except StopIteration as stop:
         return cast("T", stop.value)
+    except RuntimeError as error:
+        if str(error) != "no running event loop":
+            raise
     coroutine.close()
     name = getattr(coroutine, "__qualname__", "the coroutine")
     raise UnitOfWorkError(

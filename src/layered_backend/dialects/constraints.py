@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sqlalchemy import (
     CheckConstraint,
-    Column,
     Constraint,
     Dialect,
     ForeignKeyConstraint,
@@ -16,7 +16,6 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.sql.visitors import iterate
 
 from layered_backend import errors
 from layered_backend.dialects.base import Reading
@@ -37,7 +36,8 @@ def statement_table(context: ExceptionContext) -> Table | None:
     execution: Any = context.execution_context
     compiled = getattr(execution, "compiled", None)
     table: Table | None = getattr(getattr(compiled, "statement", None), "table", None)
-    return table if isinstance(table, Table) else None
+    # A statement of the ORM holds an annotated copy of the table.
+    return table.metadata.tables.get(table.key, table) if isinstance(table, Table) else None
 
 
 def completed(reading: Reading, written: Table | None, dialect: Dialect) -> Reading:
@@ -73,10 +73,15 @@ def _constraints(table: Table, kinds: tuple[type[Constraint | Index], ...]) -> l
 
 def _columns(constraint: Constraint | Index) -> tuple[str, ...]:
     if isinstance(constraint, CheckConstraint):
-        found = [element.name for element in iterate(constraint.sqltext) if isinstance(element, Column)]
-        return tuple(dict.fromkeys(found))
+        return _checked_columns(constraint)
     columns: Any = getattr(constraint, "columns", ())
     return tuple(column.name for column in columns)
+
+
+def _checked_columns(constraint: CheckConstraint) -> tuple[str, ...]:
+    """Return the columns that a check mentions, in the order of the table; it is often written as text."""
+    words = set(re.findall(r"\w+", str(constraint.sqltext)))
+    return tuple(column.name for column in constraint.table.columns if column.name in words)
 
 
 def _name(constraint: Constraint | Index) -> str | None:

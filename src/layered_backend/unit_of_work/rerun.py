@@ -40,6 +40,7 @@ async def transact(
         deadline: Seconds after which no new attempt begins; None for no limit.
 
     Raises:
+        ValueError: *attempts* is less than 1.
         TransientError: The last attempt failed too.
         UnitOfWorkError: The running task has a unit of work of the same database open, which this one would wait for.
     """
@@ -90,6 +91,8 @@ def _delays(attempts: int, deadline: float | None) -> Iterator[float | None]:
     Full jitter: a random part of a bound that doubles (Brooker, "Exponential Backoff And Jitter", AWS Architecture
     Blog, 2015).
     """
+    if attempts < 1:
+        raise ValueError(f"attempts is at least 1, not {attempts}")
     start = time.monotonic()
     for attempt in range(attempts - 1):
         delay = random.uniform(0, min(_LONGEST_DELAY, _FIRST_DELAY * 2**attempt))

@@ -216,11 +216,14 @@ class UnitOfWork:
         session = self._leave(error)
         if session is None:
             return
-        if session.is_idle:
-            session.sync_session.finish()
-            self._end(session, error)
-        else:
-            await uninterrupted(self._finish(session, error))
+        try:
+            if session.is_idle:
+                session.sync_session.finish()
+                self._end(session, error)
+            else:
+                await uninterrupted(self._finish(session, error))
+        finally:
+            _forget(self)
 
     def __enter__(self) -> Self:
         if _is_in_event_loop():
@@ -231,8 +234,12 @@ class UnitOfWork:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         session = self._leave(error)
-        if session is not None:
+        if session is None:
+            return
+        try:
             drive(self._finish(session, error))
+        finally:
+            _forget(self)
 
     def _enter(self, *, asynchronous: bool) -> Self:
         if self._is_finished:
@@ -281,9 +288,10 @@ class UnitOfWork:
             self._end(session, error)
         await _run_hooks(session, hooks)
 
-    def is_mine(self) -> bool:
-        """Tell whether the running task, or thread, opened this unit of work."""
-        return self._owner is (asyncio.current_task() if _is_in_event_loop() else threading.current_thread())
+    def is_open_here(self) -> bool:
+        """Tell whether the running task, or thread, opened this unit of work and has not left it."""
+        current = asyncio.current_task() if _is_in_event_loop() else threading.current_thread()
+        return self._owner is current and not self._is_finished
 
     def _end(self, session: GuardedSession, error: BaseException | None) -> None:
         if session.has_begun or (self._outcome is Outcome.OPEN and error is not None):
@@ -291,7 +299,6 @@ class UnitOfWork:
         elif self._outcome is Outcome.OPEN:
             self._outcome = Outcome.COMMITTED
         self._is_finished = True
-        _entered.set(tuple(other for other in _entered.get() if other is not self))
 
     async def _commit_and_run_hooks(self, session: GuardedSession) -> None:
         await _run_hooks(session, await self._commit(session))
@@ -329,7 +336,11 @@ _RESERVED = frozenset(
 
 def open_in_this_task(database: Database) -> UnitOfWork | None:
     """Return a unit of work of *database* that the running task has open, if it has one."""
-    return next((unit for unit in _entered.get() if unit.database is database and unit.is_mine()), None)
+    return next((unit for unit in _entered.get() if unit.database is database and unit.is_open_here()), None)
+
+
+def _forget(unit: UnitOfWork) -> None:
+    _entered.set(tuple(other for other in _entered.get() if other is not unit))
 
 
 def _refuse_undone(session: GuardedSession) -> None:

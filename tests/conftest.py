@@ -1,0 +1,106 @@
+"""Fixtures: each database of the matrix, with the tables of the test domain and no rows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+from sqlalchemy import URL, make_url
+
+from layered_backend import Database
+from tests.databases import (
+    ASYNC_BACKENDS,
+    MUST_HAVE_SERVERS,
+    SYNC_BACKENDS,
+    Backend,
+    ServerMissingError,
+    Shop,
+    empty,
+    own_database,
+)
+from tests.shop import Base
+
+
+class Servers:
+    """The databases of the tests' own, each made when a test first asks for it."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._engines: dict[str, sqlalchemy.Engine | ServerMissingError] = {}
+
+    def url(self, server: str) -> URL:
+        """Return the URL of an empty database with the tables on *server*; skip or fail without the server."""
+        if server not in self._engines:
+            self._engines[server] = self._prepared(server)
+        engine = self._engines[server]
+        if isinstance(engine, ServerMissingError):
+            (pytest.fail if MUST_HAVE_SERVERS else pytest.skip)(str(engine))
+        empty(engine)
+        return engine.url
+
+    def _prepared(self, server: str) -> sqlalchemy.Engine | ServerMissingError:
+        try:
+            url = self._stack.enter_context(own_database(server))
+        except ServerMissingError as error:
+            return error
+        engine = sqlalchemy.create_engine(url)
+        self._stack.callback(engine.dispose)
+        Base.metadata.create_all(engine)
+        return engine
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    with ExitStack() as stack:
+        yield Servers(stack)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A SQLite file with the tables of the test domain, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "shop.db"
+    with Database(f"sqlite:///{path}") as database:
+        database.create_all_sync(Base.metadata)
+        with database.sync_engine.connect() as connection:
+            connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path.read_bytes()
+
+
+async def _shop(backend: Backend, request: pytest.FixtureRequest, **engine_options: Any) -> AsyncGenerator[Shop]:
+    if backend.server == "sqlite":
+        path: Path = request.getfixturevalue("tmp_path") / "shop.db"
+        path.write_bytes(request.getfixturevalue("sqlite_template"))
+        url = make_url(f"sqlite:///{path}")
+    else:
+        servers: Servers = request.getfixturevalue("servers")
+        url = servers.url(backend.server)
+    backend_name = url.get_backend_name()
+    url = url.set(drivername=f"{backend_name}+{backend.driver}")
+    async with Database(url, **engine_options) as database:
+        yield Shop(backend, database)
+        assert Shop(backend, database).checked_out == 0, "a connection was not given back"
+
+
+@pytest.fixture(params=ASYNC_BACKENDS, ids=str)
+async def async_shop(request: pytest.FixtureRequest) -> AsyncGenerator[Shop]:
+    """The test domain on each database, awaited; with two connections at most."""
+    async for shop in _shop(request.param, request, pool_size=2, max_overflow=0):
+        yield shop
+
+
+@pytest.fixture(params=(*ASYNC_BACKENDS, *SYNC_BACKENDS), ids=str)
+async def shop(request: pytest.FixtureRequest) -> AsyncGenerator[Shop]:
+    """The test domain on each database, awaited and driven without an event loop."""
+    async for shop in _shop(request.param, request, pool_size=2, max_overflow=0):
+        yield shop
+
+
+@pytest.fixture
+async def sqlite_shop(request: pytest.FixtureRequest) -> AsyncGenerator[Shop]:
+    """The test domain on SQLite alone, for what does not depend on the database."""
+    async for shop in _shop(ASYNC_BACKENDS[0], request):
+        yield shop

@@ -1,0 +1,133 @@
+"""The databases that the tests run on, and one unit of work for all of them, with and without an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import sqlalchemy
+from sqlalchemy import URL, Engine, make_url, text
+
+from layered_backend import Database
+from layered_backend.session import drive
+from tests.shop import Base, ShopUnitOfWork
+
+T = TypeVar("T")
+
+MUST_HAVE_SERVERS = os.environ.get("LAYERED_REQUIRE_SERVERS") == "1"
+SERVERS = {
+    "postgresql": os.environ.get("LAYERED_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/test"),
+    "mariadb": os.environ.get("LAYERED_TEST_MARIADB", "mariadb+pymysql://root@127.0.0.1:3306/test"),
+}
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A way to reach a database.
+
+    Attributes:
+        server: `sqlite`, or a key of SERVERS.
+        driver: The asynchronous driver, or the synchronous one.
+        asynchronous: Which of the two it is.
+    """
+
+    server: str
+    driver: str
+    asynchronous: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.server}-{self.driver}{'' if self.asynchronous else '-sync'}"
+
+
+ASYNC_BACKENDS = (
+    Backend("sqlite", "aiosqlite"),
+    Backend("postgresql", "asyncpg"),
+    Backend("postgresql", "psycopg"),
+    Backend("mariadb", "asyncmy"),
+)
+SYNC_BACKENDS = (
+    Backend("sqlite", "pysqlite", asynchronous=False),
+    Backend("postgresql", "psycopg", asynchronous=False),
+    Backend("mariadb", "pymysql", asynchronous=False),
+)
+
+
+class ServerMissingError(Exception):
+    """No server listens where the tests expect one."""
+
+
+@contextmanager
+def own_database(server: str) -> Iterator[URL]:
+    """Create a database of the tests' own on *server*, and drop it at the end."""
+    engine = sqlalchemy.create_engine(SERVERS[server], isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 5})
+    name = f"layered_test_{secrets.token_hex(4)}"
+    try:
+        _run(engine, f"CREATE DATABASE {name}")
+    except sqlalchemy.exc.OperationalError as error:
+        raise ServerMissingError(f"no {server} server at {engine.url!r}: {error.orig}") from error
+    try:
+        yield make_url(SERVERS[server]).set(database=name)
+    finally:
+        _run(engine, f"DROP DATABASE {name}{' WITH (FORCE)' if server == 'postgresql' else ''}")
+        engine.dispose()
+
+
+def _run(engine: Engine, sql: str) -> None:
+    with engine.connect() as connection:
+        connection.execute(text(sql))
+
+
+def empty(engine: Engine) -> None:
+    """Delete all rows, and count keys from 1 again."""
+    names = [table.name for table in Base.metadata.sorted_tables]
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text(f"TRUNCATE {', '.join(names)} RESTART IDENTITY CASCADE"))
+            return
+        connection.execute(text("SET FOREIGN_KEY_CHECKS = 0"))
+        for name in names:
+            connection.execute(text(f"DELETE FROM {name}"))  # noqa: S608  # our own names
+        connection.execute(text("SET FOREIGN_KEY_CHECKS = 1"))
+
+
+@dataclass
+class Shop:
+    """The test domain on one database.
+
+    Attributes:
+        backend: How the database is reached.
+        database: The database, with the tables and no rows.
+    """
+
+    backend: Backend
+    database: Database
+    _extra: list[Database] = field(default_factory=list[Database])
+
+    def unit(self, **options: Any) -> ShopUnitOfWork:
+        return ShopUnitOfWork(self.database, **options)
+
+    async def run(self, work: Callable[[ShopUnitOfWork], Awaitable[T]], **options: Any) -> T:
+        """Run *work* in a unit of work of its own: with an event loop, or in a thread without one."""
+        if self.backend.asynchronous:
+            async with self.unit(**options) as uow:
+                return await work(uow)
+        return await asyncio.to_thread(self._run_sync, work, options)
+
+    def _run_sync(self, work: Callable[[ShopUnitOfWork], Awaitable[T]], options: dict[str, Any]) -> T:
+        async def awaited(uow: ShopUnitOfWork) -> T:
+            return await work(uow)
+
+        with self.unit(**options) as uow:
+            return drive(awaited(uow))
+
+    @property
+    def checked_out(self) -> int:
+        """How many connections are not in the pool."""
+        engine = self.database.engine.sync_engine if self.backend.asynchronous else self.database.sync_engine
+        pool: Any = engine.pool
+        return int(pool.checkedout())

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from layered_backend import Database, DatabaseUnavailableError, UnitOfWorkError
+from tests.databases import Shop
+from tests.shop import Base, ShopUnitOfWork
+
+
+class TestUrls:
+    @pytest.mark.parametrize(
+        ("url", "asynchronous", "synchronous"),
+        [
+            ("sqlite:///shop.db", "sqlite+aiosqlite:///shop.db", "sqlite+pysqlite:///shop.db"),
+            ("postgresql://u@h/d", "postgresql+asyncpg://u@h/d", "postgresql+psycopg://u@h/d"),
+            ("postgresql+psycopg://u@h/d", "postgresql+psycopg://u@h/d", "postgresql+psycopg://u@h/d"),
+            ("postgresql+asyncpg://u@h/d", "postgresql+asyncpg://u@h/d", "postgresql+psycopg://u@h/d"),
+            ("mysql://u@h/d", "mysql+asyncmy://u@h/d", "mysql+pymysql://u@h/d"),
+            ("mariadb://u@h/d", "mariadb+asyncmy://u@h/d", "mariadb+pymysql://u@h/d"),
+        ],
+    )
+    def test_the_driver_is_chosen_and_a_named_one_is_kept(self, url: str, asynchronous: str, synchronous: str) -> None:
+        database = Database(url)
+
+        assert str(database.url) == asynchronous
+        assert str(database.sync_url) == synchronous
+
+    def test_the_synchronous_url_may_be_given(self) -> None:
+        assert str(Database("postgresql://u@h/d", sync_url="postgresql://u@replica/d").sync_url) == (
+            "postgresql+psycopg://u@replica/d"
+        )
+
+    def test_an_unsupported_database_is_refused_by_name(self) -> None:
+        with pytest.raises(ValueError, match="oracle:// is not supported; a database URL begins with one of sqlite://"):
+            Database("oracle://h/d")
+
+    def test_no_password_is_shown(self) -> None:
+        assert repr(Database("postgresql://u:secret@h/d")) == "Database('postgresql+asyncpg://u:***@h/d')"
+
+    def test_nothing_is_opened_before_the_first_use(self, tmp_path: Path) -> None:
+        Database(f"sqlite:///{tmp_path / 'shop.db'}")
+
+        assert not (tmp_path / "shop.db").exists()
+
+    def test_a_missing_driver_says_what_to_install(self) -> None:
+        with pytest.raises(ModuleNotFoundError, match=r"pip install 'layered-backend\[mysql\]'"):
+            _ = Database("mysql+aiomysql://u@h/d").engine
+
+    async def test_options_reach_the_engine_beside_the_dialects_own(self, tmp_path: Path) -> None:
+        url = f"sqlite:///{tmp_path / 'shop.db'}"
+        async with Database(url, pool_size=3, connect_args={"cached_statements": 7}) as database:
+            await database.ping()
+            pool: Any = database.engine.pool
+            assert pool.size() == 3
+
+
+class TestSettingUp:
+    async def test_ping_gets_an_answer(self, shop: Shop) -> None:
+        if shop.backend.asynchronous:
+            await shop.database.ping()
+        else:
+            await asyncio.to_thread(shop.database.ping_sync)
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql://u:secret@127.0.0.1:1/d",
+            "postgresql+psycopg://u:secret@127.0.0.1:1/d",
+            "mariadb://u:secret@127.0.0.1:1/d",
+            "sqlite:////nowhere/at/all.db",
+        ],
+    )
+    async def test_an_unreachable_database_says_so_and_no_more(self, url: str) -> None:
+        async with Database(url) as database:
+            with pytest.raises(DatabaseUnavailableError) as caught:
+                await database.ping()
+            with pytest.raises(DatabaseUnavailableError):
+                await asyncio.to_thread(database.ping_sync)
+            with pytest.raises(DatabaseUnavailableError):
+                await database.create_all(Base.metadata)
+
+        assert str(caught.value) == "the database is not available"
+        assert caught.value.__cause__ is not None
+
+    @pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg", "mariadb"])
+    async def test_refused_credentials_and_missing_databases_are_unavailable_too(self, shop: Shop, scheme: str) -> None:
+        if shop.backend.asynchronous or not scheme.startswith(shop.backend.server):
+            return
+        missing = shop.database.url.set(drivername=scheme, database="layered_missing")
+        async with Database(missing) as database:
+            with pytest.raises(DatabaseUnavailableError):
+                await database.ping()
+
+    async def test_create_all_may_be_repeated(self, shop: Shop) -> None:
+        for _ in range(2):
+            if shop.backend.asynchronous:
+                await shop.database.create_all(Base.metadata)
+            else:
+                await asyncio.to_thread(shop.database.create_all_sync, Base.metadata)
+
+        assert await shop.run(lambda uow: uow.items.count()) == 0
+
+    def test_create_all_is_safe_in_eight_processes_at_once(self, shop_url: str) -> None:
+        processes = [
+            subprocess.Popen([sys.executable, "-W", "error", "-c", _CREATE_ALL, shop_url], stderr=subprocess.PIPE)
+            for _ in range(8)
+        ]
+        failures = [process.communicate(timeout=60)[1].decode() for process in processes]
+
+        assert [process.returncode for process in processes] == [0] * 8, failures
+
+
+_CREATE_ALL = """
+import sys
+from sqlalchemy import MetaData, Table, Column, Integer
+from layered_backend import Database
+metadata = MetaData()
+for number in range(5):
+    Table(f"created_at_once_{number}", metadata, Column("id", Integer, primary_key=True))
+with Database(sys.argv[1]) as database:
+    database.create_all_sync(metadata)
+"""
+
+
+@pytest.fixture
+async def shop_url(shop: Shop) -> str:
+    if shop.backend.server == "sqlite":
+        url = shop.database.url.set(database=f"{shop.database.url.database}.new")
+        return url.render_as_string(hide_password=False)
+    return shop.database.url.render_as_string(hide_password=False)
+
+
+class TestInMemory:
+    @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+    async def test_it_is_shared_by_all_units_of_work_one_after_the_other(self, url: str) -> None:
+        async with Database(url) as database:
+            await database.create_all(Base.metadata)
+
+            async def add(name: str) -> None:
+                async with ShopUnitOfWork(database) as uow:
+                    await uow.items.create({"name": name, "price": 1})
+                    await asyncio.sleep(0.001)
+
+            await asyncio.gather(*(add(f"item {number}") for number in range(10)))
+            async with ShopUnitOfWork(database) as uow:
+                assert await uow.items.count() == 10
+
+    async def test_two_are_apart(self) -> None:
+        async with Database("sqlite://") as one, Database("sqlite://") as other:
+            await one.create_all(Base.metadata)
+            async with ShopUnitOfWork(other) as uow:
+                with pytest.raises(Exception, match="no such table"):
+                    await uow.session.execute(text("SELECT * FROM items"))
+                await uow.rollback()
+
+    async def test_it_survives_the_loss_of_its_connection(self) -> None:
+        async with Database("sqlite://") as database:
+            await database.create_all(Base.metadata)
+            async with ShopUnitOfWork(database) as uow:
+                await uow.items.count()
+                await uow.session.run_sync(lambda session: session.connection().invalidate())
+                await uow.rollback()
+
+            async with ShopUnitOfWork(database) as uow:
+                assert await uow.items.count() == 0
+
+    async def test_with_and_async_with_cannot_share_it(self) -> None:
+        async with Database("sqlite://") as database:
+            await database.ping()
+            with pytest.raises(UnitOfWorkError, match="use a file, such as sqlite:///shop.db"):
+                await asyncio.to_thread(database.ping_sync)
+
+    def test_with_alone_can_use_it(self) -> None:
+        with Database("sqlite://") as database:
+            database.create_all_sync(Base.metadata)
+            with ShopUnitOfWork(database) as uow:
+                assert uow.run(uow.items.count()) == 0
+
+    async def test_it_is_empty_after_dispose(self) -> None:
+        database = Database("sqlite://")
+        await database.create_all(Base.metadata)
+        await database.dispose()
+        await database.create_all(Base.metadata)
+        async with ShopUnitOfWork(database) as uow:
+            assert await uow.items.count() == 0
+        await database.dispose()
+
+
+class TestEventLoops:
+    def test_a_database_outlives_the_loop_that_used_it_first(self, servers: Any) -> None:
+        database = Database(servers.url("postgresql").set(drivername="postgresql+asyncpg"))
+
+        async def count() -> int:
+            async with ShopUnitOfWork(database) as uow:
+                return await uow.items.count()
+
+        async def count_and_dispose() -> int:
+            async with database:
+                return await count()
+
+        with pytest.warns(ResourceWarning):
+            assert asyncio.run(count()) == 0
+            assert asyncio.run(count()) == 0
+            assert asyncio.run(count_and_dispose()) == 0
+            gc.collect()
+
+
+class TestSQLite:
+    async def test_foreign_keys_and_the_write_ahead_log_are_on(self, sqlite_shop: Shop) -> None:
+        async with sqlite_shop.unit() as uow:
+            assert await uow.session.scalar(text("PRAGMA foreign_keys")) == 1
+            assert await uow.session.scalar(text("PRAGMA journal_mode")) == "wal"
+            assert await uow.session.scalar(text("PRAGMA synchronous")) == 1
+
+    async def test_readers_do_not_wait_for_a_writer(self, sqlite_shop: Shop) -> None:
+        async with sqlite_shop.unit() as writer:
+            await writer.items.create({"name": "tea", "price": 1})
+            reader = sqlite_shop.unit()
+            reader.begins_deferred = True
+            async with reader:
+                assert await reader.items.count() == 0
+            async with sqlite_shop.unit(read_only=True) as read_only:
+                assert await read_only.items.count() == 0
+
+    async def test_a_read_modify_write_loses_nothing(self, sqlite_shop: Shop) -> None:
+        await sqlite_shop.run(lambda uow: uow.meters.create({"serial": 1, "reading": 0}))
+
+        async def increment() -> None:
+            for _ in range(10):
+                async with sqlite_shop.unit() as uow:
+                    meter = await uow.meters.get(1)
+                    await asyncio.sleep(0)
+                    await uow.meters.update(meter, {"reading": meter.reading + 1})
+
+        await asyncio.gather(*(increment() for _ in range(4)))
+
+        assert (await sqlite_shop.run(lambda uow: uow.meters.get(1))).reading == 40
