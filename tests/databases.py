@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import sqlalchemy
 from sqlalchemy import URL, Engine, make_url, text
+from sqlalchemy.exc import OperationalError
 
 from layered_backend import Database
 from layered_backend.session import drive
@@ -62,13 +63,15 @@ class ServerMissingError(Exception):
 
 
 @contextmanager
-def own_database(server: str) -> Iterator[URL]:
+def own_database(server: str) -> Generator[URL]:
     """Create a database of the tests' own on *server*, and drop it at the end."""
-    engine = sqlalchemy.create_engine(SERVERS[server], isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 5})
+    engine = sqlalchemy.create_engine(
+        SERVERS[server], isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 5}
+    )
     name = f"layered_test_{secrets.token_hex(4)}"
     try:
         _run(engine, f"CREATE DATABASE {name}")
-    except sqlalchemy.exc.OperationalError as error:
+    except OperationalError as error:
         raise ServerMissingError(f"no {server} server at {engine.url!r}: {error.orig}") from error
     try:
         yield make_url(SERVERS[server]).set(database=name)

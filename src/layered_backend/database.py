@@ -73,7 +73,8 @@ class Database:
         if self._async_engine is None:
             with self._lock:
                 self._async_engine = self._async_engine or self._make_async_engine()
-        self._leave_closed_loop(self._async_engine)
+        if not self.dialect.connections_outlive_loops:
+            self._leave_closed_loop(self._async_engine)
         return self._async_engine
 
     @property

@@ -105,7 +105,7 @@ class MultipleFoundError(LayeredError):
         return f"more than one {self.entity} matches; narrow the criteria or use list()"
 
 
-class _DatabaseReport(LayeredError):
+class _ReportedError(LayeredError):
     """What the database reported, in the names of the metadata.
 
     Attributes:
@@ -136,8 +136,11 @@ class _DatabaseReport(LayeredError):
         return type(self).__name__
 
 
-class ConflictError(_DatabaseReport):
+class ConflictError(_ReportedError):
     """The request contradicts what is stored. Services raise it too, with a sentence of their own."""
+
+    def _sentence(self) -> str:
+        return "the request contradicts what is stored"
 
 
 class UniqueViolationError(ConflictError):
@@ -165,7 +168,7 @@ class StaleError(ConflictError):
         return "the row was changed or deleted since it was read; read it again"
 
 
-class InvalidDataError(_DatabaseReport):
+class InvalidDataError(_ReportedError):
     """The data cannot be stored. Services raise it too, with a sentence of their own."""
 
     def _sentence(self) -> str:
@@ -261,7 +264,7 @@ class ReadOnlyError(UnitOfWorkError):
     """A unit of work that was opened with `read_only=True` was asked to write."""
 
 
-class TransientError(_DatabaseReport):
+class TransientError(_ReportedError):
     """The database undid the work for a reason that passes; running it again may succeed (see `transact`)."""
 
     def _sentence(self) -> str:
@@ -280,7 +283,7 @@ class LockTimeoutError(TransientError):
     """A lock was not granted in time."""
 
 
-class DatabaseUnavailableError(_DatabaseReport):
+class DatabaseUnavailableError(_ReportedError):
     """The database cannot be reached, broke the connection, or no pooled connection became free in time."""
 
     def _sentence(self) -> str:

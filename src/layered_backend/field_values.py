@@ -50,12 +50,12 @@ def _with_schema_defaults(data: BaseModel) -> dict[str, Any]:
 
 def _checked(mapper: Mapper[Any], values: dict[str, Any]) -> dict[str, Any]:
     known = mapper.all_orm_descriptors
-    for name in values:
+    for name, value in cast("Mapping[str, object]", values).items():
         if name not in known:
             raise UnknownFieldError(mapper.class_.__name__, name, list(known.keys()))
-        if isinstance(values[name], Mapping):
+        if isinstance(value, Mapping):
             _refuse_mapping(mapper, name)
-        if name in mapper.relationships and _is_nested(values[name]):
+        if name in mapper.relationships and _is_nested(value):
             target = mapper.relationships[name].mapper.class_.__name__
             raise InvalidDataError(
                 f"{mapper.class_.__name__}.{name} takes {target} entities, not nested data; "

@@ -67,40 +67,45 @@ class ExactDecimal(TypeDecorator[Decimal]):
     impl = Numeric
     cache_ok = True
 
-    _sqlite_digits = 15  # that a binary double keeps of any decimal number
-    _mysql_scale = 10
-
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        portable = (
-            Numeric().with_variant(Float(), "sqlite").with_variant(Numeric(38, self._mysql_scale), "mysql", "mariadb")
-        )
-        return dialect.type_descriptor(portable)
+        return dialect.type_descriptor(_decimal_storage(dialect))
 
     def process_bind_param(self, value: Decimal | float | None, dialect: Dialect) -> Any:
         if value is None:
             return None
         number = value if isinstance(value, Decimal) else Decimal(str(value))
-        if isinstance(self.load_dialect_impl(dialect), Float):
-            return self._as_double(number)
-        scale = self._scale_of(dialect)
-        if scale is not None and _places(number) > scale:
-            raise ValueError(f"a decimal with more than {scale} digits behind the point does not fit")
+        storage = _decimal_storage(dialect)
+        if isinstance(storage, Float):
+            return _as_double(number)
+        if storage.scale is not None and _places(number) > storage.scale:
+            raise ValueError(f"a decimal with more than {storage.scale} digits behind the point does not fit")
         return number
-
-    def _as_double(self, number: Decimal) -> float:
-        if len(number.normalize().as_tuple().digits) > self._sqlite_digits:
-            raise ValueError(f"a decimal with more than {self._sqlite_digits} digits does not fit")
-        return float(number)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
         if value is None:
             return None
         if not isinstance(value, Decimal):
-            return Decimal(f"{value:.{self._sqlite_digits}g}")
-        return value if self._scale_of(dialect) is None else _without_padding(value)
+            return Decimal(f"{value:.{_DOUBLE_DIGITS}g}")
+        return value if _decimal_storage(dialect).scale is None else _without_padding(value)
 
-    def _scale_of(self, dialect: Dialect) -> int | None:
-        return getattr(self.load_dialect_impl(dialect), "scale", None)
+
+_DOUBLE_DIGITS = 15  # that a binary double keeps of any decimal number
+_UNBOUNDED = Numeric()
+_DECIMAL_STORAGE: dict[str, Numeric[Any] | Float[Any]] = {
+    "sqlite": Float(),
+    "mysql": Numeric(38, 10),
+    "mariadb": Numeric(38, 10),
+}
+
+
+def _decimal_storage(dialect: Dialect) -> Numeric[Any] | Float[Any]:
+    return _DECIMAL_STORAGE.get(dialect.name, _UNBOUNDED)
+
+
+def _as_double(number: Decimal) -> float:
+    if len(number.normalize().as_tuple().digits) > _DOUBLE_DIGITS:
+        raise ValueError(f"a decimal with more than {_DOUBLE_DIGITS} digits does not fit")
+    return float(number)
 
 
 def _places(number: Decimal) -> int:
@@ -131,7 +136,7 @@ class Base(DeclarativeBase):
         Decimal: ExactDecimal(),
     }
     # What the database computes on UPDATE is read back at once: expired columns cannot be loaded lazily under asyncio.
-    __mapper_args__ = {"eager_defaults": True}
+    __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012  # declared so by SQLAlchemy
 
 
 class IntegerPrimaryKey:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Generic, Self, cast
+from typing import Any, Generic, Self, cast, get_origin
 
 from sqlalchemy.orm.interfaces import ORMOption
 from typing_extensions import TypeVar
@@ -127,4 +127,5 @@ def _classes_of(service_class: type[BaseService[Any, Any, Any, Any, Any]]) -> tu
     if not isinstance(model, type):
         name = service_class.__name__
         raise TypeError(f"{name} names no mapped class; write class {name}(BaseService[Item, ItemRepository])")
+    repository = get_origin(repository) or repository
     return (repository if isinstance(repository, type) else BaseRepository), model

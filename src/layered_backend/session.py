@@ -165,7 +165,7 @@ def _raised(
         return RolledBackError("an earlier statement failed; the database ignores all others until the rollback")
     if issubclass(error, UnitOfWorkError):
         return error("the unit of work is read-only; open one without read_only=True to write")
-    return error("", constraint=constraint, table=table, columns=columns)  # type: ignore[call-arg]  # a _DatabaseReport
+    return error("", constraint=constraint, table=table, columns=columns)  # type: ignore[call-arg]  # a _ReportedError
 
 
 def _translated_value_error(context: ExceptionContext) -> LayeredError | None:

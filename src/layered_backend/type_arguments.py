@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any, ForwardRef, TypeVar, get_args, get_origin
+from typing import Any, ForwardRef, get_args, get_origin
 
-__all__ = ["type_arguments"]
+__all__ = ["resolved", "type_arguments"]
 
 
 def type_arguments(cls: type, generic: type) -> tuple[Any, ...]:
@@ -31,17 +31,19 @@ def _arguments(cls: type, generic: type) -> Iterator[tuple[Any, ...]]:
             continue
         given = dict(zip(getattr(origin, "__parameters__", ()), get_args(base), strict=False))
         for arguments in _arguments(origin, generic):
-            yield tuple(_resolved(given.get(argument, argument), cls) for argument in arguments)
+            yield tuple(resolved(given.get(argument, argument), cls) for argument in arguments)
 
 
-def _resolved(argument: Any, cls: type) -> Any:
-    if isinstance(argument, ForwardRef):
-        argument = argument.__forward_arg__
-    if isinstance(argument, str):
-        return eval(argument, vars(sys.modules[cls.__module__]))  # the annotation of a class of the application
-    return argument
+def resolved(annotation: Any, cls: type) -> Any:
+    """Return what *annotation*, written in the body or the bases of *cls*, stands for.
 
+    A name in quotes is looked up in the module of *cls*, as `typing.get_type_hints` does.
 
-def is_unfilled(argument: object) -> bool:
-    """Tell whether *argument* is a type parameter that no class filled."""
-    return isinstance(argument, TypeVar)
+    Raises:
+        NameError: It is not there.
+    """
+    if isinstance(annotation, ForwardRef):
+        annotation = annotation.__forward_arg__
+    if isinstance(annotation, str):
+        return eval(annotation, vars(sys.modules[cls.__module__]))  # noqa: S307  # the application's own source
+    return annotation

@@ -205,7 +205,7 @@ async def test_a_row_deleted_meanwhile_is_stale(shop: Shop) -> None:
 
 
 async def test_a_missing_table_stays_an_error_of_sqlalchemy(shop: Shop) -> None:
-    with pytest.raises(Exception, match="(?i)nowhere") as caught:
+    with pytest.raises(Exception, match=r"(?i)nowhere") as caught:
         await shop.run(lambda uow: uow.session.execute(text("SELECT * FROM nowhere")))
 
     assert not isinstance(caught.value, LayeredError)

@@ -211,7 +211,7 @@ class TestWriting:
 
         item = await sqlite_shop.run(lambda uow: uow.items.create(RedItem(name="rose")))
 
-        assert (item.price, item.color) == (9, "red")
+        assert (item.price, item.color) == (Decimal(9), "red")
 
     async def test_none_for_a_column_with_a_default_takes_the_default_on_create(self, shop: Shop) -> None:
         item = await shop.run(lambda uow: uow.items.create(ItemCreate(name="tea", price=Decimal(1), color=None)))
@@ -226,8 +226,8 @@ class TestWriting:
         await shop.run(lambda uow: uow.items.update(item.id, ItemUpdate(note=None)))
         nulled = await shop.run(lambda uow: uow.items.get(item.id))
 
-        assert (kept.name, kept.price, kept.note) == ("tea", 2, "green")
-        assert (nulled.name, nulled.price, nulled.note) == ("tea", 2, None)
+        assert (kept.name, kept.price, kept.note) == ("tea", Decimal(2), "green")
+        assert (nulled.name, nulled.price, nulled.note) == ("tea", Decimal(2), None)
 
     async def test_update_stamps_the_row_and_create_time_stays(self, shop: Shop) -> None:
         item = await shop.run(lambda uow: uow.items.create({"name": "tea", "price": 1}))

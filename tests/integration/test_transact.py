@@ -39,9 +39,7 @@ class TestReruns:
         assert await shop.run(lambda uow: uow.items.count()) == 1
 
     @pytest.mark.parametrize("error", [SerializationFailureError, DeadlockError, LockTimeoutError])
-    async def test_a_transient_error_is_tried_again_from_nothing(
-        self, shop: Shop, error: type[TransientError]
-    ) -> None:
+    async def test_a_transient_error_is_tried_again_from_nothing(self, shop: Shop, error: type[TransientError]) -> None:
         units: list[ShopUnitOfWork] = []
         hooks: list[int] = []
 

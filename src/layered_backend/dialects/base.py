@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.types import Integer, String, TypeEngine
+from sqlalchemy.types import Enum, Integer, String, TypeEngine
 
 from layered_backend.errors import LayeredError
 
@@ -57,6 +57,9 @@ class DatabaseDialect(ABC):
     async_only: ClassVar[frozenset[str]] = frozenset()
     """Drivers that cannot be used synchronously; `sync_driver` stands in for them."""
 
+    connections_outlive_loops: ClassVar[bool] = False
+    """Whether a connection that was opened under one event loop can be used under the next."""
+
     extra: ClassVar[str]
     """The extra of this package that installs the drivers."""
 
@@ -76,7 +79,7 @@ class DatabaseDialect(ABC):
         """Return what keeps the database in existence while no pooled connection is open, or None."""
         return None
 
-    def configure(self, engine: Engine) -> None:
+    def configure(self, engine: Engine) -> None:  # noqa: B027  # most need none
         """Attach the listeners that this database needs to *engine*."""
 
     def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
@@ -101,7 +104,7 @@ class DatabaseDialect(ABC):
         """Tell whether a column of *column_type* could hold *value*, so that no statement need fail to find out."""
         if isinstance(column_type, Integer):
             return isinstance(value, int) and value in self.integers(column_type)
-        if isinstance(column_type, String):
+        if isinstance(column_type, String) and not isinstance(column_type, Enum):
             return isinstance(value, str) and _is_encodable(value)
         return True
 

@@ -58,6 +58,7 @@ class SQLiteDialect(DatabaseDialect):
     async_driver: ClassVar[str] = "aiosqlite"
     sync_driver: ClassVar[str] = "pysqlite"
     async_only: ClassVar[frozenset[str]] = frozenset({"aiosqlite"})
+    connections_outlive_loops: ClassVar[bool] = True
     extra: ClassVar[str] = "sqlite"
 
     def effective_url(self, url: URL) -> URL:

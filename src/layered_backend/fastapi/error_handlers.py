@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -48,7 +49,7 @@ def status_of(error: errors.LayeredError) -> int:
 
 async def _answer(connection: HTTPConnection, error: errors.LayeredError) -> JSONResponse:
     status = status_of(error)
-    if status == 500 or connection.scope["type"] == "websocket":
+    if status == HTTPStatus.INTERNAL_SERVER_ERROR or connection.scope["type"] == "websocket":
         raise error  # to the handler of unexpected errors, and to the server's log
     return JSONResponse({"detail": _sentence(error, status)}, status, headers=_HEADERS.get(status))
 
@@ -61,7 +62,7 @@ def _sentence(error: errors.LayeredError, status: int) -> str:
     """Return what the client may know: never an identity that it did not send, nor anything of the database's state."""
     if isinstance(error, errors.NotFoundError):
         return f"{error.entity} not found"
-    if status == 503:
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
         return "The service is not available at the moment; try again"
     sentence = str(error)
     return sentence[:1].upper() + sentence[1:]

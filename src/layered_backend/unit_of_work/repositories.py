@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Collection
 from typing import Any, ClassVar, ForwardRef, Protocol, get_args, get_origin
 
@@ -12,6 +11,7 @@ from typing_extensions import Format, TypeIs, get_annotations
 
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.repository import BaseRepository
+from layered_backend.type_arguments import resolved
 
 __all__ = ["declare_repositories"]
 
@@ -73,16 +73,11 @@ class RepositoryAttribute:
         return repository_class(session, *arguments[:1])
 
     def _resolved(self) -> Any:
-        annotation = self._annotation
-        if isinstance(annotation, ForwardRef):
-            annotation = annotation.__forward_arg__
-        if not isinstance(annotation, str):
-            return annotation
         try:
-            return eval(annotation, vars(sys.modules[self._owner.__module__]))  # as `typing.get_type_hints` does
+            return resolved(self._annotation, self._owner)
         except NameError as error:
             raise UnitOfWorkError(
-                f"{self} is annotated {annotation!r}, and {error.name!r} is not defined in {self._owner.__module__}; "
+                f"{self} is annotated {self._annotation!r}, and {error.name!r} is not defined in {self._owner.__module__}; "
                 f"import {error.name} there at run time, not only under TYPE_CHECKING"
             ) from error
 

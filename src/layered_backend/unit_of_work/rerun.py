@@ -95,7 +95,7 @@ def _delays(attempts: int, deadline: float | None) -> Iterator[float | None]:
         raise ValueError(f"attempts is at least 1, not {attempts}")
     start = time.monotonic()
     for attempt in range(attempts - 1):
-        delay = random.uniform(0, min(_LONGEST_DELAY, _FIRST_DELAY * 2**attempt))
+        delay = random.uniform(0, min(_LONGEST_DELAY, _FIRST_DELAY * 2**attempt))  # noqa: S311  # no secret
         if deadline is not None and time.monotonic() - start + delay > deadline:
             break
         yield delay

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Generic, TypeVar
+
+import pytest
+
+from layered_backend import (
+    BaseRepository,
+    BaseService,
+    ConflictError,
+    InvalidDataError,
+    NotFoundError,
+)
+from tests.databases import Shop
+from tests.shop import Item, ItemCreate, ItemRepository, ItemService, ItemUpdate, Meter, ShopUnitOfWork
+
+ModelT = TypeVar("ModelT")
+
+
+class TestOperations:
+    async def test_it_creates_reads_changes_and_deletes(self, shop: Shop) -> None:
+        async def create(uow: ShopUnitOfWork) -> Item:
+            return await ItemService.of(uow).create(ItemCreate(name="tea", price=Decimal(4), note="green"))
+
+        item = await shop.run(create)
+        changed = await shop.run(lambda uow: ItemService.of(uow).update(item.id, ItemUpdate(price=Decimal(2))))
+        found = await shop.run(lambda uow: ItemService.of(uow).get(item.id))
+        listed = await shop.run(lambda uow: ItemService.of(uow).list(Item.price < 3, order_by=Item.name, limit=5))
+
+        assert (changed.price, found.note) == (Decimal(2), "green")
+        assert [each.id for each in listed] == [item.id]
+        assert await shop.run(lambda uow: ItemService.of(uow).exists(Item.name == "tea"))
+        assert await shop.run(lambda uow: ItemService.of(uow).count()) == 1
+        assert (await shop.run(lambda uow: ItemService.of(uow).delete(item.id))).name == "tea"
+        with pytest.raises(NotFoundError):
+            await shop.run(lambda uow: ItemService.of(uow).get(item.id))
+
+    async def test_an_operation_of_the_domain_uses_the_typed_repository(self, shop: Shop) -> None:
+        item = await shop.run(lambda uow: uow.items.create({"name": "tea", "price": 4}))
+
+        discounted = await shop.run(lambda uow: ItemService.of(uow).discount(item.id, 25))
+
+        assert discounted.price == 3
+        with pytest.raises(InvalidDataError, match="between 1 and 100"):
+            await shop.run(lambda uow: ItemService.of(uow).discount(item.id, 0))
+
+    async def test_a_rule_in_an_override_guards_the_base(self, shop: Shop) -> None:
+        class NoDuplicates(ItemService):
+            async def create(self, data: ItemCreate) -> Item:
+                if await self.repository.exists(Item.name == data.name):
+                    raise ConflictError("an item of this name exists")
+                return await super().create(data)
+
+        await shop.run(lambda uow: NoDuplicates.of(uow).create(ItemCreate(name="tea", price=Decimal(1))))
+
+        with pytest.raises(ConflictError, match="of this name exists"):
+            await shop.run(lambda uow: NoDuplicates.of(uow).create(ItemCreate(name="tea", price=Decimal(1))))
+
+    async def test_it_never_commits(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            await ItemService.of(uow).create(ItemCreate(name="tea", price=Decimal(1)))
+            await uow.rollback()
+
+        await shop.run(work)
+
+        assert await shop.run(lambda uow: uow.items.count()) == 0
+
+
+class TestBuilding:
+    async def test_the_classes_may_be_arguments(self, sqlite_shop: Shop) -> None:
+        class Loud(ItemRepository):
+            pass
+
+        async with sqlite_shop.unit() as uow:
+            service = ItemService(Loud, Item, uow)
+
+            assert type(service.repository) is Loud
+            assert service.uow is uow
+
+    async def test_the_repository_defaults_to_the_plain_one(self, sqlite_shop: Shop) -> None:
+        class MeterService(BaseService[Meter]):
+            pass
+
+        async with sqlite_shop.unit() as uow:
+            service = MeterService.of(uow)
+
+            assert type(service.repository) is BaseRepository
+            assert (await service.create({"serial": 1, "reading": 2})).reading == 2
+
+    async def test_type_arguments_pass_through_generic_classes_in_between(self, sqlite_shop: Shop) -> None:
+        class AuditedRepository(BaseRepository[ModelT]):
+            pass
+
+        class AuditedService(BaseService[ModelT, AuditedRepository[ModelT]], Generic[ModelT]):
+            pass
+
+        class MeterRepository(AuditedRepository[Meter]):
+            pass
+
+        class MeterService(AuditedService[Meter]):
+            pass
+
+        class StillMeterService(MeterService):
+            pass
+
+        async with sqlite_shop.unit() as uow:
+            assert MeterRepository(uow.session).model is Meter
+            service = StillMeterService.of(uow)
+            assert service.repository.model is Meter
+            assert type(service.repository) is AuditedRepository
+
+    async def test_without_type_arguments_it_says_what_to_write(self, sqlite_shop: Shop) -> None:
+        class Nameless(BaseService):  # type: ignore[type-arg]  # what is tested
+            pass
+
+        async with sqlite_shop.unit() as uow:
+            with pytest.raises(TypeError, match=r"class Nameless\(BaseService\[Item, ItemRepository\]\)"):
+                Nameless.of(uow)

@@ -1,0 +1,117 @@
+"""How errors read that the servers of the tests do not raise by themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from layered_backend import errors
+from layered_backend.dialects import Reading, dialect_named
+from layered_backend.dialects.lock_names import lock_label, lock_number
+
+POSTGRESQL, MARIADB, SQLITE = (dialect_named(name) for name in ("postgresql", "mariadb", "sqlite"))
+
+
+class PostgresError(Exception):
+    def __init__(self, sqlstate: str | None, **facts: str) -> None:
+        super().__init__("a message in any language")
+        self.sqlstate = sqlstate
+        self.__dict__ |= facts
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "error"),
+    [
+        ("40001", errors.SerializationFailureError),
+        ("40P01", errors.DeadlockError),
+        ("55P03", errors.LockTimeoutError),
+        ("57P01", errors.DatabaseUnavailableError),
+        ("08006", errors.DatabaseUnavailableError),
+        ("28P01", errors.DatabaseUnavailableError),
+        ("3D000", errors.DatabaseUnavailableError),
+        ("22001", errors.InvalidDataError),
+        ("23P01", errors.ConflictError),
+        ("25006", errors.ReadOnlyError),
+        ("25P02", errors.RolledBackError),
+    ],
+)
+def test_a_sqlstate_has_its_error(sqlstate: str, error: type[errors.LayeredError]) -> None:
+    assert POSTGRESQL.read(PostgresError(sqlstate)) == Reading(error)
+
+
+def test_bad_sql_has_no_error_of_ours() -> None:
+    assert POSTGRESQL.read(PostgresError("42601")) is None
+    assert POSTGRESQL.read(Exception("connection is closed")) is None
+    assert MARIADB.read(Exception(1064, "You have an error in your SQL syntax")) is None
+    assert MARIADB.read(Exception()) is None
+    assert SQLITE.read(Exception('near "SELEC": syntax error')) is None
+
+
+@pytest.mark.parametrize(
+    ("detail", "columns"),
+    [
+        ("Key (a)=(1) already exists.", ("a",)),
+        ('Schlüssel (a, "b C")=(1, 2) existiert bereits.', ("a", "b C")),
+        ("", ()),
+    ],
+)
+def test_postgresql_names_the_columns_in_every_language(detail: str, columns: tuple[str, ...]) -> None:
+    error = PostgresError("23505", constraint_name="uq", table_name="t", detail=detail)
+
+    assert POSTGRESQL.read(error) == Reading(errors.UniqueViolationError, "uq", "t", columns)
+
+
+@pytest.mark.parametrize(
+    ("errno", "message", "reading"),
+    [
+        (1062, "Duplicate entry 'x' for key 'uq_t_a'", Reading(errors.UniqueViolationError, "uq_t_a")),
+        (1062, "Duplicate entry 'x' for key 't.uq_t_a'", Reading(errors.UniqueViolationError, "uq_t_a", "t")),
+        (1062, "Duplicate entry 'for key 'b'' for key 'uq'", Reading(errors.UniqueViolationError, "uq")),
+        (3819, "Check constraint 'ck_t' is violated.", Reading(errors.CheckViolationError, "ck_t")),
+        (1364, "Field 'a' doesn't have a default value", Reading(errors.NotNullViolationError, columns=("a",))),
+        (1406, "Data too long for column 'a' at row 1", Reading(errors.InvalidDataError, columns=("a",))),
+        (1213, "Deadlock found", Reading(errors.DeadlockError)),
+        (1205, "Lock wait timeout exceeded", Reading(errors.LockTimeoutError)),
+        (1020, "Record has changed since last read", Reading(errors.SerializationFailureError)),
+        (2006, "Server has gone away", Reading(errors.DatabaseUnavailableError)),
+    ],
+)
+def test_an_error_number_has_its_error(errno: int, message: str, reading: Reading) -> None:
+    assert MARIADB.read(Exception(errno, message)) == reading
+
+
+class SqliteError(Exception):
+    def __init__(self, name: str, message: str = "") -> None:
+        super().__init__(message)
+        self.sqlite_errorname = name
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "reading"),
+    [
+        (
+            "SQLITE_CONSTRAINT_UNIQUE",
+            "UNIQUE constraint failed: index 'ix_lower'",
+            Reading(errors.UniqueViolationError, "ix_lower"),
+        ),
+        ("SQLITE_BUSY", "database is locked", Reading(errors.LockTimeoutError)),
+        ("SQLITE_BUSY_SNAPSHOT", "database is locked", Reading(errors.SerializationFailureError)),
+        ("SQLITE_FULL", "database or disk is full", Reading(errors.DatabaseUnavailableError)),
+        ("SQLITE_MISMATCH", "datatype mismatch", Reading(errors.InvalidDataError)),
+    ],
+)
+def test_an_error_name_has_its_error(name: str, message: str, reading: Reading) -> None:
+    assert SQLITE.read(SqliteError(name, message)) == reading
+
+
+def test_names_of_locks_fit_and_differ() -> None:
+    names = ["create_all", "seed", "x" * 500, "é"]
+
+    numbers: set[Any] = {lock_number(name) for name in names}
+    labels = {lock_label("database", name) for name in names}
+
+    assert len(numbers) == len(labels) == len(names)
+    assert all(-(2**63) <= number < 2**63 for number in numbers)
+    assert all(len(label) <= 64 for label in labels)
+    assert lock_label("a", "b") != lock_label("ab", "")

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, Field
+from sqlalchemy import JSON, inspect
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import Mapped, mapped_column
+
+from layered_backend import InvalidDataError, UnknownFieldError
+from layered_backend.field_values import changed_values, new_values
+from tests.shop import Base, Item
+
+
+class Parcel(Base):
+    __tablename__ = "parcels"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    grams: Mapped[int]
+    labels: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+    @hybrid_property
+    def kilograms(self) -> float:
+        return self.grams / 1000
+
+
+class Patch(BaseModel):
+    name: str | None = None
+    color: str = "red"
+    tags: list[str] = Field(default_factory=list[str], exclude=True)
+
+
+def test_a_change_holds_what_was_set_and_an_explicit_null() -> None:
+    assert changed_values(inspect(Item), Patch()) == {}
+    assert changed_values(inspect(Item), Patch(name=None)) == {"name": None}
+
+
+def test_a_new_entity_gets_the_defaults_of_the_schema_but_not_its_nulls() -> None:
+    assert new_values(inspect(Item), Patch()) == {"color": "red"}
+    assert new_values(inspect(Item), Patch(name=None)) == {"color": "red", "name": None}
+
+
+def test_a_mapping_is_taken_as_it_is_and_not_changed() -> None:
+    data = {"name": "tea"}
+
+    assert new_values(inspect(Item), data) == changed_values(inspect(Item), data) == data
+    assert new_values(inspect(Item), data) is not data
+
+
+def test_hybrids_are_known_and_json_columns_take_mappings() -> None:
+    values = {"kilograms": 1.5, "labels": {"to": "DE"}}
+
+    assert new_values(inspect(Parcel), values) == values
+
+
+@pytest.mark.parametrize("field", ["grams", "id"])
+def test_a_mapping_for_a_plain_column_is_refused(field: str) -> None:
+    with pytest.raises(InvalidDataError, match=rf"Parcel\.{field} takes a single value, not a mapping"):
+        changed_values(inspect(Parcel), {field: {"' OR 1": 1}})
+
+
+def test_an_extra_field_of_a_schema_is_unknown_too() -> None:
+    class Loose(BaseModel, extra="allow"):
+        pass
+
+    with pytest.raises(UnknownFieldError, match="did you mean 'name'"):
+        new_values(inspect(Item), Loose.model_validate({"naem": datetime.date.min}))

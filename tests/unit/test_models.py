@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.engine import Dialect
+from sqlalchemy.schema import CreateTable
+
+from layered_backend.models import ExactDecimal, UTCDateTime, uuid7
+from tests.shop import Item
+
+SQLITE: Dialect = sqlite.dialect()
+POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # is not annotated
+MYSQL: Dialect = mysql.dialect()
+
+
+def _ddl(dialect: Dialect) -> str:
+    return str(CreateTable(Item.__table__).compile(dialect=dialect))  # type: ignore[arg-type]  # is a Table
+
+
+def test_plain_annotations_have_columns_on_every_database() -> None:
+    assert "VARCHAR(255)" in _ddl(MYSQL)
+    assert "DATETIME(6)" in _ddl(MYSQL)
+    assert "NUMERIC(38, 10)" in _ddl(MYSQL)
+    assert "TIMESTAMP WITH TIME ZONE" in _ddl(POSTGRESQL)
+    assert "name VARCHAR NOT NULL" in _ddl(POSTGRESQL)
+    assert "price FLOAT" in _ddl(SQLITE)
+
+
+def test_constraints_have_the_names_of_the_convention() -> None:
+    ddl = _ddl(POSTGRESQL)
+
+    for name in ("pk_items", "uq_items_name", "uq_items_shelf_position", "ck_items_price_not_negative"):
+        assert f"CONSTRAINT {name} " in ddl
+    assert "CONSTRAINT fk_items_category_id_categories FOREIGN KEY" in ddl
+    assert "pk_items" not in _ddl(MYSQL), "which would warn that it ignores the name"
+
+
+class TestUTCDateTime:
+    @given(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=5)), timezone(timedelta(hours=-3))])))
+    def test_a_moment_comes_back_as_itself_in_utc(self, moment: datetime) -> None:
+        if not datetime.min.replace(tzinfo=UTC) + timedelta(days=1) < moment:
+            return
+        if not moment < datetime.max.replace(tzinfo=UTC) - timedelta(days=1):
+            return
+        stored = UTCDateTime().process_bind_param(moment, SQLITE)
+        assert stored is not None
+
+        came_back = UTCDateTime().process_result_value(stored.replace(tzinfo=None), SQLITE)
+
+        assert came_back == moment
+        assert came_back is not None
+        assert came_back.tzinfo is UTC
+
+    def test_a_naive_one_is_refused(self) -> None:
+        with pytest.raises(ValueError, match=r"write datetime\.now\(UTC\)"):
+            UTCDateTime().process_bind_param(datetime(2026, 1, 1), SQLITE)  # noqa: DTZ001  # what is tested
+
+    def test_none_stays_none(self) -> None:
+        assert UTCDateTime().process_bind_param(None, SQLITE) is None
+        assert UTCDateTime().process_result_value(None, SQLITE) is None
+
+    def test_another_zone_of_the_driver_becomes_utc(self) -> None:
+        zone = timezone(timedelta(hours=2))
+
+        assert UTCDateTime().process_result_value(datetime(2026, 1, 1, 2, tzinfo=zone), POSTGRESQL) == datetime(
+            2026, 1, 1, tzinfo=UTC
+        )
+
+
+class TestExactDecimal:
+    @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**12), max_value=10**12))
+    @pytest.mark.parametrize("dialect", [SQLITE, POSTGRESQL, MYSQL], ids=lambda dialect: dialect.name)
+    def test_a_number_comes_back_as_itself_or_is_refused(self, dialect: Dialect, number: Decimal) -> None:
+        try:
+            stored = ExactDecimal().process_bind_param(number, dialect)
+        except ValueError:
+            return
+
+        assert ExactDecimal().process_result_value(stored, dialect) == number
+
+    def test_none_stays_none_and_other_numbers_become_decimals(self) -> None:
+        assert ExactDecimal().process_bind_param(None, SQLITE) is None
+        assert ExactDecimal().process_result_value(None, SQLITE) is None
+        assert ExactDecimal().process_bind_param(0.1, POSTGRESQL) == Decimal("0.1")
+
+    def test_padding_is_taken_off(self) -> None:
+        assert str(ExactDecimal().process_result_value(Decimal("300.5000000000"), MYSQL)) == "300.5"
+        assert str(ExactDecimal().process_result_value(Decimal("300.0000000000"), MYSQL)) == "300"
+
+
+class TestUUID7:
+    def test_it_has_the_version_and_variant_of_the_rfc(self) -> None:
+        key = uuid7()
+
+        assert (key.version, key.variant) == (7, "specified in RFC 4122")
+
+    def test_it_holds_the_time_and_sorts_by_it(self) -> None:
+        before = time.time_ns() // 1_000_000
+        keys = [uuid7() for _ in range(100)]
+        after = time.time_ns() // 1_000_000
+
+        assert all(before <= key.int >> 80 <= after for key in keys)
+        assert len(set(keys)) == 100

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import anyio
+import pytest
+
+from layered_backend.unit_of_work.uninterrupted import uninterrupted
+
+
+async def _finish(done: list[str], ticks: int = 5) -> str:
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    done.append("done")
+    return "result"
+
+
+async def test_it_returns_the_result() -> None:
+    assert await uninterrupted(_finish([])) == "result"
+
+
+async def test_errors_come_through() -> None:
+    async def fail() -> None:
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        await uninterrupted(fail())
+
+
+@pytest.mark.parametrize("cancels", [1, 2, 5])
+async def test_a_cancellation_waits_for_the_end(cancels: int) -> None:
+    done: list[str] = []
+    task = asyncio.create_task(uninterrupted(_finish(done)))
+    for _ in range(cancels):
+        await asyncio.sleep(0)
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert done == ["done"]
+
+
+async def test_a_cancel_scope_of_anyio_waits_too() -> None:
+    done: list[str] = []
+    with anyio.move_on_after(0):
+        await uninterrupted(_finish(done))
+
+    assert done == ["done"]
+
+
+async def test_a_timeout_still_becomes_a_timeout() -> None:
+    done: list[str] = []
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await uninterrupted(_finish(done))
+
+    assert done == ["done"]
+
+
+async def test_an_error_under_a_cancellation_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        raise KeyError("of the end")
+
+    task = asyncio.create_task(uninterrupted(fail()))
+    await asyncio.sleep(0)
+    task.cancel()
+    with caplog.at_level(logging.ERROR), pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert "of the end" in caplog.text
