@@ -1,0 +1,1 @@
+"""The demonstration: the atlas is loaded, served and walked through over HTTP."""

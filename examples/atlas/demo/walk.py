@@ -1,0 +1,100 @@
+"""A walk through the atlas: requests, and what came back."""
+
+import json
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import httpx
+from rich.console import Console
+from rich.text import Text
+
+from examples.atlas.demo.errors import DemonstrationError
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | None"
+
+_SHOWN = frozenset({"alpha_2", "alpha_3", "code", "name", "official_name", "parent", "detail"})
+
+# ISO leaves codes that begin with X, and the numbers from 900, to whoever wants to use them.
+_ATLANTIS: Json = {"alpha_2": "XA", "alpha_3": "XAA", "numeric": "900", "name": "Atlantis"}
+_ALBION: Json = {"alpha_2": "GB", "alpha_3": "XAB", "numeric": "901", "name": "Albion"}
+_POSEIDONIS: Json = {"code": "XA-PO", "country_code": "XA", "name": "Poseidonis", "type": "City"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request: what it shows, and the status that it is answered with."""
+
+    title: str
+    status: int
+    method: str
+    path: str
+    body: Json = None
+
+
+STEPS = (
+    Step("A country", 200, "GET", "/countries/FR"),
+    Step("Two of its subdivisions", 200, "GET", "/countries/FR/subdivisions?limit=2"),
+    Step("A subdivision with its parent", 200, "GET", "/subdivisions/FR-67"),
+    Step("All that it lies in", 200, "GET", "/subdivisions/FR-67/ancestors"),
+    Step("All that lies in its parent", 200, "GET", "/subdivisions/FR-6AE/children"),
+    Step("A currency", 200, "GET", "/currencies/EUR"),
+    Step("A language, by a part of its name", 200, "GET", "/languages?search=walloon"),
+    Step("A code that no country has", 404, "GET", "/countries/ZZ"),
+    Step("A new country", 201, "POST", "/countries", _ATLANTIS),
+    Step("Another one with a code that is taken", 409, "POST", "/countries", _ALBION),
+    Step("PATCH changes what it names", 200, "PATCH", "/countries/XA", {"official_name": "The Sunken Realm"}),
+    Step("PATCH writes a null", 200, "PATCH", "/countries/XA", {"official_name": None}),
+    Step("PATCH of a null where a value is needed", 422, "PATCH", "/countries/XA", {"name": None}),
+    Step("A new subdivision", 201, "POST", "/subdivisions", _POSEIDONIS),
+    Step("A parent of another country: a rule", 422, "PATCH", "/subdivisions/XA-PO", {"parent_code": "FR-67"}),
+    Step("A parent that is not there: a foreign key", 409, "PATCH", "/subdivisions/XA-PO", {"parent_code": "XA-NO"}),
+    Step("Deleting a country that has a subdivision", 409, "DELETE", "/countries/XA"),
+    Step("Deleting the subdivision", 204, "DELETE", "/subdivisions/XA-PO"),
+    Step("Deleting the country", 204, "DELETE", "/countries/XA"),
+)
+
+
+def walk(url: str, console: Console) -> None:
+    """Send each request to the server at *url* and print what came back. What the walk creates, it deletes.
+
+    Raises:
+        DemonstrationError: An answer has another status than expected.
+        httpx.HTTPError: The server does not answer.
+    """
+    with httpx.Client(base_url=url) as client:
+        _delete_leftovers(client)
+        for step in STEPS:
+            _take(step, client, console)
+
+
+def _delete_leftovers(client: httpx.Client) -> None:
+    """Delete what a walk that was interrupted has created."""
+    client.delete("/subdivisions/XA-PO")
+    client.delete("/countries/XA")
+
+
+def _take(step: Step, client: httpx.Client, console: Console) -> None:
+    response = client.request(step.method, step.path, json=step.body)
+    style = "green" if response.is_success else "yellow"
+    console.print(Text(f"\n{step.title}", "bold"), soft_wrap=True)
+    console.print(Text(f"  {step.method} {step.path} {_json(step.body)}".rstrip()), soft_wrap=True)
+    console.print(Text.assemble("  ", (str(response.status_code), style), _answer(response)), soft_wrap=True)
+    if response.status_code != step.status:
+        raise DemonstrationError(f"that should have been answered with {step.status}")
+
+
+def _answer(response: httpx.Response) -> str:
+    return f" {_json(_shortened(response.json()))}" if response.content else ""
+
+
+def _shortened(value: Json) -> Json:
+    """Return an answer without the fields that would hide what a step shows."""
+    if isinstance(value, list):
+        return [_shortened(member) for member in value]
+    if isinstance(value, dict):
+        return {name: _shortened(field) for name, field in value.items() if name in _SHOWN}
+    return value
+
+
+def _json(value: Json) -> str:
+    return "" if value is None else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,49 @@
+"""Countries over HTTP."""
+
+from collections.abc import Sequence
+
+from fastapi import APIRouter, status
+
+from examples.atlas.models import Country, Subdivision
+from examples.atlas.routes.dependencies import CountryServiceDep, PagingQuery, SubdivisionServiceDep
+from examples.atlas.schemas import CountryCode, CountryCreate, CountryRead, CountryUpdate, SubdivisionRead
+
+router = APIRouter(prefix="/countries", tags=["countries"])
+
+
+@router.get("", response_model=list[CountryRead])
+async def list_countries(paging: PagingQuery, service: CountryServiceDep) -> Sequence[Country]:
+    """List the countries by their code."""
+    return await service.list(limit=paging.limit, offset=paging.offset)
+
+
+@router.post("", response_model=CountryRead, status_code=status.HTTP_201_CREATED)
+async def create_country(data: CountryCreate, service: CountryServiceDep) -> Country:
+    """Add a country."""
+    return await service.create(data)
+
+
+@router.get("/{alpha_2}", response_model=CountryRead)
+async def read_country(alpha_2: CountryCode, service: CountryServiceDep) -> Country:
+    """Read one country."""
+    return await service.get(alpha_2)
+
+
+@router.patch("/{alpha_2}", response_model=CountryRead)
+async def update_country(alpha_2: CountryCode, data: CountryUpdate, service: CountryServiceDep) -> Country:
+    """Change some fields of a country: one that is left out stays as it is, a null is written."""
+    return await service.update(alpha_2, data)
+
+
+@router.delete("/{alpha_2}", status_code=status.HTTP_204_NO_CONTENT)
+async def delete_country(alpha_2: CountryCode, service: CountryServiceDep) -> None:
+    """Delete a country that has no subdivisions."""
+    await service.delete(alpha_2)
+
+
+@router.get("/{alpha_2}/subdivisions", response_model=list[SubdivisionRead])
+async def list_subdivisions_of_country(
+    alpha_2: CountryCode, paging: PagingQuery, service: SubdivisionServiceDep
+) -> Sequence[Subdivision]:
+    """List the subdivisions of a country, on all levels, by their code."""
+    return await service.of_country(alpha_2, limit=paging.limit, offset=paging.offset)

@@ -1,0 +1,56 @@
+"""The atlas on SQLite: loaded once, then copied for each test."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from examples.atlas.application import create_app
+from examples.atlas.loading import load_atlas
+from layered_backend import Database
+
+
+@pytest.fixture(scope="session")
+def loaded_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a loaded atlas, which nothing writes to."""
+    path = tmp_path_factory.mktemp("loaded") / "atlas.db"
+
+    async def load() -> None:
+        async with Database(f"sqlite:///{path}") as database:
+            await database.create_all()
+            await load_atlas(database)
+
+    asyncio.run(load())
+    return path
+
+
+@pytest.fixture
+def atlas_file(loaded_file: Path, tmp_path: Path) -> Path:
+    """The file of a loaded atlas, for one test."""
+    return Path(shutil.copy(loaded_file, tmp_path))
+
+
+@pytest.fixture
+async def atlas(atlas_file: Path) -> AsyncGenerator[Database]:
+    """The database of a loaded atlas, for one test."""
+    async with Database(f"sqlite:///{atlas_file}") as database:
+        yield database
+
+
+@pytest.fixture
+async def empty(tmp_path: Path) -> AsyncGenerator[Database]:
+    """A database with the tables of the atlas, and no rows."""
+    async with Database(f"sqlite:///{tmp_path}/empty.db") as database:
+        await database.create_all()
+        yield database
+
+
+@pytest.fixture
+async def client(atlas: Database) -> AsyncGenerator[httpx.AsyncClient]:
+    """A client of the application over a loaded atlas."""
+    transport = httpx.ASGITransport(create_app(atlas))
+    async with httpx.AsyncClient(transport=transport, base_url="http://atlas") as client:
+        yield client
