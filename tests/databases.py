@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import threading
+import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import sqlalchemy
@@ -98,6 +100,17 @@ def empty(engine: Engine) -> None:
         connection.execute(text("SET FOREIGN_KEY_CHECKS = 1"))
 
 
+async def driver_threads_end() -> None:
+    """Wait for the threads of closed aiosqlite connections.
+
+    One that failed to connect still answers to the event loop, and would find it closed at the end of the test.
+    """
+    deadline = time.monotonic() + 5
+    while any("_connection_worker_thread" in thread.name for thread in threading.enumerate()):
+        assert time.monotonic() < deadline, "a connection was left open"
+        await asyncio.sleep(0.001)
+
+
 @dataclass
 class Shop:
     """The test domain on one database.
@@ -109,7 +122,6 @@ class Shop:
 
     backend: Backend
     database: Database
-    _extra: list[Database] = field(default_factory=list[Database])
 
     def unit(self, **options: Any) -> ShopUnitOfWork:
         return ShopUnitOfWork(self.database, **options)

@@ -11,6 +11,7 @@ from weakref import ReferenceType, ref
 
 from sqlalchemy import URL, Engine, MetaData, create_engine, event, literal, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -37,15 +38,15 @@ class Database:
         engine_options: Arguments of SQLAlchemy's `create_engine`, such as `pool_size=10`, for all engines.
 
     Raises:
-        ValueError: The URL is of a database that is not supported.
+        ValueError: The URL is none, or is of a database that is not supported.
     """
 
     def __init__(self, url: str | URL, *, sync_url: str | URL | None = None, **engine_options: Any) -> None:
-        given = make_url(url)
+        given = _parsed(url)
         self.dialect = dialect_named(given.get_backend_name())
         resolved = self.dialect.effective_url(given)
         self.url = _with_driver(resolved, self.dialect.async_driver)
-        self.sync_url = self._synchronous(make_url(sync_url) if sync_url else resolved)
+        self.sync_url = self._synchronous(_parsed(sync_url) if sync_url else resolved)
         self._engine_options = engine_options
         self._lock = threading.Lock()
         self._async_engine: AsyncEngine | None = None
@@ -242,6 +243,13 @@ class Database:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.dispose_sync()
+
+
+def _parsed(url: str | URL) -> URL:
+    try:
+        return make_url(url)
+    except ArgumentError:  # whose message holds the URL, and so maybe a password
+        raise ValueError("this is not the URL of a database; one looks like sqlite:///shop.db") from None
 
 
 def _with_driver(url: URL, driver: str) -> URL:

@@ -153,12 +153,29 @@ class UniqueViolationError(ConflictError):
 
 
 class ForeignKeyViolationError(ConflictError):
-    """A reference points to no row, or the row is still referred to."""
+    """A reference points to no row, or the row is still referred to.
+
+    Attributes:
+        is_referred_to: Whether it is the row that is referred to, and so cannot go; None where that is not known.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        constraint: str | None = None,
+        table: str | None = None,
+        columns: tuple[str, ...] = (),
+        is_referred_to: bool | None = None,
+    ) -> None:
+        self.is_referred_to = is_referred_to
+        super().__init__(message, constraint=constraint, table=table, columns=columns)
 
     def _sentence(self) -> str:
-        if not self.columns:
-            return "a reference points to a row that does not exist, or the row is still referred to"
-        return f"{self._column_list} refers to a row that does not exist, or the row is still referred to"
+        referring = f"the value of {self._column_list}" if self.columns else "a reference"
+        if self.is_referred_to is None:
+            return f"{referring} refers to a row that does not exist, or the row is still referred to"
+        return "the row is still referred to" if self.is_referred_to else f"{referring} refers to no row"
 
 
 class StaleError(ConflictError):
@@ -179,7 +196,7 @@ class NotNullViolationError(InvalidDataError):
     """A column that needs a value got none."""
 
     def _sentence(self) -> str:
-        return f"{self._column_list or 'a column'} needs a value"
+        return f"a value is needed for {self._column_list or 'a column'}"
 
 
 class CheckViolationError(InvalidDataError):

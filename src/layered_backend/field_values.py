@@ -50,7 +50,7 @@ def _with_schema_defaults(data: BaseModel) -> dict[str, Any]:
 
 def _checked(mapper: Mapper[Any], values: dict[str, Any]) -> dict[str, Any]:
     known = mapper.all_orm_descriptors
-    for name, value in cast("Mapping[str, object]", values).items():
+    for name, value in values.items():
         if name not in known:
             raise UnknownFieldError(mapper.class_.__name__, name, list(known.keys()))
         if isinstance(value, Mapping):
@@ -70,8 +70,8 @@ def _refuse_mapping(mapper: Mapper[Any], name: str) -> None:
         raise InvalidDataError(f"{mapper.class_.__name__}.{name} takes a single value, not a mapping")
 
 
-def _is_nested(value: object) -> bool:
-    if isinstance(value, Mapping | BaseModel):
+def _is_nested(value: Any) -> bool:
+    if isinstance(value, (Mapping, BaseModel)):
         return True
     members = cast("Iterable[object]", value) if isinstance(value, list | tuple | set) else ()
-    return any(isinstance(member, Mapping | BaseModel) for member in members)
+    return any(isinstance(member, (Mapping, BaseModel)) for member in members)

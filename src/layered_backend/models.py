@@ -1,7 +1,7 @@
 """The declarative base and the mixins that most models want.
 
-`Base` makes models portable as they are written: `Mapped[str]` without a length, `Mapped[Decimal]` and
-`Mapped[datetime]` mean the same on every database. `BaseRepository` works with any other mapped class as well.
+`Base` makes models portable as they are written: `Mapped[str]` without a length (and compared letter by letter),
+`Mapped[Decimal]` and `Mapped[datetime]` mean the same on every database. `BaseRepository` works with any other mapped class as well.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import DateTime, Dialect, Float, MetaData, Numeric, String, Uuid
 from sqlalchemy.dialects.mysql import DATETIME
+from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -103,19 +104,27 @@ def _decimal_storage(dialect: Dialect) -> Numeric[Any] | Float[Any]:
 
 
 def _as_double(number: Decimal) -> float:
-    if len(number.normalize().as_tuple().digits) > _DOUBLE_DIGITS:
+    if len(_digits(number)) > _DOUBLE_DIGITS:
         raise ValueError(f"a decimal with more than {_DOUBLE_DIGITS} digits does not fit")
     return float(number)
 
 
+# Decimal's own arithmetic rounds to 28 digits, so these look at the digits as they are written.
+
+
+def _digits(number: Decimal) -> str:
+    """Return the digits that count, without zeros before and after."""
+    return "".join(map(str, number.as_tuple().digits)).strip("0")
+
+
 def _places(number: Decimal) -> int:
     """Return the number of digits behind the point, without zeros at the end."""
-    exponent = number.normalize().as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0
+    return len(f"{number:f}".partition(".")[2].rstrip("0"))
 
 
 def _without_padding(number: Decimal) -> Decimal:
-    return number.quantize(Decimal(1).scaleb(-_places(number)))
+    text = f"{number:f}"
+    return Decimal(text.rstrip("0").rstrip(".")) if "." in text else number
 
 
 def uuid7() -> uuid.UUID:
@@ -131,7 +140,9 @@ class Base(DeclarativeBase):
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map = {  # noqa: RUF012  # declared so by SQLAlchemy
-        str: String().with_variant(String(255), "mysql", "mariadb"),
+        str: String()
+        .with_variant(String(255, collation="utf8mb4_nopad_bin"), "mariadb")
+        .with_variant(String(255, collation="utf8mb4_bin"), "mysql"),
         datetime: UTCDateTime(),
         Decimal: ExactDecimal(),
     }
@@ -151,10 +162,16 @@ class UUIDPrimaryKey:
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid7, sort_order=-10)
 
 
+def _created_at(context: DefaultExecutionContext) -> datetime:
+    """Return the row's `created_at`: a row that was never updated says so."""
+    parameters: Any = context.get_current_parameters()  # type: ignore[no-untyped-call]  # is not annotated
+    return parameters.get("created_at") or datetime.now(UTC)
+
+
 class Timestamped:
-    """When the row was created and last updated, in UTC."""
+    """When the row was created and last updated, in UTC; the two are equal until the first update."""
 
     created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=lambda: datetime.now(UTC), sort_order=10)
     updated_at: Mapped[datetime] = mapped_column(
-        UTCDateTime, default=lambda: datetime.now(UTC), onupdate=lambda: datetime.now(UTC), sort_order=11
+        UTCDateTime, default=_created_at, onupdate=lambda: datetime.now(UTC), sort_order=11
     )

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.interfaces import ORMOption
 
 from layered_backend.dialects import dialect_named
-from layered_backend.errors import MultipleFoundError, NotFoundError, UnitOfWorkError
+from layered_backend.errors import InvalidDataError, MultipleFoundError, NotFoundError, UnitOfWorkError
 from layered_backend.field_values import Data, changed_values, new_values
 from layered_backend.identity import identity_of
 from layered_backend.memoization import memoized
@@ -20,6 +20,8 @@ from layered_backend.type_arguments import type_arguments
 __all__ = ["BaseRepository", "Criterion", "OrderBy"]
 
 ModelT = TypeVar("ModelT")
+
+_LARGEST_ROW_NUMBER = 2**63 - 1
 
 Criterion = ColumnExpressionArgument[bool]
 """What rows must meet: `Item.price < 5`."""
@@ -80,7 +82,11 @@ class BaseRepository(Generic[ModelT]):
         identity = identity_of(self._mapper, key, dialect_named(self.session.get_bind().dialect.name))
         if identity is None:
             return None
-        return await self.session.get(self.model, identity, options=options)
+        if not options:
+            return await self.session.get(self.model, identity)
+        # Session.get would return an entity that is loaded already as it is, without what the options ask for.
+        has_key = (column == value for column, value in zip(self._mapper.primary_key, identity, strict=True))
+        return await self.one_or_none(*has_key, options=options)
 
     async def one(self, *where: Criterion, options: Sequence[ORMOption] = ()) -> ModelT:
         """Return the only entity that meets the criteria.
@@ -128,12 +134,15 @@ class BaseRepository(Generic[ModelT]):
             limit: How many at most, from 0; None for all of them.
             offset: How many to pass over, from 0.
             options: SQLAlchemy's loader options, such as `selectinload(Item.tags)`.
+
+        Raises:
+            InvalidDataError: *limit* or *offset* is negative.
         """
         statement = self.select(*where).order_by(*self._sort_expressions(order_by))
         if limit is not None:
-            statement = statement.limit(limit)
+            statement = statement.limit(_row_number("limit", limit))
         if offset is not None:
-            statement = statement.offset(offset)
+            statement = statement.offset(_row_number("offset", offset))
         return await self._entities(statement, options)
 
     async def exists(self, *where: Criterion) -> bool:
@@ -251,6 +260,13 @@ def _model_of(repository_class: type[BaseRepository[Any]]) -> type[Any]:
         name = repository_class.__name__
         raise TypeError(f"{name} does not know its model; write class {name}(BaseRepository[Item]), or pass the model")
     return model
+
+
+def _row_number(name: str, value: int) -> int:
+    """Return *value*, or the largest that every database takes."""
+    if value < 0:
+        raise InvalidDataError(f"{name} is at least 0, not {value}")
+    return min(value, _LARGEST_ROW_NUMBER)
 
 
 def _joins_collections(mapper: Mapper[Any]) -> bool:

@@ -14,7 +14,7 @@ from layered_backend.repository import BaseRepository, Criterion, OrderBy
 from layered_backend.type_arguments import type_arguments
 from layered_backend.unit_of_work import UnitOfWork
 
-__all__ = ["BaseService"]
+__all__ = ["BaseService", "unit_of_work_of"]
 
 ModelT = TypeVar("ModelT")
 RepositoryT_co = TypeVar("RepositoryT_co", bound=BaseRepository[Any], default=BaseRepository[ModelT], covariant=True)
@@ -119,6 +119,14 @@ class BaseService(Generic[ModelT, RepositoryT_co, CreateT_contra, UpdateT_contra
     def _entities(self) -> BaseRepository[ModelT]:
         """The repository, as what it stores: its bound cannot say that it is of the service's own mapped class."""
         return cast("BaseRepository[ModelT]", self.repository)
+
+
+def unit_of_work_of(service: Any) -> type[UnitOfWork]:
+    """Return the class of units of work that *service*, a service class, declares to need."""
+    if not (isinstance(service, type) and issubclass(service, BaseService)):
+        return UnitOfWork
+    *_, named = type_arguments(cast("type[Any]", service), BaseService)
+    return cast("type[UnitOfWork]", named) if isinstance(named, type) else UnitOfWork
 
 
 @memoized

@@ -28,14 +28,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.orm.exc import StaleDataError
 
-from layered_backend.dialects import dialect_named
+from layered_backend.dialects import Reading, dialect_named
 from layered_backend.dialects.constraints import completed, statement_table
 from layered_backend.errors import (
     ConcurrentUseError,
     DatabaseUnavailableError,
     FinishedError,
+    ForeignKeyViolationError,
     InvalidDataError,
     LayeredError,
+    ReadOnlyError,
     RolledBackError,
     StaleError,
     UnitOfWorkError,
@@ -153,19 +155,25 @@ def _translated_driver_error(context: ExceptionContext) -> LayeredError | None:
     reading = dialect.read(original)
     if reading is not None:
         reading = completed(dialect.probe(context, reading), statement_table(context), context.dialect)
-        return _raised(reading.error, reading.constraint, reading.table, reading.columns)
+        return _raised(reading, context)
     is_connecting = context.connection is None
     return DatabaseUnavailableError() if context.is_disconnect or is_connecting else None
 
 
-def _raised(
-    error: type[LayeredError], constraint: str | None, table: str | None, columns: tuple[str, ...]
-) -> LayeredError:
-    if error is RolledBackError:
+def _raised(reading: Reading, context: ExceptionContext) -> LayeredError:
+    if reading.error is RolledBackError:
         return RolledBackError("an earlier statement failed; the database ignores all others until the rollback")
-    if issubclass(error, UnitOfWorkError):
-        return error("the unit of work is read-only; open one without read_only=True to write")
-    return error("", constraint=constraint, table=table, columns=columns)  # type: ignore[call-arg]  # a _ReportedError
+    if reading.error is ReadOnlyError:
+        return ReadOnlyError("the unit of work is read-only; open one without read_only=True to write")
+    facts: dict[str, Any] = {
+        "constraint": reading.constraint,
+        "table": reading.table,
+        "columns": reading.columns,
+    }
+    if reading.error is ForeignKeyViolationError:
+        is_deleting = getattr(context.execution_context, "isdelete", None)
+        return ForeignKeyViolationError(is_referred_to=is_deleting, **facts)
+    return reading.error(**facts)
 
 
 def _translated_value_error(context: ExceptionContext) -> LayeredError | None:

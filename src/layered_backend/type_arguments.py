@@ -9,7 +9,7 @@ from typing import Any, ForwardRef, get_args, get_origin
 __all__ = ["resolved", "type_arguments"]
 
 
-def type_arguments(cls: type, generic: type) -> tuple[Any, ...]:
+def type_arguments(cls: type, generic: Any) -> tuple[Any, ...]:
     """Return what *cls* gives for each type parameter of its base class *generic*, through classes in between.
 
     A parameter that nothing fills is returned as it is, a `TypeVar`; names in quotes are looked up in the module of the
@@ -21,9 +21,9 @@ def type_arguments(cls: type, generic: type) -> tuple[Any, ...]:
     return next(_arguments(cls, generic), ())
 
 
-def _arguments(cls: type, generic: type) -> Iterator[tuple[Any, ...]]:
+def _arguments(cls: type, generic: Any) -> Iterator[tuple[Any, ...]]:
     if cls is generic:
-        yield cls.__parameters__  # type: ignore[attr-defined]  # every Generic has them
+        yield vars(generic)["__parameters__"]
         return
     for base in vars(cls).get("__orig_bases__", cls.__bases__):
         origin: Any = get_origin(base) or base

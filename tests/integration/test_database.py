@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from layered_backend import Database, DatabaseUnavailableError, UnitOfWorkError
-from tests.databases import Shop
+from tests.databases import Shop, driver_threads_end
 from tests.shop import Base, ShopUnitOfWork
 
 
@@ -41,6 +41,10 @@ class TestUrls:
     def test_an_unsupported_database_is_refused_by_name(self) -> None:
         with pytest.raises(ValueError, match="oracle:// is not supported; a database URL begins with one of sqlite://"):
             Database("oracle://h/d")
+
+    def test_no_url_at_all_is_refused_without_repeating_it(self) -> None:
+        with pytest.raises(ValueError, match=r"one looks like sqlite:///shop\.db"):
+            Database("secret")
 
     def test_no_password_is_shown(self) -> None:
         assert repr(Database("postgresql://u:secret@h/d")) == "Database('postgresql+asyncpg://u:***@h/d')"
@@ -86,6 +90,7 @@ class TestSettingUp:
                 await asyncio.to_thread(database.ping_sync)
             with pytest.raises(DatabaseUnavailableError):
                 await database.create_all(Base.metadata)
+        await driver_threads_end()
 
         assert str(caught.value) == "the database is not available"
         assert caught.value.__cause__ is not None

@@ -33,7 +33,7 @@ from layered_backend import (
     install,
     uow_dependency,
 )
-from tests.databases import Shop
+from tests.databases import Shop, driver_threads_end
 from tests.shop import Item, ItemCreate, ItemRead, ItemRepository, ItemService, ItemUpdate, ShopUnitOfWork
 
 get_item_service = get_service(ItemService, ItemRepository, Item)
@@ -142,9 +142,7 @@ class TestTheLayers:
         answer = await client.post("/items", json={"name": "tea", "price": 1, "category_id": 99})
 
         assert answer.status_code == 409
-        assert answer.json() == {
-            "detail": "Category_id refers to a row that does not exist, or the row is still referred to"
-        }
+        assert answer.json() == {"detail": "The value of category_id refers to no row"}
 
     async def test_a_broken_check_is_422(self, client: httpx.AsyncClient) -> None:
         answer = await client.post("/items", json={"name": "tea", "price": -1})
@@ -182,6 +180,7 @@ class TestTheLayers:
             install(app, ShopUnitOfWork, database=database)
             app.include_router(router)
             answer = await _get(app, "/items/1")
+        await driver_threads_end()
 
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "1"

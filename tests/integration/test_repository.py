@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import uuid
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -176,6 +177,35 @@ class TestReading:
 
         assert [len(category.items) for category in (*by_list, by_key, only)] == [2, 2, 2]
 
+    async def test_loader_options_load_what_is_asked_for_of_a_known_entity_too(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> int:
+            category = await uow.categories.create({"name": "drinks"})
+            await uow.items.create({"name": "tea", "price": 1, "category_id": category.id})
+            again = await uow.categories.get(category.id, options=[selectinload(Category.items)])
+            assert again is category
+            return len(category.items)
+
+        assert await shop.run(work) == 1
+
+    @pytest.mark.parametrize("option", ["limit", "offset"])
+    async def test_a_negative_cut_is_refused_and_a_huge_one_is_like_none(self, shop: Shop, option: str) -> None:
+        def cut(rows: int) -> dict[str, Any]:
+            return {option: rows}
+
+        await shop.run(_with_three_items)
+
+        with pytest.raises(InvalidDataError, match=f"{option} is at least 0, not -1"):
+            await shop.run(lambda uow: uow.items.list(**cut(-1)))
+        found = await shop.run(lambda uow: uow.items.list(**cut(10**30)))
+
+        assert len(found) == (3 if option == "limit" else 0)
+
+    async def test_text_is_compared_letter_by_letter(self, shop: Shop) -> None:
+        for code in ("de", "DE", "DÉ", "DE "):
+            await shop.run(lambda uow, code=code: uow.countries.create({"code": code, "name": "?"}))  # type: ignore[misc]
+
+        assert await shop.run(lambda uow: uow.countries.count(Country.code == "DE")) == 1
+
     async def test_exists_and_count(self, shop: Shop) -> None:
         await shop.run(_with_three_items)
 
@@ -234,6 +264,7 @@ class TestWriting:
 
         updated = await shop.run(lambda uow: uow.items.update(item.id, {"price": 2}))
 
+        assert item.updated_at == item.created_at
         assert updated.created_at == item.created_at
         assert updated.updated_at > item.updated_at
 
@@ -331,7 +362,7 @@ class TestModel:
             assert (await repository.get(1)).reading == 2
 
     async def test_a_repository_without_a_model_says_how_to_write_it(self, sqlite_shop: Shop) -> None:
-        class Nameless(BaseRepository):  # type: ignore[type-arg]  # what is tested
+        class Nameless(BaseRepository):  # type: ignore[type-arg]  # pyright: ignore
             pass
 
         async with sqlite_shop.unit() as uow:

@@ -111,7 +111,7 @@ class TestBuilding:
             assert type(service.repository) is AuditedRepository
 
     async def test_without_type_arguments_it_says_what_to_write(self, sqlite_shop: Shop) -> None:
-        class Nameless(BaseService):  # type: ignore[type-arg]  # what is tested
+        class Nameless(BaseService):  # type: ignore[type-arg]  # pyright: ignore
             pass
 
         async with sqlite_shop.unit() as uow:

@@ -55,9 +55,11 @@ def test_the_drawn_tree_is_the_real_one() -> None:
         (UniqueViolationError(columns=("a", "b")), "another row already has the same a and b"),
         (
             ForeignKeyViolationError(),
-            "a reference points to a row that does not exist, or the row is still referred to",
+            "a reference refers to a row that does not exist, or the row is still referred to",
         ),
-        (NotNullViolationError(), "a column needs a value"),
+        (ForeignKeyViolationError(columns=("a",), is_referred_to=False), "the value of a refers to no row"),
+        (ForeignKeyViolationError(columns=("a",), is_referred_to=True), "the row is still referred to"),
+        (NotNullViolationError(), "a value is needed for a column"),
         (CheckViolationError(), "the data breaks a rule of its table"),
         (StaleError(), "the row was changed or deleted since it was read; read it again"),
         (ConflictError("shipped already"), "shipped already"),

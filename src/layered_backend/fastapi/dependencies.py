@@ -15,7 +15,7 @@ from layered_backend.fastapi.endpoints import refuse_synchronous
 from layered_backend.fastapi.installation import installation_of
 from layered_backend.memoization import memoized
 from layered_backend.repository import BaseRepository
-from layered_backend.service import BaseService
+from layered_backend.service import BaseService, unit_of_work_of
 from layered_backend.unit_of_work import UnitOfWork
 
 __all__ = ["SessionDep", "UOWDep", "get_repository", "get_service", "get_session", "get_uow", "uow_dependency"]
@@ -123,7 +123,7 @@ def _repository_dependency(
 
 @overload
 def get_service(
-    service_class: type[BaseServiceT], /, *, unit_of_work: type[UnitOfWork] = UnitOfWork
+    service_class: type[BaseServiceT], /, *, unit_of_work: type[UnitOfWork] | None = None
 ) -> Callable[[UnitOfWork], Coroutine[Any, Any, BaseServiceT]]: ...
 
 
@@ -134,7 +134,7 @@ def get_service(
     model_class: type[ModelT],
     /,
     *,
-    unit_of_work: type[UnitOfWork] = UnitOfWork,
+    unit_of_work: type[UnitOfWork] | None = None,
 ) -> Callable[[UnitOfWork], Coroutine[Any, Any, ServiceT]]: ...
 
 
@@ -144,7 +144,7 @@ def get_service(
     model_class: Any = None,
     /,
     *,
-    unit_of_work: type[UnitOfWork] = UnitOfWork,
+    unit_of_work: type[UnitOfWork] | None = None,
 ) -> Any:
     """Return the dependency on a service in the request's unit of work.
 
@@ -160,8 +160,9 @@ def get_service(
         service_class: What to build.
         repository_class: The repository to give it; the service's type argument unless it is given.
         model_class: The mapped class to give it; the service's type argument unless it is given.
-        unit_of_work: Which unit of work, where the application has several.
+        unit_of_work: Which unit of work; the service's type argument unless it is given.
     """
+    unit_of_work = unit_of_work or unit_of_work_of(service_class)
     if repository_class is None:
         return _service_dependency(service_class.of, (), unit_of_work)
     return _service_dependency(service_class, (repository_class, model_class), unit_of_work)

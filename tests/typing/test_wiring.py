@@ -1,0 +1,126 @@
+"""What type checkers infer, and which wirings they refuse.
+
+mypy and pyright read this file with the rest of the tests; an inference that changes, or a mistake that is no longer
+refused (its comment is then unnecessary), fails them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, assert_type
+
+from fastapi import Depends
+from sqlalchemy import Select
+
+from layered_backend import (
+    BaseRepository,
+    BaseService,
+    UnitOfWork,
+    get_repository,
+    get_service,
+    transact,
+    uow_dependency,
+)
+from tests.shop import (
+    Category,
+    CategoryRepository,
+    Item,
+    ItemCreate,
+    ItemRepository,
+    ItemService,
+    ItemUpdate,
+    ShopUnitOfWork,
+    Stock,
+)
+
+
+class FakeItems(ItemRepository):
+    pass
+
+
+class ShopItemService(BaseService[Item, ItemRepository, ItemCreate, ItemUpdate, ShopUnitOfWork]):
+    async def stocks(self) -> Sequence[Stock]:
+        return await self.uow.stocks.list()
+
+
+class PlainService(BaseService[Item]):
+    pass
+
+
+ItemDependency: TypeAlias = Callable[[UnitOfWork], Coroutine[Any, Any, ItemService]]
+
+
+def test_the_dependencies_are_typed_by_what_they_are_given() -> None:
+    assert_type(get_service(ItemService, ItemRepository, Item), ItemDependency)
+    assert_type(get_service(ItemService, FakeItems, Item), ItemDependency)
+    assert_type(get_service(ItemService), ItemDependency)
+    assert_type(get_service(ShopItemService), Callable[[UnitOfWork], Coroutine[Any, Any, ShopItemService]])
+    assert_type(get_repository(ItemRepository), Callable[[UnitOfWork], Coroutine[Any, Any, ItemRepository]])
+    assert_type(uow_dependency(ShopUnitOfWork), Callable[..., Coroutine[Any, Any, ShopUnitOfWork]])
+
+
+async def annotated_route(
+    service: Annotated[ItemService, Depends(get_service(ItemService, ItemRepository, Item))],
+) -> None:
+    assert_type(service, ItemService)
+
+
+async def unit_of_work(uow: ShopUnitOfWork) -> None:
+    assert_type(uow.items, ItemRepository)
+    assert_type(uow.stocks, BaseRepository[Stock])
+    assert_type(uow.repository(CategoryRepository), CategoryRepository)
+    assert_type(await uow.items.cheaper_than(Decimal(5)), Sequence[Item])
+    assert_type(await uow.items.get(1), Item)
+    assert_type(await uow.items.get_or_none(1), Item | None)
+    assert_type(await uow.items.one(Item.name == "tea"), Item)
+    assert_type(await uow.items.first(order_by=Item.price.desc()), Item | None)
+    assert_type(await uow.items.list(Item.price < 5, order_by=[Item.price, Item.name.desc()]), Sequence[Item])
+    assert_type(await uow.items.create({"name": "tea"}), Item)
+    assert_type(await uow.items.delete(1), Item)
+    assert_type(await uow.items.exists(), bool)
+    assert_type(uow.items.select(), Select[Item])
+    async with ShopUnitOfWork() as entered:
+        assert_type(entered, ShopUnitOfWork)
+    with ShopUnitOfWork() as entered:
+        assert_type(entered.run(entered.items.get(1)), Item)
+
+
+async def count_items(uow: ShopUnitOfWork) -> int:
+    return await uow.items.count()
+
+
+async def service_and_transact(service: ItemService, shop_service: ShopItemService, plain: PlainService) -> None:
+    assert_type(await service.create(ItemCreate(name="tea", price=Decimal(1))), Item)
+    assert_type(await service.update(1, ItemUpdate(price=Decimal(2))), Item)
+    assert_type(await service.list(), Sequence[Item])
+    assert_type(service.repository, ItemRepository)
+    assert_type(service.uow, UnitOfWork)
+    assert_type(shop_service.uow, ShopUnitOfWork)
+    assert_type(plain.repository, BaseRepository[Item])
+    assert_type(await transact(ShopUnitOfWork, count_items), int)
+    fits_any_item_service: BaseService[Item, BaseRepository[Item], ItemCreate, ItemUpdate] = service
+    assert_type(await fits_any_item_service.get(1), Item)
+
+
+if TYPE_CHECKING:
+
+    async def mistakes(uow: ShopUnitOfWork, service: ItemService, plain_uow: UnitOfWork) -> None:
+        # A wrong repository, a wrong model, a class that is no service, nothing but a repository.
+        get_service(ItemService, CategoryRepository, Item)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        get_service(ItemService, ItemRepository, Category)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        get_service(ItemRepository)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+        get_service(ItemService, ItemRepository)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+        get_repository(Item)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+        # A wrong schema, in place of the one for new items and of the one for changes.
+        await service.create(ItemUpdate(name="tea"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        await service.update(1, ItemCreate(name="tea", price=Decimal(1)))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        await service.create({"name": "tea"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        # A unit of work without what the service takes from it, and one without the repository.
+        ShopItemService.of(plain_uow)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        _ = plain_uow.items  # type: ignore[attr-defined]  # pyright: ignore
+        # A column that does not exist, and a criterion that is none.
+        await uow.items.list(Item.prise < 5)  # type: ignore[attr-defined]  # pyright: ignore
+        await uow.items.list("price < 5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        # An entity in place of a class, and one of another class.
+        await uow.items.add(Category(name="drinks"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
