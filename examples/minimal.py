@@ -1,5 +1,4 @@
 """The whole stack in one file. To run it: `uvicorn examples.minimal:app`, then open http://127.0.0.1:8000/docs."""
-# ruff: noqa: D101, D103 - in so short a file the names say it
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager

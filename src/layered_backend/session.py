@@ -173,7 +173,7 @@ def _raised(reading: Reading, context: ExceptionContext) -> LayeredError:
     if reading.error is ForeignKeyViolationError:
         is_deleting = getattr(context.execution_context, "isdelete", None)
         return ForeignKeyViolationError(is_referred_to=is_deleting, **facts)
-    return reading.error(**facts)
+    return reading.error(reading.sentence, **facts)
 
 
 def _translated_value_error(context: ExceptionContext) -> LayeredError | None:

@@ -37,7 +37,10 @@ class PostgresError(Exception):
     ],
 )
 def test_a_sqlstate_has_its_error(sqlstate: str, error: type[errors.LayeredError]) -> None:
-    assert POSTGRESQL.read(PostgresError(sqlstate)) == Reading(error)
+    reading = POSTGRESQL.read(PostgresError(sqlstate))
+
+    assert reading is not None
+    assert reading.error is error
 
 
 def test_bad_sql_has_no_error_of_ours() -> None:

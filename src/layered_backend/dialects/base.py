@@ -34,12 +34,14 @@ class Reading:
         constraint: The constraint's name in the database, where the driver tells it.
         table: The table that owns the constraint, where the driver tells it.
         columns: The columns that the constraint covers, where the driver tells them.
+        sentence: What to say where the error's own sentence is too general; free of names and values.
     """
 
     error: type[LayeredError]
     constraint: str | None = None
     table: str | None = None
     columns: tuple[str, ...] = ()
+    sentence: str = ""
 
 
 class DatabaseDialect(ABC):

@@ -50,6 +50,12 @@ _BY_ERRNO: Mapping[int, type[errors.LayeredError]] = {
     2006: errors.DatabaseUnavailableError,
     2013: errors.DatabaseUnavailableError,
 }
+_SENTENCES: Mapping[int, str] = {
+    1040: "the database takes no more connections",
+    1044: "the database refuses the credentials",
+    1045: "the database refuses the credentials",
+    1049: "the server has no such database",
+}
 _FOREIGN_KEY = re.compile(r"`(?P<table>[^`]+)`, CONSTRAINT `(?P<constraint>[^`]+)` FOREIGN KEY \((?P<columns>[^)]+)\)")
 _KEY = re.compile(r"for key '(?:(?P<table>[^'.]+)\.)?(?P<constraint>[^']+)'\s*$")
 _COLUMN = re.compile(r"(?:Column|Field|column) [`'](?:[^']*`\.`)?(?P<columns>[^'`]+)[`']")
@@ -90,7 +96,7 @@ class MySQLDialect(DatabaseDialect):
         found = _PATTERNS[kind].search(str(error.args[1])) if kind in _PATTERNS else None
         facts = found.groupdict() if found else {}
         columns = tuple(name.strip(" `") for name in (facts.get("columns") or "").split(",") if name)
-        return Reading(kind, facts.get("constraint"), facts.get("table"), columns)
+        return Reading(kind, facts.get("constraint"), facts.get("table"), columns, _SENTENCES.get(error.args[0], ""))
 
     @contextmanager
     def lock(self, connection: Connection, name: str) -> Generator[None]:

@@ -43,6 +43,12 @@ _BY_CLASS: Mapping[str, type[errors.LayeredError]] = {
     "28": errors.DatabaseUnavailableError,  # the server refuses the credentials
     "3D": errors.DatabaseUnavailableError,  # the server has no such database
 }
+_SENTENCES: Mapping[str, str] = {
+    "28000": "the database refuses the credentials",
+    "28P01": "the database refuses the credentials",
+    "3D000": "the server has no such database",
+    "53300": "the database takes no more connections",
+}
 _DETAIL_KEY = re.compile(r"\((?P<columns>.+?)\)=\(")  # Key (a, b)=(1, 2) already exists; in every language
 
 
@@ -66,7 +72,8 @@ class PostgreSQLDialect(DatabaseDialect):
         if kind is None:
             return None
         facts = _Facts(error)
-        return Reading(kind, facts["constraint_name"], facts["table_name"], facts.columns)
+        sentence = _SENTENCES.get(sqlstate, "")
+        return Reading(kind, facts["constraint_name"], facts["table_name"], facts.columns, sentence)
 
     def _read_client_side(self, error: BaseException) -> Reading | None:
         """Read an error that psycopg raised itself, before the server saw the statement."""

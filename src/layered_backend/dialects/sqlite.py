@@ -98,7 +98,7 @@ class SQLiteDialect(DatabaseDialect):
 
     def read(self, error: BaseException) -> Reading | None:
         if "unable to open database file" in str(error):
-            return Reading(errors.DatabaseUnavailableError)
+            return Reading(errors.DatabaseUnavailableError, sentence="the database file cannot be opened")
         if "Error binding parameter" in str(error):
             return Reading(errors.InvalidDataError)
         kind = _BY_NAME.get(getattr(error, "sqlite_errorname", ""))
