@@ -2,9 +2,10 @@
 
 - `python`: the blocks of a page run in order as one module, in a process and a directory of their own (`run_page.py`),
   with warnings as errors and nothing written to standard error.
-- `sh`, `console`: runs in a copy of the repository; a console prints what stands there. The README's are not run but looked up, since they set up whole
-  environments, this one among them, and CI runs them as they stand: `hatch run env:script` must be in pyproject.toml,
-  and so must the extras of `pip install 'layered-backend[extra]'`. Any other command in the README fails.
+- `sh`, `console`: runs in a copy of the repository; a console prints what stands there. The README's are not run but
+  looked up, since they set up whole environments, this one among them, and CI runs them as they stand: the script of
+  `hatch run env:script` must be in pyproject.toml, and so must what `pip install` names: the extras of this package,
+  its dependencies, the tools that are configured there. Any other command in the README fails.
 - `json`, `toml`: parses.
 - `text`, `mermaid`: is not code. Any other language fails.
 """
@@ -33,6 +34,7 @@ PAGES = sorted((*(ROOT / "docs").glob("**/*.md"), README))
 TIME_LIMIT = 120  # seconds, for one page or one block
 
 _FIRST_ON_PATH = f'PATH="{Path(sys.executable).parent}:$PATH"'  # `python` is the one that runs the tests
+_REQUIREMENT = re.compile(r"(?P<name>[\w-]+)(?:\[(?P<extras>[\w,-]+)\])?")
 _LINK = re.compile(r"\]\((?P<target>[^)#:\s]+)(?:#[^)\s]*)?\)")
 
 
@@ -112,17 +114,30 @@ def commands(block: Block) -> list[str]:
 
 
 def is_known(command: str, project: Mapping[str, Any]) -> bool:
-    """Tell whether *command* runs a script of an environment of Hatch, or installs this package with its extras."""
-    match shlex.split(command, comments=True):
+    """Tell whether *command* runs scripts of Hatch's environments, and installs what pyproject.toml knows."""
+    return all(_is_known(shlex.split(part, comments=True), project) for part in command.split("&&"))
+
+
+def _is_known(words: Sequence[str], project: Mapping[str, Any]) -> bool:
+    match words:
         case ["hatch", "run", script, *_]:
             environment, _, name = script.rpartition(":")
             return name in _scripts(project["tool"]["hatch"]["envs"], environment or "default")
-        case ["pip", "install", requirement]:
-            name, _, extras = requirement.rstrip("]").partition("[")
-            known = set(project["project"]["optional-dependencies"])
-            return bool(name == project["project"]["name"]) and set(filter(None, extras.split(","))) <= known
+        case ["pip", "install", *requirements]:
+            return all(_is_installable(requirement, project) for requirement in requirements)
         case _:
             return False
+
+
+def _is_installable(requirement: str, project: Mapping[str, Any]) -> bool:
+    """Tell whether *requirement* is this package with extras that it has, one that it depends on, or a tool of its own."""
+    parts = _REQUIREMENT.fullmatch(requirement)
+    if parts is None:
+        return False
+    if parts["name"] == project["project"]["name"]:
+        return set(filter(None, (parts["extras"] or "").split(","))) <= set(project["project"]["optional-dependencies"])
+    dependencies = {re.split(r"[^\w-]", dependency)[0] for dependency in project["project"]["dependencies"]}
+    return parts["name"] in dependencies | set(project["tool"])
 
 
 def _scripts(environments: Mapping[str, Any], name: str) -> set[str]:
@@ -174,12 +189,20 @@ class TestThisTest:
             ("pip install layered-backend", True),
             ("pip install 'layered-backend[sqlite,postgresql]'", True),
             ("pip install 'layered-backend[nothing]'", False),
+            ("pip install 'layered-backend[sqlite]' 'fastapi[standard]'", True),
+            ("pip install hatch && hatch run test:run", True),
+            ("pip install hatch && hatch run test:nothing", False),
+            ("pip install flask", False),
             ("make", False),
         ],
     )
     def test_a_command_is_looked_up(self, command: str, known: bool) -> None:
         project: dict[str, Any] = {
-            "project": {"name": "layered-backend", "optional-dependencies": {"sqlite": [], "postgresql": []}},
+            "project": {
+                "name": "layered-backend",
+                "dependencies": ["fastapi>=0.121.1"],
+                "optional-dependencies": {"sqlite": [], "postgresql": []},
+            },
             "tool": {"hatch": {"envs": {"default": {}, "test": {"scripts": {"run": "pytest"}}}}},
         }
 
