@@ -60,6 +60,11 @@ SYNC_BACKENDS = (
 )
 
 
+def backends_of(*servers: str) -> list[Backend]:
+    """Return the ways to reach those databases, for a test that says nothing of the others."""
+    return [backend for backend in (*ASYNC_BACKENDS, *SYNC_BACKENDS) if backend.server in servers]
+
+
 class ServerMissingError(Exception):
     """No server listens where the tests expect one."""
 

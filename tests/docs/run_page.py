@@ -1,7 +1,8 @@
 """Run the Python blocks of one page, in order, as one module: `python -m tests.docs.run_page docs/repository.md`.
 
 A block with `await` at its top level runs on an event loop, any other without one, as the reader would run them. The
-comment of a line `expression  # -> value` is checked: the two must be equal, and every such line must be reached.
+comment of `expression  # -> value` is checked, which may stand in the line below too: the two must be equal, and each
+must be reached.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class _Expectations(ast.NodeTransformer):
 
     def __init__(self, source: str) -> None:
         lines = io.StringIO(source).readline
-        comments = (token for token in tokenize.generate_tokens(lines) if token.type == tokenize.COMMENT)
-        self.pending = {c.start[0]: c.string.removeprefix(_ARROW) for c in comments if c.string.startswith(_ARROW)}
+        arrows = [token for token in tokenize.generate_tokens(lines) if token.string.startswith(_ARROW)]
+        self.pending = {_line_of_expression(arrow): arrow.string.removeprefix(_ARROW) for arrow in arrows}
         self.lines = set(self.pending)
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr:
@@ -41,6 +42,12 @@ class _Expectations(ast.NodeTransformer):
         for part in (check, *ast.walk(expected)):
             ast.copy_location(part, node.value)
         return ast.fix_missing_locations(ast.copy_location(ast.Expr(check), node))
+
+
+def _line_of_expression(arrow: tokenize.TokenInfo) -> int:
+    """Return the line in which the expression before a comment ends: its own, or the one above where it stands alone."""
+    stands_alone = arrow.line.strip() == arrow.string
+    return arrow.start[0] - stands_alone
 
 
 def _compiled(block: Block, page: Path) -> tuple[CodeType, set[int]]:

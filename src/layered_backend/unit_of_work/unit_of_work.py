@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator
 from contextvars import ContextVar
 from enum import StrEnum
 from types import TracebackType
@@ -352,10 +352,14 @@ async def _run_hooks(session: GuardedSession, hooks: list[Hook]) -> None:
     for hook in hooks:
         try:
             result = hook()
-            if inspect.iscoroutine(result):
-                await result if session.is_asynchronous else drive(result)
+            if inspect.isawaitable(result):
+                await result if session.is_asynchronous else drive(_awaited(result))
         except Exception:
             _logger.exception("the on_commit hook %r failed; the commit stands", hook)
+
+
+async def _awaited(awaitable: Awaitable[T]) -> T:
+    return await awaitable
 
 
 async def _next(iterator: AsyncIterator[T]) -> T:
