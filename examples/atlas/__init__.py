@@ -3,7 +3,7 @@
     routes/  ->  services.py  ->  repositories.py  ->  models.py
 
 `python -m examples.atlas` loads it, serves it and walks through it; `uvicorn examples.atlas.main:app` only serves it.
-Both need `pip install 'layered-backend[sqlite]' pycountry uvicorn`, and the walk `httpx` and `rich`.
+Both need `pip install 'layered-backend[sqlite]' pycountry uvicorn`, and the walk `httpx2` and `rich`.
 
 The data are the ISO standards 3166-1, 3166-2, 4217 and 639-3, as the package pycountry has them.
 """

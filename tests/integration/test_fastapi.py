@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Annotated, Any
 
-import httpx
+import httpx2
 import pytest
 from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, WebSocket
 from fastapi.responses import JSONResponse
@@ -81,9 +81,9 @@ def _application(shop: Shop) -> FastAPI:
 
 
 @asynccontextmanager
-async def _client(app: FastAPI) -> AsyncGenerator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+async def _client(app: FastAPI) -> AsyncGenerator[httpx2.AsyncClient]:
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://shop") as client:
         yield client
 
 
@@ -93,7 +93,7 @@ async def app(async_shop: Shop) -> FastAPI:
 
 
 @pytest.fixture
-async def client(app: FastAPI) -> AsyncGenerator[httpx.AsyncClient]:
+async def client(app: FastAPI) -> AsyncGenerator[httpx2.AsyncClient]:
     async with _client(app) as client:
         yield client
 
@@ -103,13 +103,13 @@ async def small(sqlite_shop: Shop) -> FastAPI:
     return _application(sqlite_shop)
 
 
-async def _get(app: FastAPI, path: str, method: str = "GET") -> httpx.Response:
+async def _get(app: FastAPI, path: str, method: str = "GET") -> httpx2.Response:
     async with _client(app) as client:
         return await client.request(method, path)
 
 
 class TestTheLayers:
-    async def test_an_item_is_created_read_changed_and_deleted(self, client: httpx.AsyncClient) -> None:
+    async def test_an_item_is_created_read_changed_and_deleted(self, client: httpx2.AsyncClient) -> None:
         created = await client.post("/items", json={"name": "tea", "price": "3.5", "note": "green"})
         path = f"/items/{created.json()['id']}"
         omitted = await client.patch(path, json={"price": 4})
@@ -125,12 +125,12 @@ class TestTheLayers:
         assert (deleted.status_code, gone.status_code) == (204, 404)
         assert (await client.get("/count")).json() == 0
 
-    async def test_a_missing_key_is_404(self, client: httpx.AsyncClient) -> None:
+    async def test_a_missing_key_is_404(self, client: httpx2.AsyncClient) -> None:
         for key in (7, 10**30):
             answer = await client.get(f"/items/{key}")
             assert (answer.status_code, answer.json()) == (404, {"detail": "Item not found"})
 
-    async def test_a_duplicate_is_409_and_saves_nothing(self, client: httpx.AsyncClient) -> None:
+    async def test_a_duplicate_is_409_and_saves_nothing(self, client: httpx2.AsyncClient) -> None:
         await client.post("/items", json={"name": "tea", "price": 1})
 
         answer = await client.post("/items", json={"name": "tea", "price": 2})
@@ -138,25 +138,25 @@ class TestTheLayers:
         assert (answer.status_code, answer.json()) == (409, {"detail": "Another row already has the same name"})
         assert (await client.get("/count")).json() == 1
 
-    async def test_a_foreign_key_violation_is_409(self, client: httpx.AsyncClient) -> None:
+    async def test_a_foreign_key_violation_is_409(self, client: httpx2.AsyncClient) -> None:
         answer = await client.post("/items", json={"name": "tea", "price": 1, "category_id": 99})
 
         assert answer.status_code == 409
         assert answer.json() == {"detail": "The value of category_id refers to no row"}
 
-    async def test_a_broken_check_is_422(self, client: httpx.AsyncClient) -> None:
+    async def test_a_broken_check_is_422(self, client: httpx2.AsyncClient) -> None:
         answer = await client.post("/items", json={"name": "tea", "price": -1})
 
         assert answer.status_code == 422
         assert answer.json() == {"detail": "The data breaks the rule ck_items_price_not_negative"}
 
-    async def test_fastapis_own_validation_keeps_its_list(self, client: httpx.AsyncClient) -> None:
+    async def test_fastapis_own_validation_keeps_its_list(self, client: httpx2.AsyncClient) -> None:
         answer = await client.post("/items", json={"name": "tea"})
 
         assert answer.status_code == 422
         assert answer.json()["detail"][0]["loc"] == ["body", "price"]
 
-    async def test_an_unexpected_error_is_500_and_tells_nothing(self, app: FastAPI, client: httpx.AsyncClient) -> None:
+    async def test_an_unexpected_error_is_500_and_tells_nothing(self, app: FastAPI, client: httpx2.AsyncClient) -> None:
         @app.get("/broken")
         async def broken(session: SessionDep) -> None:
             await session.execute(text("SELECT secret FROM nowhere"))
@@ -230,7 +230,7 @@ class TestOneUnitOfWork:
 
         assert seen == [("http.response.start", 1), ("http.response.body", 1), ("in the background", 1)]
 
-    async def test_a_handler_that_raises_rolls_back(self, app: FastAPI, client: httpx.AsyncClient) -> None:
+    async def test_a_handler_that_raises_rolls_back(self, app: FastAPI, client: httpx2.AsyncClient) -> None:
         @app.post("/raising")
         async def raising(uow: ShopUOW) -> None:
             await uow.items.create({"name": "tea", "price": 1})
@@ -241,7 +241,7 @@ class TestOneUnitOfWork:
         assert (answer.status_code, answer.json()) == (404, {"detail": "Something not found"})
         assert (await client.get("/count")).json() == 0
 
-    async def test_a_response_that_does_not_validate_rolls_back(self, app: FastAPI, client: httpx.AsyncClient) -> None:
+    async def test_a_response_that_does_not_validate_rolls_back(self, app: FastAPI, client: httpx2.AsyncClient) -> None:
         @app.post("/invalid", response_model=ItemRead)
         async def invalid(uow: ShopUOW) -> Any:
             await uow.items.create({"name": "tea", "price": 1})
@@ -250,7 +250,7 @@ class TestOneUnitOfWork:
         assert (await client.post("/invalid")).status_code == 500
         assert (await client.get("/count")).json() == 0
 
-    async def test_a_returned_error_response_commits(self, app: FastAPI, client: httpx.AsyncClient) -> None:
+    async def test_a_returned_error_response_commits(self, app: FastAPI, client: httpx2.AsyncClient) -> None:
         @app.post("/returned")
         async def returned(uow: ShopUOW) -> JSONResponse:
             await uow.items.create({"name": "tea", "price": 1})
@@ -328,7 +328,7 @@ class TestGetService:
             pass
 
         with pytest.raises(TypeError, match="of the constructor"):
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(small), base_url="http://shop") as client:
+            async with httpx2.AsyncClient(transport=httpx2.ASGITransport(small), base_url="http://shop") as client:
                 await client.get("/broken")
 
         assert len(calls) == 1
@@ -363,7 +363,7 @@ class TestSynchronousRoutes:
             raise AssertionError
 
         with pytest.raises(UnitOfWorkError, match=r"the route route takes layer, .* write `async def`"):
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(small), base_url="http://shop") as client:
+            async with httpx2.AsyncClient(transport=httpx2.ASGITransport(small), base_url="http://shop") as client:
                 await client.get("/def")
 
     async def test_a_def_route_whose_dependency_has_waited_is_fine(self, small: FastAPI) -> None:
@@ -447,7 +447,7 @@ class TestInstall:
         app.include_router(router)
 
         with pytest.raises(UnitOfWorkError, match=r"call install\(app, ShopUnitOfWork\)"):
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client:
+            async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://shop") as client:
                 await client.get("/count")
 
     async def test_twice_is_refused(self, small: FastAPI, sqlite_shop: Shop) -> None:

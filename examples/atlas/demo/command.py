@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
-import httpx
+import httpx2
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -19,7 +19,7 @@ from examples.atlas.demo.walk import walk
 from examples.atlas.loading import load_atlas
 from layered_backend import Database, LayeredError
 
-_FAILURES = (DemonstrationError, LayeredError, SQLAlchemyError, httpx.HTTPError, ImportError, OSError, ValueError)
+_FAILURES = (DemonstrationError, LayeredError, SQLAlchemyError, httpx2.HTTPError, ImportError, OSError, ValueError)
 _LAST_PORT = 65535
 _INTERRUPTED = 130  # as a shell reports a command that Ctrl-C ended
 

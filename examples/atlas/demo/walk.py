@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import httpx
+import httpx2
 from rich.console import Console
 from rich.text import Text
 
@@ -59,21 +59,21 @@ def walk(url: str, console: Console) -> None:
 
     Raises:
         DemonstrationError: An answer has another status than expected.
-        httpx.HTTPError: The server does not answer.
+        httpx2.HTTPError: The server does not answer.
     """
-    with httpx.Client(base_url=url) as client:
+    with httpx2.Client(base_url=url) as client:
         _delete_leftovers(client)
         for step in STEPS:
             _take(step, client, console)
 
 
-def _delete_leftovers(client: httpx.Client) -> None:
+def _delete_leftovers(client: httpx2.Client) -> None:
     """Delete what a walk that was interrupted has created."""
     client.delete("/subdivisions/XA-PO")
     client.delete("/countries/XA")
 
 
-def _take(step: Step, client: httpx.Client, console: Console) -> None:
+def _take(step: Step, client: httpx2.Client, console: Console) -> None:
     response = client.request(step.method, step.path, json=step.body)
     style = "green" if response.is_success else "yellow"
     console.print(Text(f"\n{step.title}", "bold"), soft_wrap=True)
@@ -83,7 +83,7 @@ def _take(step: Step, client: httpx.Client, console: Console) -> None:
         raise DemonstrationError(f"that should have been answered with {step.status}")
 
 
-def _answer(response: httpx.Response) -> str:
+def _answer(response: httpx2.Response) -> str:
     return f" {_json(_shortened(response.json()))}" if response.content else ""
 
 

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from examples.atlas.application import create_app
@@ -49,8 +49,8 @@ async def empty(tmp_path: Path) -> AsyncGenerator[Database]:
 
 
 @pytest.fixture
-async def client(atlas: Database) -> AsyncGenerator[httpx.AsyncClient]:
+async def client(atlas: Database) -> AsyncGenerator[httpx2.AsyncClient]:
     """A client of the application over a loaded atlas."""
-    transport = httpx.ASGITransport(create_app(atlas))
-    async with httpx.AsyncClient(transport=transport, base_url="http://atlas") as client:
+    transport = httpx2.ASGITransport(create_app(atlas))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://atlas") as client:
         yield client

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from examples.atlas.demo.server import listen
@@ -58,7 +58,7 @@ def test_it_serves_until_it_is_interrupted(atlas_file: Path) -> None:
     with started(atlas_file) as process:
         assert process.stdout is not None
         address = next(found[0] for line in process.stdout if (found := re.search(r"http://\S+/docs", line)))
-        assert httpx.get(address).status_code == 200
+        assert httpx2.get(address).status_code == 200
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=TIMEOUT)
 
