@@ -76,4 +76,4 @@ def test_a_port_that_is_taken_is_said_in_one_line(atlas_file: Path) -> None:
 def test_a_file_that_cannot_be_opened_is_said_in_one_line(tmp_path: Path) -> None:
     code, _, errors = run(tmp_path / "nowhere" / "atlas.db", "--no-serve")
 
-    assert (code, errors) == (1, "atlas: the database is not available\n")
+    assert (code, errors) == (1, "atlas: the database file cannot be opened\n")
