@@ -68,9 +68,11 @@ async def test_a_deferred_foreign_key_fails_at_the_commit_and_leaves_a_working_p
         await BaseRepository(uow.session, Child).create({"id": 1, "parent_id": 1})
         await BaseRepository(uow.session, Parent).create({"id": 1})
 
-    for _ in range(3):
-        with pytest.raises(ForeignKeyViolationError) as caught:
+    for _ in range(2):
+        with pytest.raises(ForeignKeyViolationError):
             await deferring.run(orphan)
+    with pytest.raises(ForeignKeyViolationError) as caught:
+        await deferring.run(orphan)
 
     assert (caught.value.constraint, caught.value.table, caught.value.columns) == (
         "fk_deferred_children_parent_id_deferred_parents",
