@@ -47,6 +47,7 @@ class Database:
         resolved = self.dialect.effective_url(given)
         self.url = _with_driver(resolved, self.dialect.async_driver)
         self.sync_url = self._synchronous(_parsed(sync_url) if sync_url else resolved)
+        self.is_in_memory = self.dialect.is_in_memory(self.url)
         self._engine_options = engine_options
         self._lock = threading.Lock()
         self._async_engine: AsyncEngine | None = None
@@ -131,7 +132,7 @@ class Database:
         self._keep_alive = self._keep_alive or self.dialect.keep_alive(self.url)
 
     def _refuse_second_kind(self, other: Engine | AsyncEngine | None) -> None:
-        if other is not None and self.dialect.is_in_memory(self.url):
+        if other is not None and self.is_in_memory:
             raise UnitOfWorkError(
                 "an in-memory database is one connection, which `with` and `async with` cannot share; "
                 "use a file, such as sqlite:///shop.db"

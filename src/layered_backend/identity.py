@@ -54,7 +54,7 @@ def _coerced(mapper: Mapper[Any], column: ColumnElement[Any], value: object) -> 
     if isinstance(column.type, Uuid) and isinstance(value, str):
         return _uuid_or_none(value)
     expected = _python_type(column)
-    if value is None or expected is None or isinstance(value, expected):
+    if value is None or expected is None or (isinstance(value, expected) and not isinstance(value, bool)):
         return value
     name = f"{mapper.class_.__name__}.{mapper.get_property_by_column(column).key}"
     raise InvalidDataError(f"{name} takes {expected.__name__}, not {type(value).__name__}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast, get_args, get_origin
 
 from sqlalchemy import ColumnElement, ColumnExpressionArgument, Select, func, inspect, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.interfaces import ORMOption
+from sqlalchemy.sql.elements import ClauseElement, SQLCoreOperations
 
 from layered_backend.dialects import dialect_named
 from layered_backend.errors import InvalidDataError, MultipleFoundError, NotFoundError, UnitOfWorkError
@@ -17,9 +18,10 @@ from layered_backend.identity import identity_of
 from layered_backend.memoization import memoized
 from layered_backend.type_arguments import type_arguments
 
-__all__ = ["BaseRepository", "Criterion", "OrderBy"]
+__all__ = ["BaseRepository", "Criterion", "OrderBy", "repository_of"]
 
 ModelT = TypeVar("ModelT")
+RepositoryT = TypeVar("RepositoryT", bound="BaseRepository[Any]")
 
 _LARGEST_ROW_NUMBER = 2**63 - 1
 
@@ -172,7 +174,10 @@ class BaseRepository(Generic[ModelT]):
             InvalidDataError: The database cannot store a value, or a relationship got nested data.
             ConflictError: A unique constraint or a foreign key is violated.
         """
-        return await self.add(self.model(**new_values(self._mapper, data)))
+        values = new_values(self._mapper, data)
+        entity = await self.add(self.model(**values))
+        await self._read_computed(entity, values)
+        return entity
 
     async def add(self, entity: ModelT) -> ModelT:
         """Write a new entity and return it.
@@ -208,6 +213,7 @@ class BaseRepository(Generic[ModelT]):
         else:
             _set(entity, values)
         await self.session.flush()
+        await self._read_computed(entity, values)
         return entity
 
     async def delete(self, key_or_entity: Any) -> ModelT:
@@ -241,6 +247,12 @@ class BaseRepository(Generic[ModelT]):
             )
         return key_or_entity
 
+    async def _read_computed(self, entity: ModelT, values: dict[str, Any]) -> None:
+        """Read back what the database made of the values that are expressions."""
+        computed = [name for name, value in values.items() if isinstance(value, ClauseElement | SQLCoreOperations)]
+        if computed:
+            await self.session.refresh(entity, computed)
+
     async def _entities(self, statement: Select[ModelT], options: Sequence[ORMOption]) -> Sequence[ModelT]:
         result = await self.session.execute(statement.options(*options) if options else statement)
         if options or _joins_collections(self._mapper):
@@ -251,6 +263,12 @@ class BaseRepository(Generic[ModelT]):
         if order_by is None:
             return cast("Sequence[ColumnElement[Any]]", self._mapper.primary_key)
         return cast("Sequence[ColumnElement[Any]]", order_by) if isinstance(order_by, Sequence) else (order_by,)
+
+
+def repository_of(repository_class: type[RepositoryT], session: AsyncSession) -> RepositoryT:
+    """Return a new repository of a class, or of a generic one with its argument, such as `BaseRepository[Item]`."""
+    build: Any = get_origin(repository_class) or repository_class
+    return cast("RepositoryT", build(session, *get_args(repository_class)[:1]))
 
 
 @memoized

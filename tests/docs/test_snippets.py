@@ -1,4 +1,4 @@
-"""Every fenced block of the pages and of the README runs; there is no skip list.
+"""Every fenced block of the pages and of the README is tested; there is no skip list.
 
 - `python`: the blocks of a page run in order as one module, in a process and a directory of their own (`run_page.py`),
   with warnings as errors and nothing written to standard error.

@@ -333,6 +333,15 @@ class TestGetService:
 
         assert len(calls) == 1
 
+    async def test_a_constructor_that_takes_something_else_is_refused_when_it_is_wired(self) -> None:
+        class PriceService(ItemService):
+            def __init__(self, uow: UnitOfWork, currency: str) -> None:
+                super().__init__(ItemRepository, Item, uow)
+                self.currency = currency
+
+        with pytest.raises(TypeError, match=r"write `async def get_it\(uow: UOWDep\) -> PriceService"):
+            get_service(PriceService)
+
     async def test_the_same_arguments_give_the_same_dependency(self) -> None:
         assert get_service(ItemService, ItemRepository, Item) is get_item_service
         assert get_service(ItemService) is get_service(ItemService)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from sqlalchemy import func
 from sqlalchemy.orm import selectinload
 
 from layered_backend import (
@@ -108,6 +109,8 @@ class TestKeys:
             await sqlite_shop.run(lambda uow: uow.items.get("7"))
         with pytest.raises(InvalidDataError, match=r"Country\.code takes str, not int"):
             await sqlite_shop.run(lambda uow: uow.countries.get(7))
+        with pytest.raises(InvalidDataError, match=r"Item\.id takes int, not bool"):
+            await sqlite_shop.run(lambda uow: uow.items.get(True))
 
 
 class TestReading:
@@ -275,6 +278,15 @@ class TestWriting:
         item = await shop.run(work)
 
         assert (await shop.run(lambda uow: uow.items.get(item.id))).price == 2
+
+    async def test_an_expression_is_computed_by_the_database_and_read_back(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> Item:
+            item = await uow.items.create({"name": "tea", "price": 1})
+            updated = await uow.items.update(item, {"price": Item.price + 1, "note": func.upper("green")})
+            assert (updated.price, updated.note) == (Decimal(2), "GREEN")
+            return await uow.items.create({"name": "coffee", "price": 1, "note": func.lower("STRONG")})
+
+        assert (await shop.run(work)).note == "strong"
 
     async def test_an_entity_of_another_unit_of_work_is_refused(self, shop: Shop) -> None:
         item = await shop.run(lambda uow: uow.items.create({"name": "tea", "price": 1}))

@@ -14,6 +14,7 @@ from layered_backend import (
     ConcurrentUseError,
     Database,
     FinishedError,
+    InvalidDataError,
     Outcome,
     ReadOnlyError,
     RolledBackError,
@@ -170,8 +171,7 @@ class TestTheBlock:
             for _ in range(ticks):
                 await asyncio.sleep(0)
             task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+            await asyncio.wait({task})
             names = await _names(async_shop)
             assert names in ([], ["tea", "coffee"])
             if names:
@@ -264,6 +264,52 @@ class TestSwallowedErrors:
         await shop.run(work)
 
         assert await _names(shop) == ["tea"]
+
+    async def test_a_value_that_does_not_fit_is_the_cause_too(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            with pytest.raises(InvalidDataError):
+                await uow.items.create({"name": "tea", "price": "much"})
+
+        async def inside_a_savepoint(uow: ShopUnitOfWork) -> None:
+            with pytest.raises(RolledBackError, match="InvalidDataError was caught inside a savepoint"):
+                async with uow.savepoint():
+                    await work(uow)
+            await _add(uow, "coffee")
+
+        with pytest.raises(RolledBackError, match="InvalidDataError was caught") as caught:
+            await shop.run(work)
+        await shop.run(inside_a_savepoint)
+
+        assert isinstance(caught.value.__cause__, InvalidDataError)
+        assert await _names(shop) == ["coffee"]
+
+
+class TestLazyLoads:
+    async def test_an_attribute_that_is_not_loaded_is_an_error_with_and_without_an_event_loop(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            item = await uow.items.create({"name": "tea", "price": 1, "category": Category(name="drinks")})
+            await uow.flush()
+            uow.session.expire(item)
+            with pytest.raises(UnitOfWorkError, match="load it with the query"):
+                _ = item.category
+            await uow.session.refresh(item)
+            assert item.name == "tea"
+
+        await shop.run(work)
+
+        assert await _names(shop) == ["tea"]
+
+    async def test_an_entity_after_a_rollback_is_refused_without_harm(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            item = await _add(uow, "tea")
+            await uow.commit()
+            await uow.items.count()
+            await uow.rollback()
+            with pytest.raises(UnitOfWorkError, match="expired by a rollback"):
+                _ = item.name
+            assert await uow.items.count() == 1
+
+        await shop.run(work)
 
 
 class TestSavepoints:
@@ -461,6 +507,18 @@ class TestJoining:
         assert await _names(async_shop) == ["tea"]
         assert await async_shop.run(lambda uow: uow.categories.count()) == 0
 
+    async def test_a_second_writer_of_sqlite_in_the_same_task_is_refused_at_once(self, sqlite_shop: Shop) -> None:
+        async with sqlite_shop.unit() as outer:
+            async with sqlite_shop.unit() as early:
+                await early.items.count()
+            await _add(outer, "tea")
+            async with sqlite_shop.unit() as inner, sqlite_shop.unit(read_only=True) as reader:
+                with pytest.raises(UnitOfWorkError, match="SQLite has one writer"):
+                    await inner.items.count()
+                assert await reader.items.count() == 0
+
+        assert await _names(sqlite_shop) == ["tea"]
+
     async def test_another_task_cannot_join(self, async_shop: Shop) -> None:
         async with async_shop.unit() as uow:
 
@@ -623,6 +681,9 @@ class TestRepositories:
             assert isinstance(uow.items, ItemRepository)
             assert uow.stocks.model.__name__ == "Stock"
             assert uow.repository(ItemRepository) is uow.repository(ItemRepository)
+            plain = uow.repository(BaseRepository[Item])
+            assert plain.model is Item
+            assert uow.repository(BaseRepository[Item]) is plain
 
     async def test_they_are_inherited_and_may_be_replaced(self, sqlite_shop: Shop) -> None:
         async with _LoudUnitOfWork(sqlite_shop.database) as loud, sqlite_shop.unit() as plain:

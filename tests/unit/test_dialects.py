@@ -56,6 +56,8 @@ def test_bad_sql_has_no_error_of_ours() -> None:
     [
         ("Key (a)=(1) already exists.", ("a",)),
         ('Schlüssel (a, "b C")=(1, 2) existiert bereits.', ("a", "b C")),
+        ('Key (id)=(1) is still referenced from table "t".', ()),
+        ("Key (lower(name::text))=(a) already exists.", ()),
         ("", ()),
     ],
 )
@@ -97,6 +99,11 @@ class SqliteError(Exception):
             "SQLITE_CONSTRAINT_UNIQUE",
             "UNIQUE constraint failed: index 'ix_lower'",
             Reading(errors.UniqueViolationError, "ix_lower"),
+        ),
+        (
+            "SQLITE_CONSTRAINT_CHECK",
+            "CHECK constraint failed: price > 0",
+            Reading(errors.CheckViolationError),
         ),
         ("SQLITE_BUSY", "database is locked", Reading(errors.LockTimeoutError)),
         ("SQLITE_BUSY_SNAPSHOT", "database is locked", Reading(errors.SerializationFailureError)),

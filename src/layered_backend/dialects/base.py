@@ -62,6 +62,9 @@ class DatabaseDialect(ABC):
     connections_outlive_loops: ClassVar[bool] = False
     """Whether a connection that was opened under one event loop can be used under the next."""
 
+    has_one_writer: ClassVar[bool] = False
+    """Whether a transaction that may write waits for every other one to end."""
+
     extra: ClassVar[str]
     """The extra of this package that installs the drivers."""
 

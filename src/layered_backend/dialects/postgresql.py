@@ -113,5 +113,8 @@ class _Facts:
         column = self["column_name"]
         if column:
             return (column,)
-        key = _DETAIL_KEY.search(self["detail"] or self["message_detail"] or "")
-        return tuple(name.strip(' "') for name in key["columns"].split(",")) if key else ()
+        detail = self["detail"] or self["message_detail"] or ""
+        key = _DETAIL_KEY.search(detail)
+        if key is None or "(" in key["columns"] or f'"{self["table_name"]}"' in detail:
+            return ()  # an expression, or the columns that another table refers to
+        return tuple(name.strip(' "') for name in key["columns"].split(","))

@@ -59,6 +59,7 @@ class SQLiteDialect(DatabaseDialect):
     sync_driver: ClassVar[str] = "pysqlite"
     async_only: ClassVar[frozenset[str]] = frozenset({"aiosqlite"})
     connections_outlive_loops: ClassVar[bool] = True
+    has_one_writer: ClassVar[bool] = True
     extra: ClassVar[str] = "sqlite"
 
     def effective_url(self, url: URL) -> URL:
@@ -106,7 +107,7 @@ class SQLiteDialect(DatabaseDialect):
             return None
         _, _, subject = str(error).partition("failed: ")
         if kind is errors.CheckViolationError:
-            return Reading(kind, constraint=subject or None)
+            return Reading(kind, constraint=subject if subject.isidentifier() else None)  # else it is the rule itself
         if kind in {errors.UniqueViolationError, errors.NotNullViolationError}:
             return _read_columns(kind, subject)
         return Reading(kind)

@@ -3,6 +3,7 @@
 All are `async def`: FastAPI runs a synchronous dependency in a thread, which costs more than a query.
 """
 
+import inspect
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, TypeVar, cast, overload
@@ -161,11 +162,25 @@ def get_service(
         repository_class: The repository to give it; the service's type argument unless it is given.
         model_class: The mapped class to give it; the service's type argument unless it is given.
         unit_of_work: Which unit of work; the service's type argument unless it is given.
+
+    Raises:
+        TypeError: The service has a constructor that takes something else.
     """
     unit_of_work = unit_of_work or unit_of_work_of(service_class)
+    _refuse_other_constructor(service_class)
     if repository_class is None:
         return _service_dependency(service_class.of, (), unit_of_work)
     return _service_dependency(service_class, (repository_class, model_class), unit_of_work)
+
+
+def _refuse_other_constructor(service_class: Any) -> None:
+    try:
+        inspect.signature(service_class).bind("repository class", "model class", "unit of work")
+    except TypeError as error:
+        raise TypeError(
+            f"{service_class.__name__} is not built from a repository class, a model class and a unit of work; write "
+            f"`async def get_it(uow: UOWDep) -> {service_class.__name__}: return {service_class.__name__}(...)` for it"
+        ) from error
 
 
 @memoized

@@ -15,11 +15,12 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, Executable, event
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.util.concurrency import in_greenlet
 
-from layered_backend.errors import ConcurrentUseError, FinishedError, UnitOfWorkError
+from layered_backend.errors import ConcurrentUseError, FinishedError, LayeredError, UnitOfWorkError
 from layered_backend.session.savepoint_stack import SavepointStack
 from layered_backend.session.translation import remember_in, translated_session_error
 
@@ -59,10 +60,15 @@ class _Turn:
         if self._depth:
             return
         self.owner = None
-        if error is not None:
-            translated = translated_session_error(error, self._session.stack)
-            if translated is not None:
-                raise translated from translated.__cause__ or error
+        translated = self.translated(error)
+        if translated is not None:
+            raise translated from translated.__cause__ or error
+
+    def translated(self, error: BaseException | None) -> LayeredError | None:
+        """Return this library's error for *error*, where it is another's and has one."""
+        if error is None:
+            return None
+        return translated_session_error(error, self._session.stack, self._session.engine.dialect.name)
 
 
 def _name(owner: object) -> str:
@@ -89,29 +95,48 @@ class _WatchedSession(Session):
         self.turn = _Turn(self, current)
         self.has_begun = False
         self.is_finished = False
+        self.before_begin: Callable[[], None] | None = None
+
+    @property
+    def _reaching(self) -> _Turn:
+        """The turn, for a call that reaches the database."""
+        if not in_greenlet():
+            raise UnitOfWorkError(
+                "an attribute that is not loaded was read, which cannot wait for the database; load it with the query, "
+                "such as options=[selectinload(Parent.children)], or keep it from being expired by a rollback"
+            )
+        if not self.has_begun and self.before_begin is not None:
+            self.before_begin()
+        return self.turn
 
     def get_bind(self, *args: Any, **kwargs: Any) -> Engine:
         return self.engine
 
     def execute(self, *args: Any, **kwargs: Any) -> Any:
-        with self.turn:
+        with self._reaching:
             return super().execute(*args, **kwargs)
 
     def scalar(self, *args: Any, **kwargs: Any) -> Any:
-        with self.turn:
+        with self._reaching:
             return super().scalar(*args, **kwargs)
 
     def scalars(self, *args: Any, **kwargs: Any) -> Any:
-        with self.turn:
+        with self._reaching:
             return super().scalars(*args, **kwargs)
 
     def connection(self, *args: Any, **kwargs: Any) -> Connection:
-        with self.turn:
+        with self._reaching:
             return super().connection(*args, **kwargs)
 
     def flush(self, *args: Any, **kwargs: Any) -> None:
-        with self.turn:
-            super().flush(*args, **kwargs)
+        frame = self.stack.top
+        with self._reaching:
+            try:
+                super().flush(*args, **kwargs)
+            except Exception as error:
+                if not self.is_active:  # SQLAlchemy has rolled back, whatever failed
+                    frame.error = frame.error or self.turn.translated(error) or error
+                raise
 
     def add(self, *args: Any, **kwargs: Any) -> None:
         with self.turn:
@@ -192,12 +217,13 @@ class GuardedSession(AsyncSession):
 
     if not TYPE_CHECKING:  # the base class's overloads say what is returned
 
-        async def execute(self, *args: Any, **kwargs: Any) -> Any:
+        async def execute(self, statement: Executable, params: Any = None, **kwargs: Any) -> Any:
             """Execute a statement and return its buffered result, as `AsyncSession.execute` does."""
             if self.is_asynchronous:
-                return await super().execute(*args, **kwargs)
+                return await super().execute(statement, params, **kwargs)
             # The base class would wait for the cursor to close, which only an asynchronous driver's cursor does.
-            return self.sync_session.execute(*args, **kwargs)
+            options = dict(kwargs.pop("execution_options", None) or {}, prebuffer_rows=True)  # as the base class does
+            return await self.run_sync(lambda s: s.execute(statement, params, execution_options=options, **kwargs))
 
     @property
     def stack(self) -> SavepointStack:

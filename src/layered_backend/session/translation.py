@@ -108,8 +108,8 @@ def _translated_value_error(context: ExceptionContext) -> LayeredError | None:
     return InvalidDataError() if isinstance(context.original_exception, refusals) else None
 
 
-def translated_session_error(error: BaseException, stack: SavepointStack) -> LayeredError | None:
-    """Translate the errors that arise above the driver."""
+def translated_session_error(error: BaseException, stack: SavepointStack, dialect_name: str) -> LayeredError | None:
+    """Translate the errors that arise above the driver, or so far below that SQLAlchemy does not see them."""
     match error:
         case sqlalchemy.exc.PendingRollbackError():
             return rolled_back(stack.error or error)
@@ -117,10 +117,14 @@ def translated_session_error(error: BaseException, stack: SavepointStack) -> Lay
             return StaleError()
         case sqlalchemy.exc.TimeoutError():
             return DatabaseUnavailableError("no pooled connection became free in time")
+        case LayeredError() | sqlalchemy.exc.SQLAlchemyError():
+            return None
         case OSError() | TimeoutError():  # asyncpg and asyncmy do not wrap what the socket says
             return DatabaseUnavailableError()
-        case _:
-            return None
+        case _:  # nor does SQLAlchemy 2.0 what asyncpg says while it connects
+            reading = dialect_named(dialect_name).read(error)
+            is_unavailable = reading is not None and reading.error is DatabaseUnavailableError
+            return DatabaseUnavailableError(reading.sentence) if reading and is_unavailable else None
 
 
 def rolled_back(first: BaseException) -> RolledBackError:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import Any, ClassVar, ForwardRef, Protocol, get_args, get_origin
+from typing import Any, ClassVar, ForwardRef, Protocol, get_origin
 
 from sqlalchemy.ext.asyncio import AsyncSession
-from typing_extensions import Format, TypeIs, get_annotations
+from typing_extensions import Format, get_annotations
 
 from layered_backend.errors import UnitOfWorkError
-from layered_backend.repository import BaseRepository
+from layered_backend.repository import BaseRepository, repository_of
 from layered_backend.type_arguments import resolved
 
 __all__ = ["declare_repositories"]
@@ -64,13 +64,11 @@ class RepositoryAttribute:
             UnitOfWorkError: The annotation is not a repository, or names something that its module does not import.
         """
         annotation = self._resolved()
-        repository_class: Any = get_origin(annotation) or annotation
-        if not _is_repository_class(repository_class):
+        if not _is_repository_class(get_origin(annotation) or annotation):
             raise UnitOfWorkError(
                 f"{self} is annotated {annotation!r}, which is not a repository; give it a value or make it a ClassVar"
             )
-        arguments = get_args(annotation)
-        return repository_class(session, *arguments[:1])
+        return repository_of(annotation, session)
 
     def _resolved(self) -> Any:
         try:
@@ -85,7 +83,7 @@ class RepositoryAttribute:
         return f"{self._owner.__name__}.{self._name}"
 
 
-def _is_repository_class(candidate: Any) -> TypeIs[type[BaseRepository[Any]]]:
+def _is_repository_class(candidate: Any) -> bool:
     return isinstance(candidate, type) and issubclass(candidate, BaseRepository)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from layered_backend.errors import TransientError, UnitOfWorkError
@@ -44,15 +44,15 @@ async def transact(
         TransientError: The last attempt failed too.
         UnitOfWorkError: The running task has a unit of work of the same database open, which this one would wait for.
     """
-    for delay in _delays(attempts, deadline):
+    backoff = _Backoff(attempts, deadline)
+    while True:
         try:
             async with _fresh(unit_of_work) as uow:
                 return await work(uow)
         except TransientError as error:
-            if delay is None:
-                raise _given_up(error, attempts) from error.__cause__
-            await asyncio.sleep(delay)
-    raise AssertionError("unreachable: the last delay is None")
+            if not backoff.allows_another():
+                raise backoff.given_up(error) from error.__cause__
+        await asyncio.sleep(backoff.delay())
 
 
 def transact_sync(
@@ -63,15 +63,15 @@ def transact_sync(
     deadline: float | None = None,
 ) -> T:
     """Do what `transact` does, without an event loop; *work* is the same coroutine function."""
-    for delay in _delays(attempts, deadline):
+    backoff = _Backoff(attempts, deadline)
+    while True:
         try:
             with _fresh(unit_of_work) as uow:
                 return drive(_awaited(work(uow)))
         except TransientError as error:
-            if delay is None:
-                raise _given_up(error, attempts) from error.__cause__
-            time.sleep(delay)
-    raise AssertionError("unreachable: the last delay is None")
+            if not backoff.allows_another():
+                raise backoff.given_up(error) from error.__cause__
+        time.sleep(backoff.delay())
 
 
 def _fresh(unit_of_work: Callable[[], UnitOfWorkT]) -> UnitOfWorkT:
@@ -85,27 +85,37 @@ def _fresh(unit_of_work: Callable[[], UnitOfWorkT]) -> UnitOfWorkT:
     return uow
 
 
-def _delays(attempts: int, deadline: float | None) -> Iterator[float | None]:
-    """Yield the seconds to wait after each attempt, None after the last.
+class _Backoff:
+    """How long to wait between attempts, and when to give up.
 
     Full jitter: a random part of a bound that doubles (Brooker, "Exponential Backoff And Jitter", AWS Architecture
     Blog, 2015).
     """
-    if attempts < 1:
-        raise ValueError(f"attempts is at least 1, not {attempts}")
-    start = time.monotonic()
-    for attempt in range(attempts - 1):
-        delay = random.uniform(0, min(_LONGEST_DELAY, _FIRST_DELAY * 2**attempt))  # noqa: S311  # no secret
-        if deadline is not None and time.monotonic() - start + delay > deadline:
-            break
-        yield delay
-    yield None
+
+    def __init__(self, attempts: int, deadline: float | None) -> None:
+        if attempts < 1:
+            raise ValueError(f"attempts is at least 1, not {attempts}")
+        self._attempts = attempts
+        self._deadline = None if deadline is None else time.monotonic() + deadline
+        self._failed = 0
+        self._delay = 0.0
+
+    def allows_another(self) -> bool:
+        """Count a failed attempt, and tell whether another one may begin after the next delay."""
+        self._failed += 1
+        bound = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** min(self._failed - 1, 10))
+        self._delay = random.uniform(0, bound)  # noqa: S311  # no secret
+        in_time = self._deadline is None or time.monotonic() + self._delay <= self._deadline
+        return self._failed < self._attempts and in_time
+
+    def delay(self) -> float:
+        """Return the seconds to wait before the next attempt."""
+        return self._delay
+
+    def given_up(self, error: TransientError) -> TransientError:
+        error.add_note(f"transact() gave up after {self._failed} attempts")
+        return error
 
 
 async def _awaited(awaitable: Awaitable[T]) -> T:
     return await awaitable
-
-
-def _given_up(error: TransientError, attempts: int) -> TransientError:
-    error.add_note(f"transact() gave up; at most {attempts} attempts were allowed")
-    return error

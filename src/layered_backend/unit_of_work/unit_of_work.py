@@ -20,7 +20,7 @@ from layered_backend.errors import (
     FinishedError,
     UnitOfWorkError,
 )
-from layered_backend.repository import BaseRepository
+from layered_backend.repository import BaseRepository, repository_of
 from layered_backend.session import GuardedSession, Hook, drive, rolled_back
 from layered_backend.unit_of_work.repositories import declare_repositories
 from layered_backend.unit_of_work.savepoint import Savepoint
@@ -125,14 +125,17 @@ class UnitOfWork:
     @property
     def outcome(self) -> Outcome:
         """What became of the transaction; open again when a statement follows `commit()` or `rollback()`."""
-        if self._session is not None and self._session.has_begun and not self._is_finished:
-            return Outcome.OPEN
-        return self._outcome
+        return Outcome.OPEN if self.has_begun else self._outcome
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a transaction is open in the database."""
+        return self._session is not None and self._session.has_begun and not self._is_finished
 
     def repository(self, repository_class: type[RepositoryT]) -> RepositoryT:
         """Return the repository of that class which works in this transaction; the same one at each call."""
         if repository_class not in self._repositories:
-            self._repositories[repository_class] = repository_class(self.session)
+            self._repositories[repository_class] = repository_of(repository_class, self.session)
         return cast("RepositoryT", self._repositories[repository_class])
 
     async def flush(self) -> None:
@@ -252,12 +255,29 @@ class UnitOfWork:
                 deferred=self.begins_deferred,
                 isolation_level=self.isolation_level,
             )
+            self._session.sync_session.before_begin = self._refuse_waiting_for_itself
             self._owner = current
             _entered.set((*_entered.get(), self))
         elif self._owner is not current:
             raise ConcurrentUseError("a unit of work is joined only by the task that opened it; open another one here")
         self._depth += 1
         return self
+
+    def _refuse_waiting_for_itself(self) -> None:
+        """Refuse to begin where that would wait for another unit of work of the same task, which waits for this one."""
+        if any(other is not self and self._waits_for(other) for other in _entered.get()):
+            raise UnitOfWorkError(
+                "SQLite has one writer, so this unit of work would wait for the one that the same task has open; "
+                "use that one (enter the same object again), or open this one with read_only=True"
+            )
+
+    def _waits_for(self, other: UnitOfWork) -> bool:
+        if other.database is not self.database or not (other.is_open_here() and other.has_begun):
+            return False
+        return self.database.is_in_memory or (self._may_write() and other._may_write())
+
+    def _may_write(self) -> bool:
+        return self.database.dialect.has_one_writer and not (self.read_only or self.begins_deferred)
 
     def _leave(self, error: BaseException | None) -> GuardedSession | None:
         """Return the session that is to be ended, or None where a block around this one goes on."""
