@@ -125,3 +125,12 @@ def test_names_of_locks_fit_and_differ() -> None:
     assert all(-(2**63) <= number < 2**63 for number in numbers)
     assert all(len(label) <= 64 for label in labels)
     assert lock_label("a", "b") != lock_label("ab", "")
+
+
+def test_an_error_inside_asyncpg_means_that_the_connection_is_lost() -> None:
+    class InternalClientError(Exception):
+        pass
+
+    error = InternalClientError("cannot switch to state 11; another operation (2) is in progress")
+
+    assert POSTGRESQL.read(error) == Reading(errors.DatabaseUnavailableError)

@@ -76,7 +76,9 @@ class PostgreSQLDialect(DatabaseDialect):
         return Reading(kind, facts["constraint_name"], facts["table_name"], facts.columns, sentence)
 
     def _read_client_side(self, error: BaseException) -> Reading | None:
-        """Read an error that psycopg raised itself, before the server saw the statement."""
+        """Read an error that a driver raised itself, about a statement that the server did not see."""
+        if type(error).__name__ == "InternalClientError":  # asyncpg was told of its connection's end in mid-answer
+            return Reading(errors.DatabaseUnavailableError)
         is_bad_value = type(error).__name__ == "DataError" or "cannot adapt type" in str(error)
         return Reading(errors.InvalidDataError) if is_bad_value else None
 

@@ -47,11 +47,14 @@ def watch(engine: Engine) -> None:
 
 def _handle_error(context: ExceptionContext) -> LayeredError | None:
     translated = _translated_driver_error(context)
+    is_lost = isinstance(translated, DatabaseUnavailableError)
+    if is_lost:
+        context.is_disconnect = True  # the pool must not lend this connection again
     # A mistake found on the client's side, such as a missing parameter, has not touched the transaction.
-    if context.connection is not None and isinstance(context.original_exception, context.dialect.loaded_dbapi.Error):
-        stack = _stacks.get(context.connection)
-        if stack is not None:
-            stack.remember(translated or context.sqlalchemy_exception or context.original_exception)
+    is_of_database = is_lost or isinstance(context.original_exception, context.dialect.loaded_dbapi.Error)
+    stack = _stacks.get(context.connection) if context.connection is not None else None
+    if is_of_database and stack is not None:
+        stack.remember(translated or context.sqlalchemy_exception or context.original_exception)
     return translated
 
 
@@ -72,10 +75,11 @@ def _on_release_savepoint(connection: Connection, name: str, context: None) -> N
 
 def _translated_driver_error(context: ExceptionContext) -> LayeredError | None:
     original = context.original_exception
-    if not isinstance(original, context.dialect.loaded_dbapi.Error):
-        return _translated_value_error(context)
     dialect = dialect_named(context.dialect.name)
     reading = dialect.read(original)
+    if not isinstance(original, context.dialect.loaded_dbapi.Error):
+        is_lost = reading is not None and reading.error is DatabaseUnavailableError
+        return DatabaseUnavailableError() if is_lost else _translated_value_error(context)
     if reading is not None:
         reading = completed(dialect.probe(context, reading), statement_table(context), context.dialect)
         return _raised(reading, context)
