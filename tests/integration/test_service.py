@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from uuid import UUID
 
 import pytest
 
@@ -13,7 +14,18 @@ from layered_backend import (
     NotFoundError,
 )
 from tests.databases import Shop
-from tests.shop import Item, ItemCreate, ItemRepository, ItemService, ItemUpdate, Meter, ShopUnitOfWork
+from tests.shop import (
+    Country,
+    Document,
+    Item,
+    ItemCreate,
+    ItemRepository,
+    ItemService,
+    ItemUpdate,
+    Meter,
+    ShopUnitOfWork,
+    Stock,
+)
 
 ModelT = TypeVar("ModelT")
 
@@ -67,6 +79,54 @@ class TestOperations:
         assert await shop.run(lambda uow: uow.items.count()) == 0
 
 
+class StockService(BaseService[Stock]):
+    pass
+
+
+class DocumentService(BaseService[Document]):
+    pass
+
+
+class CountryService(BaseService[Country]):
+    pass
+
+
+class MeterService(BaseService[Meter]):
+    pass
+
+
+KEYS: list[tuple[type[BaseService[Any]], Any, dict[str, Any], dict[str, Any]]] = [
+    (StockService, ("north", 7), {"warehouse": "north", "item_code": 7, "amount": 1}, {"amount": 2}),
+    (DocumentService, UUID(int=7), {"id": UUID(int=7), "title": "plan"}, {"title": "map"}),
+    (CountryService, "DE", {"code": "DE", "name": "Germany"}, {"name": "Deutschland"}),
+    (MeterService, 42, {"serial": 42, "reading": 1}, {"reading": 2}),
+]
+
+
+@pytest.mark.parametrize(
+    ("service_class", "key", "new", "changes"), KEYS, ids=["composite", "uuid", "text", "odd name"]
+)
+async def test_keys_of_every_kind_pass_through_the_service(
+    shop: Shop, service_class: type[BaseService[Any]], key: Any, new: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    async def create(uow: ShopUnitOfWork) -> None:
+        await service_class.of(uow).create(new)
+
+    async def change(uow: ShopUnitOfWork) -> None:
+        await service_class.of(uow).update(key, changes)
+
+    async def delete(uow: ShopUnitOfWork) -> None:
+        await service_class.of(uow).delete(key)
+
+    await shop.run(create)
+    await shop.run(change)
+    found = await shop.run(lambda uow: service_class.of(uow).get(key))
+    assert {name: getattr(found, name) for name in new} == new | changes
+    await shop.run(delete)
+    with pytest.raises(NotFoundError):
+        await shop.run(lambda uow: service_class.of(uow).get(key))
+
+
 class TestBuilding:
     async def test_the_classes_may_be_arguments(self, sqlite_shop: Shop) -> None:
         class Loud(ItemRepository):
@@ -79,9 +139,6 @@ class TestBuilding:
             assert service.uow is uow
 
     async def test_the_repository_defaults_to_the_plain_one(self, sqlite_shop: Shop) -> None:
-        class MeterService(BaseService[Meter]):
-            pass
-
         async with sqlite_shop.unit() as uow:
             service = MeterService.of(uow)
 
@@ -98,10 +155,10 @@ class TestBuilding:
         class MeterRepository(AuditedRepository[Meter]):
             pass
 
-        class MeterService(AuditedService[Meter]):
+        class AuditedMeterService(AuditedService[Meter]):
             pass
 
-        class StillMeterService(MeterService):
+        class StillMeterService(AuditedMeterService):
             pass
 
         async with sqlite_shop.unit() as uow:
