@@ -7,7 +7,7 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Self
-from weakref import ReferenceType, ref
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import URL, Engine, MetaData, create_engine, event, literal, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -50,11 +50,11 @@ class Database:
         self.is_in_memory = self.dialect.is_in_memory(self.url)
         self._engine_options = engine_options
         self._lock = threading.Lock()
-        self._async_engine: AsyncEngine | None = None
+        self._async_engines: dict[asyncio.AbstractEventLoop, AsyncEngine] = {}
+        self._unclaimed_engine: AsyncEngine | None = None
         self._sync_engine: Engine | None = None
-        self._loop: ReferenceType[asyncio.AbstractEventLoop] | None = None
         self._keep_alive: Closeable | None = None
-        self._variants: dict[tuple[Any, ...], Engine] = {}
+        self._variants: WeakKeyDictionary[Engine, dict[tuple[Any, ...], Engine]] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
         return f"Database({self.url.render_as_string(hide_password=True)!r})"
@@ -66,18 +66,32 @@ class Database:
 
     @property
     def engine(self) -> AsyncEngine:
-        """The asynchronous engine, made on first use.
+        """The asynchronous engine of the running event loop, made on first use.
+
+        Each loop has its own, because a pooled connection belongs to the loop that opened it. One that is made while no
+        loop runs is the first loop's.
 
         Raises:
             ModuleNotFoundError: The driver is not installed; the message says what to install.
             UnitOfWorkError: The database is in memory and is in synchronous use.
         """
-        if self._async_engine is None:
-            with self._lock:
-                self._async_engine = self._async_engine or self._make_async_engine()
-        if not self.dialect.connections_outlive_loops:
-            self._leave_closed_loop(self._async_engine)
-        return self._async_engine
+        loop = _running_loop()
+        engine = self._async_engines.get(loop) if loop else self._unclaimed_engine
+        return engine or self._new_async_engine(loop)
+
+    def _new_async_engine(self, loop: asyncio.AbstractEventLoop | None) -> AsyncEngine:
+        with self._lock:
+            self._abandon_closed_loops()
+            engine = self._unclaimed_engine or self._make_async_engine()
+            self._unclaimed_engine = None if loop else engine
+            if loop:
+                self._async_engines[loop] = engine
+        return engine
+
+    def _abandon_closed_loops(self) -> None:
+        """Let go of the connections of event loops that ended without `dispose()`, where nothing can await their close."""
+        for loop in [loop for loop in self._async_engines if loop.is_closed()]:
+            self.dialect.abandon(self._async_engines.pop(loop).sync_engine)
 
     @property
     def sync_engine(self) -> Engine:
@@ -93,14 +107,14 @@ class Database:
         return self._sync_engine
 
     def _make_async_engine(self) -> AsyncEngine:
-        self._refuse_second_kind(self._sync_engine)
+        self._refuse_second_kind(is_used=self._sync_engine is not None)
         with self._missing_driver_named(self.url):
             engine = create_async_engine(self.url, **self._options(self.url, asynchronous=True))
         self._prepare(engine.sync_engine)
         return engine
 
     def _make_sync_engine(self) -> Engine:
-        self._refuse_second_kind(self._async_engine)
+        self._refuse_second_kind(is_used=bool(self._async_engines) or self._unclaimed_engine is not None)
         with self._missing_driver_named(self.sync_url):
             engine = create_engine(self.sync_url, **self._options(self.sync_url, asynchronous=False))
         self._prepare(engine)
@@ -109,10 +123,14 @@ class Database:
     def _options(self, url: URL, *, asynchronous: bool) -> dict[str, Any]:
         """Return the arguments of `create_engine`: the caller's, over the dialect's, over ours."""
         ours = {"hide_parameters": True}  # the values of rows stay out of messages, and so out of logs
-        options = ours | self.dialect.engine_options(url, asynchronous=asynchronous) | self._engine_options
+        dialects = self.dialect.engine_options(url, asynchronous=asynchronous)
+        if "poolclass" in self._engine_options:  # whose arguments are the caller's too
+            dialects = {
+                name: value for name, value in dialects.items() if not name.startswith(("pool", "max_overflow"))
+            }
+        options = ours | dialects | self._engine_options
         if "connect_args" in self._engine_options:
-            dialect_options = self.dialect.engine_options(url, asynchronous=asynchronous)
-            options["connect_args"] = dialect_options.get("connect_args", {}) | self._engine_options["connect_args"]
+            options["connect_args"] = dialects.get("connect_args", {}) | self._engine_options["connect_args"]
         return options
 
     @contextmanager
@@ -131,25 +149,12 @@ class Database:
     def _keep_database_alive(self, connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
         self._keep_alive = self._keep_alive or self.dialect.keep_alive(self.url)
 
-    def _refuse_second_kind(self, other: Engine | AsyncEngine | None) -> None:
-        if other is not None and self.is_in_memory:
+    def _refuse_second_kind(self, *, is_used: bool) -> None:
+        if is_used and self.is_in_memory:
             raise UnitOfWorkError(
                 "an in-memory database is one connection, which `with` and `async with` cannot share; "
                 "use a file, such as sqlite:///shop.db"
             )
-
-    def _leave_closed_loop(self, engine: AsyncEngine) -> None:
-        """Forget pooled connections that belong to an event loop that is closed: they can be neither used nor ended."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        before = self._loop() if self._loop else None
-        if before is loop:
-            return
-        if self._loop is not None and (before is None or before.is_closed()):
-            engine.sync_engine.dispose(close=False)
-        self._loop = ref(loop)
 
     def session(
         self,
@@ -174,10 +179,11 @@ class Database:
 
     def _variant(self, engine: Engine, **transaction: Any) -> Engine:
         """Return *engine*, sharing its pool, with the options that begin a *transaction* of that kind."""
-        key = (id(engine), *transaction.values())
-        if key not in self._variants:
-            self._variants[key] = engine.execution_options(**self.dialect.transaction_options(**transaction))
-        return self._variants[key]
+        variants = self._variants.setdefault(engine, {})
+        key = tuple(transaction.values())
+        if key not in variants:
+            variants[key] = engine.execution_options(**self.dialect.transaction_options(**transaction))
+        return variants[key]
 
     async def create_all(self, metadata: MetaData = Base.metadata) -> None:
         """Create the tables that do not exist yet; safe when several processes do so at once.
@@ -220,9 +226,14 @@ class Database:
             await session.execute(select(literal(1)))
 
     async def dispose(self) -> None:
-        """Close the pooled connections. The database can be used again afterwards; one in memory is empty then."""
-        if self._async_engine is not None:
-            await self._async_engine.dispose()
+        """Close the pooled connections, those of other event loops excepted.
+
+        The database can be used again afterwards; one in memory is empty then.
+        """
+        engine = self._async_engines.get(asyncio.get_running_loop(), self._unclaimed_engine)
+        if engine is not None:
+            await engine.dispose()
+        self._abandon_closed_loops()
         self.dispose_sync()
 
     def dispose_sync(self) -> None:
@@ -244,6 +255,13 @@ class Database:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.dispose_sync()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _parsed(url: str | URL) -> URL:

@@ -6,14 +6,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from pydantic import BaseModel
-from sqlalchemy import Boolean, Date, DateTime, Integer, Numeric, String, Time, Uuid
+from pydantic_core import to_jsonable_python
+from sqlalchemy import Boolean, Column, Date, DateTime, Float, Integer, Numeric, String, Time, Uuid
+from sqlalchemy.ext.hybrid import HybridExtensionType
 from sqlalchemy.orm import Mapper
+from sqlalchemy.types import TypeDecorator
 
 from layered_backend.errors import InvalidDataError, UnknownFieldError
+from layered_backend.memoization import memoized
 
 __all__ = ["Data", "changed_values", "new_values"]
 
-_PLAIN_TYPES = (Boolean, Date, DateTime, Integer, Numeric, String, Time, Uuid)
+_PLAIN_TYPES = (Boolean, Date, DateTime, Float, Integer, Numeric, String, Time, Uuid)
 
 Data = Mapping[str, Any] | BaseModel
 """What a repository writes: a mapping by attribute name, or a Pydantic model."""
@@ -26,10 +30,13 @@ def new_values(mapper: Mapper[Any], data: Data) -> dict[str, Any]:
 
     Raises:
         UnknownFieldError: The mapped class lacks a field of *data*.
-        InvalidDataError: A relationship got nested data.
+        InvalidDataError: A field cannot be written, or a relationship got nested data.
     """
-    values = dict(data) if isinstance(data, Mapping) else _with_schema_defaults(data)
-    return _checked(mapper, values)
+    if isinstance(data, Mapping):
+        return _checked(mapper, dict(data))
+    defaults = {name: getattr(data, name) for name in type(data).model_fields if name not in data.model_fields_set}
+    declared = {name: value for name, value in defaults.items() if value is not None}
+    return _checked(mapper, declared | _fields_set(data))
 
 
 def changed_values(mapper: Mapper[Any], data: Data) -> dict[str, Any]:
@@ -37,41 +44,77 @@ def changed_values(mapper: Mapper[Any], data: Data) -> dict[str, Any]:
 
     Raises:
         UnknownFieldError: The mapped class lacks a field of *data*.
-        InvalidDataError: A relationship got nested data.
+        InvalidDataError: A field cannot be written, or a relationship got nested data.
     """
-    values = dict(data) if isinstance(data, Mapping) else data.model_dump(exclude_unset=True)
-    return _checked(mapper, values)
+    return _checked(mapper, dict(data) if isinstance(data, Mapping) else _fields_set(data))
 
 
-def _with_schema_defaults(data: BaseModel) -> dict[str, Any]:
-    given = data.model_fields_set
-    return {name: value for name, value in data.model_dump().items() if name in given or value is not None}
+def _fields_set(data: BaseModel) -> dict[str, Any]:
+    """Return the fields as the model holds them: its serializers and aliases are for responses."""
+    return {name: getattr(data, name) for name in data.model_fields_set}
 
 
 def _checked(mapper: Mapper[Any], values: dict[str, Any]) -> dict[str, Any]:
-    known = mapper.all_orm_descriptors
+    known = _writable_fields(mapper)
     for name, value in values.items():
         if name not in known:
-            raise UnknownFieldError(mapper.class_.__name__, name, list(known.keys()))
-        if isinstance(value, Mapping):
-            _refuse_mapping(mapper, name)
-        if name in mapper.relationships and _is_nested(value):
-            target = mapper.relationships[name].mapper.class_.__name__
-            raise InvalidDataError(
-                f"{mapper.class_.__name__}.{name} takes {target} entities, not nested data; "
-                f"set the foreign key, or create the {target} through its own repository"
-            )
+            raise _not_writable(mapper, name, known)
+        values[name] = _checked_value(mapper, name, value, known[name])
     return values
 
 
-def _refuse_mapping(mapper: Mapper[Any], name: str) -> None:
-    """Refuse a mapping for a column of a plain type: asyncmy would write its keys into the statement as they are."""
-    if name in mapper.column_attrs and isinstance(mapper.columns[name].type, _PLAIN_TYPES):
-        raise InvalidDataError(f"{mapper.class_.__name__}.{name} takes a single value, not a mapping")
+def _checked_value(mapper: Mapper[Any], name: str, value: object, column_type: Any) -> object:
+    class_name = mapper.class_.__name__
+    if name in mapper.relationships:
+        if _holds(value, Mapping) or _holds(value, BaseModel):
+            target = mapper.relationships[name].mapper.class_.__name__
+            raise InvalidDataError(
+                f"{class_name}.{name} takes {target} entities, not nested data; "
+                f"set the foreign key, or create the {target} through its own repository"
+            )
+        return value
+    if _holds(value, Mapping) and _is_plain(column_type):
+        # asyncmy would write the keys of a mapping into the statement as they are.
+        raise InvalidDataError(f"{class_name}.{name} takes a single value, not a mapping")
+    return to_jsonable_python(value, by_alias=False) if _holds(value, BaseModel) else value  # for a JSON column
 
 
-def _is_nested(value: Any) -> bool:
-    if isinstance(value, (Mapping, BaseModel)):
-        return True
+def _not_writable(mapper: Mapper[Any], name: str, known: Mapping[str, Any]) -> InvalidDataError:
+    class_name = mapper.class_.__name__
+    if name in mapper.all_orm_descriptors:
+        return InvalidDataError(f"{class_name}.{name} is computed and cannot be written")
+    return UnknownFieldError(class_name, name, known)
+
+
+@memoized
+def _writable_fields(mapper: Mapper[Any]) -> Mapping[str, Any]:
+    """Return the names that can be set, each with its column's type, or None where there is no column."""
+    descriptors: Any = mapper.all_orm_descriptors
+    return {
+        name: getattr(descriptor, "type", None)
+        for name, descriptor in descriptors.items()
+        if _is_writable(mapper, name, descriptor)
+    }
+
+
+def _is_writable(mapper: Mapper[Any], name: str, descriptor: Any) -> bool:
+    if name in mapper.column_attrs:
+        return isinstance(mapper.column_attrs[name].columns[0], Column)
+    if name in mapper.relationships:
+        return not mapper.relationships[name].viewonly
+    if descriptor.extension_type is HybridExtensionType.HYBRID_PROPERTY:
+        return descriptor.fset is not None
+    return descriptor.extension_type is not HybridExtensionType.HYBRID_METHOD
+
+
+def _is_plain(column_type: Any) -> bool:
+    """Tell whether a column holds one value a row, unlike JSON or an array."""
+    while isinstance(column_type, TypeDecorator):
+        column_type = column_type.impl_instance
+    return isinstance(column_type, _PLAIN_TYPES)
+
+
+def _holds(value: Any, kind: type) -> bool:
+    """Tell whether *value* is of *kind*, or a collection with such a member."""
     members = cast("Iterable[object]", value) if isinstance(value, list | tuple | set) else ()
-    return any(isinstance(member, (Mapping, BaseModel)) for member in members)
+    return isinstance(value, kind) or any(isinstance(member, kind) for member in members)

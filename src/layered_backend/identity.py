@@ -6,22 +6,22 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Enum, Integer, String, Uuid
+from sqlalchemy import ColumnElement, Dialect, Enum, Integer, String, Uuid
 from sqlalchemy.orm import Mapper
 
-from layered_backend.dialects import DatabaseDialect
+from layered_backend.dialects import dialect_named
 from layered_backend.errors import InvalidDataError
 
 __all__ = ["identity_of"]
 
 
-def identity_of(mapper: Mapper[Any], key: object, dialect: DatabaseDialect) -> tuple[Any, ...] | None:
+def identity_of(mapper: Mapper[Any], key: object, dialect: Dialect) -> tuple[Any, ...] | None:
     """Return *key* as a tuple in the order of the primary key's columns.
 
     Args:
         mapper: Of the entity.
         key: The value of a simple key; a tuple, or a mapping by attribute name, for a composite one.
-        dialect: Of the database that is to be asked.
+        dialect: SQLAlchemy's, of the database that is to be asked.
 
     Returns:
         None where no row can have that key: a part is None, or is out of what the column can hold.
@@ -30,8 +30,9 @@ def identity_of(mapper: Mapper[Any], key: object, dialect: DatabaseDialect) -> t
         InvalidDataError: The key has another number of parts, or a part another type.
     """
     values = [_coerced(mapper, column, value) for column, value in zip(*_parts(mapper, key), strict=True)]
+    holds = dialect_named(dialect.name).holds
     for column, value in zip(mapper.primary_key, values, strict=True):
-        if value is None or not dialect.holds(column.type, value):
+        if value is None or not holds(column.type.dialect_impl(dialect), value):
             return None
     return tuple(values)
 
@@ -51,7 +52,7 @@ def _named_parts(key: Mapping[str, object], names: Sequence[str]) -> tuple[objec
 
 
 def _coerced(mapper: Mapper[Any], column: ColumnElement[Any], value: object) -> object:
-    if isinstance(column.type, Uuid) and isinstance(value, str):
+    if isinstance(column.type, Uuid) and column.type.as_uuid and isinstance(value, str):
         return _uuid_or_none(value)
     expected = _python_type(column)
     if value is None or expected is None or (isinstance(value, expected) and not isinstance(value, bool)):

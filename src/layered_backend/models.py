@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -62,64 +63,78 @@ class ExactDecimal(TypeDecorator[Decimal]):
     """A decimal number that comes back as it was stored.
 
     PostgreSQL keeps any number of digits, MariaDB 38 with 10 of them behind the point, SQLite 15 altogether. A number
-    with more than that is refused, never rounded. Give `Numeric(10, 2)` to a column to fix its scale instead.
+    with more than that, and one that is not finite, is refused, never rounded. Give `Numeric(10, 2)` to a column to fix
+    its scale instead.
     """
 
     impl = Numeric
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(_decimal_storage(dialect))
+        return dialect.type_descriptor(_decimal_storage(dialect).type)
 
     def process_bind_param(self, value: Decimal | float | None, dialect: Dialect) -> Any:
         if value is None:
             return None
         number = value if isinstance(value, Decimal) else Decimal(str(value))
         storage = _decimal_storage(dialect)
-        if isinstance(storage, Float):
-            return _as_double(number)
-        if storage.scale is not None and _places(number) > storage.scale:
-            raise ValueError(f"a decimal with more than {storage.scale} digits behind the point does not fit")
-        return number
+        storage.check(number)
+        return float(number) if isinstance(storage.type, Float) else number
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
         if value is None:
             return None
         if not isinstance(value, Decimal):
             return Decimal(f"{value:.{_DOUBLE_DIGITS}g}")
-        return value if _decimal_storage(dialect).scale is None else _without_padding(value)
+        return value if _decimal_storage(dialect).type.scale is None else _without_padding(value)
+
+
+@dataclass(frozen=True)
+class _DecimalStorage:
+    """What one database keeps of a decimal number.
+
+    Attributes:
+        type: The column's type.
+        magnitude: The largest power of ten that a number may reach, up and down.
+        digits: How many digits count at most.
+    """
+
+    type: Numeric[Any] | Float[Any]
+    magnitude: int
+    digits: int
+
+    def check(self, number: Decimal) -> None:
+        """Raise ValueError for a number that would not come back as itself."""
+        # The magnitude comes first: 1e100000000 has one digit that counts, and a hundred million to write out.
+        if not number.is_finite() or (number and abs(number.adjusted()) > self.magnitude):
+            raise ValueError("a decimal that is not finite, or too large or too small, does not fit")
+        digits, places = _digits_and_places(number)
+        if digits > self.digits:
+            raise ValueError(f"a decimal with more than {self.digits} digits does not fit")
+        if self.type.scale is not None and places > self.type.scale:
+            raise ValueError(f"a decimal with more than {self.type.scale} digits behind the point does not fit")
 
 
 _DOUBLE_DIGITS = 15  # that a binary double keeps of any decimal number
-_UNBOUNDED = Numeric()
-_DECIMAL_STORAGE: dict[str, Numeric[Any] | Float[Any]] = {
-    "sqlite": Float(),
-    "mysql": Numeric(38, 10),
-    "mariadb": Numeric(38, 10),
-}
+_POSTGRESQL = _DecimalStorage(Numeric(), magnitude=16_383, digits=16_383)
+_MYSQL = _DecimalStorage(Numeric(38, 10), magnitude=27, digits=38)
+_SQLITE = _DecimalStorage(Float(), magnitude=300, digits=_DOUBLE_DIGITS)
+_DECIMAL_STORAGE = {"sqlite": _SQLITE, "mysql": _MYSQL, "mariadb": _MYSQL}
 
 
-def _decimal_storage(dialect: Dialect) -> Numeric[Any] | Float[Any]:
-    return _DECIMAL_STORAGE.get(dialect.name, _UNBOUNDED)
-
-
-def _as_double(number: Decimal) -> float:
-    if len(_digits(number)) > _DOUBLE_DIGITS:
-        raise ValueError(f"a decimal with more than {_DOUBLE_DIGITS} digits does not fit")
-    return float(number)
+def _decimal_storage(dialect: Dialect) -> _DecimalStorage:
+    return _DECIMAL_STORAGE.get(dialect.name, _POSTGRESQL)
 
 
 # Decimal's own arithmetic rounds to 28 digits, so these look at the digits as they are written.
 
 
-def _digits(number: Decimal) -> str:
-    """Return the digits that count, without zeros before and after."""
-    return "".join(map(str, number.as_tuple().digits)).strip("0")
-
-
-def _places(number: Decimal) -> int:
-    """Return the number of digits behind the point, without zeros at the end."""
-    return len(f"{number:f}".partition(".")[2].rstrip("0"))
+def _digits_and_places(number: Decimal) -> tuple[int, int]:
+    """Return how many digits count, and how many of them stand behind the point."""
+    _, digits, exponent = number.as_tuple()
+    counting = "".join(map(str, digits)).rstrip("0")
+    last = int(exponent) + len(digits) - len(counting)
+    return len(counting.lstrip("0")), max(0, -last) if counting else 0
 
 
 def _without_padding(number: Decimal) -> Decimal:

@@ -9,9 +9,7 @@ from sqlalchemy import ColumnElement, ColumnExpressionArgument, Select, func, in
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.interfaces import ORMOption
-from sqlalchemy.sql.elements import ClauseElement, SQLCoreOperations
 
-from layered_backend.dialects import dialect_named
 from layered_backend.errors import InvalidDataError, MultipleFoundError, NotFoundError, UnitOfWorkError
 from layered_backend.field_values import Data, changed_values, new_values
 from layered_backend.identity import identity_of
@@ -81,7 +79,7 @@ class BaseRepository(Generic[ModelT]):
         Raises:
             InvalidDataError: The key has another number of parts, or a part another type.
         """
-        identity = identity_of(self._mapper, key, dialect_named(self.session.get_bind().dialect.name))
+        identity = identity_of(self._mapper, key, self.session.get_bind().dialect)
         if identity is None:
             return None
         if not options:
@@ -174,10 +172,7 @@ class BaseRepository(Generic[ModelT]):
             InvalidDataError: The database cannot store a value, or a relationship got nested data.
             ConflictError: A unique constraint or a foreign key is violated.
         """
-        values = new_values(self._mapper, data)
-        entity = await self.add(self.model(**values))
-        await self._read_computed(entity, values)
-        return entity
+        return await self.add(self.model(**new_values(self._mapper, data)))
 
     async def add(self, entity: ModelT) -> ModelT:
         """Write a new entity and return it.
@@ -188,6 +183,7 @@ class BaseRepository(Generic[ModelT]):
         """
         self.session.add(entity)
         await self.session.flush()
+        await self._read_back(entity, {})
         return entity
 
     async def update(self, key_or_entity: Any, data: Data) -> ModelT:
@@ -213,7 +209,7 @@ class BaseRepository(Generic[ModelT]):
         else:
             _set(entity, values)
         await self.session.flush()
-        await self._read_computed(entity, values)
+        await self._read_back(entity, values)
         return entity
 
     async def delete(self, key_or_entity: Any) -> ModelT:
@@ -247,19 +243,21 @@ class BaseRepository(Generic[ModelT]):
             )
         return key_or_entity
 
-    async def _read_computed(self, entity: ModelT, values: dict[str, Any]) -> None:
-        """Read back what the database made of the values that are expressions."""
-        computed = [name for name, value in values.items() if isinstance(value, ClauseElement | SQLCoreOperations)]
-        if computed:
-            await self.session.refresh(entity, computed)
+    async def _read_back(self, entity: ModelT, changed: dict[str, Any]) -> None:
+        """Read what the write left unknown or outdated: columns that the database computed, and references that moved."""
+        names = [*_unread_columns(self._mapper, entity), *_moved_references(self._mapper, entity, changed)]
+        if names:
+            await self.session.refresh(entity, names)
 
     async def _entities(self, statement: Select[ModelT], options: Sequence[ORMOption]) -> Sequence[ModelT]:
         result = await self.session.execute(statement.options(*options) if options else statement)
-        if options or _joins_collections(self._mapper):
+        if options or joins_collections(self._mapper):
             result = result.unique()  # a joined collection repeats its owner in every row
         return result.scalars().all()
 
     def _sort_expressions(self, order_by: OrderBy | None) -> Sequence[ColumnExpressionArgument[Any]]:
+        if isinstance(order_by, str):
+            raise TypeError(f"order_by takes expressions such as {self.model.__name__}.name, not text")
         if order_by is None:
             return cast("Sequence[ColumnElement[Any]]", self._mapper.primary_key)
         return cast("Sequence[ColumnElement[Any]]", order_by) if isinstance(order_by, Sequence) else (order_by,)
@@ -280,6 +278,24 @@ def _model_of(repository_class: type[BaseRepository[Any]]) -> type[Any]:
     return model
 
 
+def _unread_columns(mapper: Mapper[Any], entity: object) -> list[str]:
+    unloaded = inspect(entity, raiseerr=True).unloaded
+    return [name for name in unloaded if name in mapper.column_attrs and not mapper.column_attrs[name].deferred]
+
+
+def _moved_references(mapper: Mapper[Any], entity: object, changed: dict[str, Any]) -> list[str]:
+    """Return the loaded relationships whose foreign key is among the *changed* fields."""
+    if not changed:
+        return []
+    return [
+        relationship.key
+        for relationship in mapper.relationships
+        if relationship.key in vars(entity)
+        and relationship.key not in changed
+        and any(mapper.get_property_by_column(column).key in changed for column in relationship.local_columns)
+    ]
+
+
 def _row_number(name: str, value: int) -> int:
     """Return *value*, or the largest that every database takes."""
     if value < 0:
@@ -287,8 +303,15 @@ def _row_number(name: str, value: int) -> int:
     return min(value, _LARGEST_ROW_NUMBER)
 
 
-def _joins_collections(mapper: Mapper[Any]) -> bool:
-    return any(relationship.lazy == "joined" and relationship.uselist for relationship in mapper.relationships)
+@memoized
+def joins_collections(mapper: Mapper[Any], *above: Mapper[Any]) -> bool:
+    """Tell whether the rows of *mapper* come joined with those of a collection, directly or further down."""
+    joined = [relationship for relationship in mapper.relationships if relationship.lazy == "joined"]
+    return any(
+        relationship.uselist
+        or (relationship.mapper not in above and joins_collections(relationship.mapper, mapper, *above))
+        for relationship in joined
+    )
 
 
 def _set(entity: object, values: dict[str, Any]) -> None:

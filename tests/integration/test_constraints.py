@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert, text, update
+from sqlalchemy import delete, insert, inspect, text, update
+from sqlalchemy.exc import IntegrityError
 
 from layered_backend import (
     CheckViolationError,
@@ -159,6 +160,26 @@ async def test_text_instead_of_an_expression_tells_what_the_driver_tells(shop: S
 
     assert isinstance(error, UniqueViolationError)
     assert "again" not in str(error)
+
+
+async def test_asking_whether_a_table_is_there_harms_nothing(shop: Shop) -> None:
+    async def work(uow: ShopUnitOfWork) -> None:
+        has_table = await uow.session.run_sync(lambda session: inspect(session.connection()).has_table("nowhere"))
+        assert not has_table
+        await uow.items.create({"name": "tea", "price": 1})
+
+    await shop.run(work)
+
+    assert await shop.run(lambda uow: uow.items.count()) == 1
+
+
+async def test_a_trigger_of_sqlite_is_no_foreign_key(sqlite_shop: Shop) -> None:
+    async with sqlite_shop.unit() as uow:
+        trigger = "CREATE TRIGGER dear BEFORE INSERT ON items BEGIN SELECT RAISE(ABORT, 'too dear'); END"
+        await uow.session.execute(text(trigger))
+
+    with pytest.raises(IntegrityError, match="too dear"):
+        await sqlite_shop.run(_items)
 
 
 async def test_no_message_holds_a_value(shop: Shop) -> None:

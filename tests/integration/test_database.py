@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import StaticPool, text
 
-from layered_backend import Database, DatabaseUnavailableError, UnitOfWorkError
+from layered_backend import Database, DatabaseUnavailableError, ReadOnlyError, UnitOfWorkError
 from tests.databases import Shop, backends_of, driver_threads_end
 from tests.shop import Base, ShopUnitOfWork
 
@@ -181,6 +181,15 @@ class TestInMemory:
             with pytest.raises(UnitOfWorkError, match=r"use a file, such as sqlite:///shop\.db"):
                 await asyncio.to_thread(database.ping_sync)
 
+    async def test_it_can_be_used_in_another_thread(self) -> None:
+        def count(database: Database) -> int:
+            with ShopUnitOfWork(database) as uow:
+                return uow.run(uow.items.count())
+
+        with Database("sqlite://") as database:
+            database.create_all_sync(Base.metadata)
+            assert await asyncio.to_thread(count, database) == 0
+
     def test_with_alone_can_use_it(self) -> None:
         with Database("sqlite://") as database:
             database.create_all_sync(Base.metadata)
@@ -217,8 +226,60 @@ class TestEventLoops:
         with pytest.warns(ResourceWarning):  # of asyncpg, for the connection that its loop left open
             asyncio.run(use_twice())
 
+    async def test_each_of_two_live_loops_has_its_own_connections(self, async_shop: Shop) -> None:
+        async def count() -> int:
+            async with async_shop.unit() as uow:
+                return await uow.items.count()
+
+        async def count_and_dispose() -> int:
+            try:
+                return await count()
+            finally:
+                await async_shop.database.engine.dispose()
+
+        assert await count() == 0
+        assert await asyncio.to_thread(asyncio.run, count_and_dispose()) == 0
+        assert await count() == 0
+
+    @pytest.mark.parametrize("url", ["sqlite://", "file"])
+    def test_tasks_wait_for_a_pooled_connection_in_the_second_loop_too(self, tmp_path: Path, url: str) -> None:
+        url = url if url == "sqlite://" else f"sqlite:///{tmp_path / 'shop.db'}"
+        options: dict[str, Any] = {} if url == "sqlite://" else {"pool_size": 1, "max_overflow": 0}
+        database = Database(url, **options)
+
+        async def count() -> int:
+            async with ShopUnitOfWork(database) as uow:
+                return await uow.items.count()
+
+        async def count_four_times() -> list[int]:
+            await database.create_all(Base.metadata)
+            return await asyncio.gather(*(count() for _ in range(4)))
+
+        async def count_and_dispose() -> list[int]:
+            async with database:
+                return await count_four_times()
+
+        assert asyncio.run(count_four_times()) == [0] * 4
+        assert asyncio.run(count_and_dispose()) == [0] * 4
+
 
 class TestSQLite:
+    def test_a_pool_of_the_callers_own_is_taken_as_it_is(self) -> None:
+        with Database("sqlite://", poolclass=StaticPool) as database:
+            database.ping_sync()
+
+    def test_a_file_that_cannot_be_written_is_read_at_once(self, tmp_path: Path) -> None:
+        path = tmp_path / "shop.db"
+        with Database(f"sqlite:///{path}") as database:
+            database.create_all_sync(Base.metadata)
+            with database.sync_engine.connect() as connection:
+                connection.connection.cursor().execute("PRAGMA journal_mode = DELETE")
+        with Database(f"sqlite:///file:{path}?mode=ro&uri=true") as database:
+            with ShopUnitOfWork(database, read_only=True) as uow:
+                assert uow.run(uow.items.count()) == 0
+            with pytest.raises(ReadOnlyError, match="or the database is read-only"), ShopUnitOfWork(database) as uow:
+                uow.run(uow.items.create({"name": "tea", "price": 1}))
+
     async def test_foreign_keys_and_the_write_ahead_log_are_on(self, sqlite_shop: Shop) -> None:
         async with sqlite_shop.unit() as uow:
             assert await uow.session.scalar(text("PRAGMA foreign_keys")) == 1

@@ -456,7 +456,7 @@ class TestCommitInMidBlock:
         with pytest.raises(RolledBackError):
             await shop.run(work)
 
-    @pytest.mark.parametrize("verb", ["begin", "commit", "rollback", "close"])
+    @pytest.mark.parametrize("verb", ["begin", "commit", "rollback", "close", "reset", "invalidate"])
     async def test_the_session_itself_ends_nothing(self, sqlite_shop: Shop, verb: str) -> None:
         async with sqlite_shop.unit() as uow:
             await _add(uow, "tea")
@@ -637,6 +637,21 @@ class TestHooks:
         assert seen == ["next"]
         assert "the commit stands" in caplog.text
         assert await _names(shop) == ["tea"]
+
+    async def test_a_hook_that_waits_for_a_cancelled_task_stops_nothing(self, async_shop: Shop) -> None:
+        seen: list[str] = []
+
+        async def wait_for_a_cancelled_task() -> None:
+            task = asyncio.create_task(asyncio.sleep(10))
+            task.cancel()
+            await task
+
+        async with async_shop.unit() as uow:
+            uow.on_commit(wait_for_a_cancelled_task)
+            uow.on_commit(lambda: seen.append("next"))
+            await _add(uow, "tea")
+
+        assert seen == ["next"]
 
     async def test_commit_in_mid_block_runs_the_hooks_once(self, shop: Shop) -> None:
         seen: list[str] = []

@@ -4,10 +4,10 @@ import datetime
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, computed_field, field_serializer
 from sqlalchemy import JSON, inspect
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, column_property, mapped_column
 
 from layered_backend import InvalidDataError, UnknownFieldError
 from layered_backend.field_values import changed_values, new_values
@@ -18,18 +18,27 @@ class Parcel(Base):
     __tablename__ = "parcels"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    grams: Mapped[int]
+    grams: Mapped[int] = mapped_column()
     labels: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+    doubled: Mapped[int] = column_property(grams * 2)
 
     @hybrid_property
     def kilograms(self) -> float:
         return self.grams / 1000
 
+    @kilograms.inplace.setter
+    def _set_kilograms(self, value: float) -> None:
+        self.grams = round(value * 1000)
+
+    @hybrid_property
+    def tons(self) -> float:
+        return self.kilograms / 1000
+
 
 class Patch(BaseModel):
     name: str | None = None
     color: str = "red"
-    tags: list[str] = Field(default_factory=list[str], exclude=True)
 
 
 def test_a_change_holds_what_was_set_and_an_explicit_null() -> None:
@@ -59,6 +68,38 @@ def test_hybrids_are_known_and_json_columns_take_mappings() -> None:
 def test_a_mapping_for_a_plain_column_is_refused(field: str) -> None:
     with pytest.raises(InvalidDataError, match=rf"Parcel\.{field} takes a single value, not a mapping"):
         changed_values(inspect(Parcel), {field: {"' OR 1": 1}})
+
+
+@pytest.mark.parametrize("field", ["doubled", "tons"])
+def test_a_computed_field_is_refused(field: str) -> None:
+    with pytest.raises(InvalidDataError, match=rf"Parcel\.{field} is computed and cannot be written"):
+        changed_values(inspect(Parcel), {field: 1})
+
+
+class Label(BaseModel):
+    printed_at: datetime.datetime = Field(alias="printedAt")
+
+
+class ParcelPatch(BaseModel, serialize_by_alias=True):
+    grams: int = Field(0, alias="Grams", exclude=True)
+    labels: dict[str, str] | Label = Field(default_factory=dict[str, str], alias="Labels")
+
+    @field_serializer("grams")
+    def pounds(self, grams: int) -> str:
+        return f"{grams / 453.6} lb"
+
+    @computed_field  # type: ignore[prop-decorator]  # as Pydantic documents it
+    @property
+    def kilograms(self) -> float:
+        return self.grams / 1000
+
+
+def test_aliases_serializers_and_computed_fields_of_a_schema_are_for_responses() -> None:
+    moment = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
+    patch = ParcelPatch.model_validate({"Grams": 5, "Labels": {"printedAt": moment}})
+
+    assert changed_values(inspect(Parcel), patch) == {"grams": 5, "labels": {"printed_at": "2026-01-02T00:00:00Z"}}
+    assert changed_values(inspect(Parcel), ParcelPatch.model_validate({"Grams": 5})) == {"grams": 5}
 
 
 def test_an_extra_field_of_a_schema_is_unknown_too() -> None:

@@ -84,6 +84,12 @@ class TestExactDecimal:
 
         assert ExactDecimal().process_result_value(stored, dialect) == number
 
+    @pytest.mark.parametrize("dialect", [SQLITE, POSTGRESQL, MYSQL], ids=lambda dialect: dialect.name)
+    @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400000", "1e100000000", "1e-100000000"])
+    def test_what_no_column_holds_is_refused_before_it_is_written_out(self, dialect: Dialect, number: str) -> None:
+        with pytest.raises(ValueError, match="does not fit"):
+            ExactDecimal().process_bind_param(Decimal(number), dialect)
+
     def test_none_stays_none_and_other_numbers_become_decimals(self) -> None:
         assert ExactDecimal().process_bind_param(None, SQLITE) is None
         assert ExactDecimal().process_result_value(None, SQLITE) is None

@@ -59,9 +59,6 @@ class DatabaseDialect(ABC):
     async_only: ClassVar[frozenset[str]] = frozenset()
     """Drivers that cannot be used synchronously; `sync_driver` stands in for them."""
 
-    connections_outlive_loops: ClassVar[bool] = False
-    """Whether a connection that was opened under one event loop can be used under the next."""
-
     has_one_writer: ClassVar[bool] = False
     """Whether a transaction that may write waits for every other one to end."""
 
@@ -86,6 +83,10 @@ class DatabaseDialect(ABC):
 
     def configure(self, engine: Engine) -> None:  # noqa: B027  # most need none
         """Attach the listeners that this database needs to *engine*."""
+
+    def abandon(self, engine: Engine) -> None:
+        """Let go of the pooled connections of *engine*, whose event loop is closed."""
+        engine.dispose(close=False)
 
     def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         """Return the execution options that make a transaction read-only, deferred or isolated as asked.

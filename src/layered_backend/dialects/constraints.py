@@ -16,6 +16,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import IdentifierError
 
 from layered_backend import errors
 from layered_backend.dialects.base import Reading
@@ -97,5 +98,8 @@ def _has_name(constraint: Constraint | Index, reported: str | None, dialect: Dia
     name = _name(constraint)
     if name is None or name == reported:
         return name == reported
-    rendered: Any = dialect.identifier_preparer.format_constraint(constraint)
+    try:
+        rendered: Any = dialect.identifier_preparer.format_constraint(constraint)
+    except IdentifierError:  # a name of the application's own, which the database cuts off
+        rendered = name[: dialect.max_identifier_length]
     return str(rendered).strip('"`') == reported

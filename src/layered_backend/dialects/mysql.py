@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 from sqlalchemy import URL, Connection, Engine, PrimaryKeyConstraint, event, func, select
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.types import Integer
 
 from layered_backend import errors
-from layered_backend.dialects.base import DatabaseDialect, Reading
+from layered_backend.dialects.base import INT64, DatabaseDialect, Reading
 from layered_backend.dialects.lock_names import lock_label
 
 __all__ = ["MySQLDialect"]
@@ -87,6 +88,9 @@ class MySQLDialect(DatabaseDialect):
     def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         options = dict(super().transaction_options(read_only=False, deferred=False, isolation_level=isolation_level))
         return options | {_READ_ONLY: True} if read_only else options
+
+    def integers(self, column_type: Integer) -> range:
+        return range(INT64.start, 2**64)  # BIGINT UNSIGNED reaches further; it compares any number
 
     def read(self, error: BaseException) -> Reading | None:
         errno = error.args[0] if error.args else None

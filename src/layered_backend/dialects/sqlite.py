@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 import re
 import sqlite3
+import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import URL, Connection, Engine, ForeignKeyConstraint, Table, Update, event, literal, select
 from sqlalchemy.engine import ExceptionContext
@@ -31,8 +34,6 @@ _BY_NAME: Mapping[str, type[errors.LayeredError]] = {
     "SQLITE_CONSTRAINT_UNIQUE": errors.UniqueViolationError,
     "SQLITE_CONSTRAINT_PRIMARYKEY": errors.UniqueViolationError,
     "SQLITE_CONSTRAINT_ROWID": errors.UniqueViolationError,
-    "SQLITE_CONSTRAINT_FOREIGNKEY": errors.ForeignKeyViolationError,
-    "SQLITE_CONSTRAINT_TRIGGER": errors.ForeignKeyViolationError,  # ON DELETE RESTRICT
     "SQLITE_CONSTRAINT_NOTNULL": errors.NotNullViolationError,
     "SQLITE_CONSTRAINT_CHECK": errors.CheckViolationError,
     "SQLITE_CONSTRAINT_DATATYPE": errors.InvalidDataError,
@@ -48,6 +49,14 @@ _BY_NAME: Mapping[str, type[errors.LayeredError]] = {
     "SQLITE_CANTOPEN_ISDIR": errors.DatabaseUnavailableError,
     "SQLITE_FULL": errors.DatabaseUnavailableError,
 }
+_BY_MESSAGE: Mapping[str, Reading] = {
+    "unable to open database file": Reading(
+        errors.DatabaseUnavailableError, sentence="the database file cannot be opened"
+    ),
+    "Error binding parameter": Reading(errors.InvalidDataError),
+    # It comes under two names, one of which is every trigger's.
+    "FOREIGN KEY constraint failed": Reading(errors.ForeignKeyViolationError),
+}
 _NO_ACTION = {None, "NO ACTION", "RESTRICT"}
 _memory_numbers = itertools.count(1)
 
@@ -58,13 +67,12 @@ class SQLiteDialect(DatabaseDialect):
     async_driver: ClassVar[str] = "aiosqlite"
     sync_driver: ClassVar[str] = "pysqlite"
     async_only: ClassVar[frozenset[str]] = frozenset({"aiosqlite"})
-    connections_outlive_loops: ClassVar[bool] = True
     has_one_writer: ClassVar[bool] = True
     extra: ClassVar[str] = "sqlite"
 
     def effective_url(self, url: URL) -> URL:
         """Return *url*; an in-memory database becomes one that survives the loss of its pooled connection."""
-        if url.database not in {None, "", ":memory:"}:
+        if url.database not in {None, "", ":memory:", "file::memory:"}:
             return url
         return url.set(database=f"file:layered_backend_{next(_memory_numbers)}").update_query_dict(
             {"mode": "memory", "cache": "shared", "uri": "true"}
@@ -72,7 +80,8 @@ class SQLiteDialect(DatabaseDialect):
 
     def engine_options(self, url: URL, *, asynchronous: bool) -> dict[str, Any]:
         # The driver's own BEGIN comes late and is deferred: two read-modify-writes then overwrite each other.
-        options: dict[str, Any] = {"connect_args": {"isolation_level": None, "timeout": _BUSY_TIMEOUT}}
+        connect_args = {"isolation_level": None, "timeout": _BUSY_TIMEOUT, "check_same_thread": False}
+        options: dict[str, Any] = {"connect_args": connect_args}
         if self.is_in_memory(url):
             # One connection, lent to one unit of work at a time: SQLite does not wait for a lock in a shared cache.
             pool = AsyncAdaptedQueuePool if asynchronous else QueuePool
@@ -90,22 +99,30 @@ class SQLiteDialect(DatabaseDialect):
 
     def configure(self, engine: Engine) -> None:
         event.listen(engine, "connect", _set_up_connection)
+        if engine.dialect.is_async:
+            event.listen(engine, "connect", partial(_remember_opened, engine))
         event.listen(engine, "begin", _begin)
         event.listen(engine, "reset", _reset)
+
+    def abandon(self, engine: Engine) -> None:
+        for connection in _opened.pop(engine, ()):
+            # In a thread without an event loop: aiosqlite would leave a future behind in the running one.
+            thread = threading.Thread(target=connection.stop)
+            thread.start()
+            thread.join()
+        super().abandon(engine)
 
     def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         # Every transaction of SQLite is serializable, whatever weaker level is asked for.
         return {_BEGIN: "DEFERRED" if deferred or read_only else "IMMEDIATE", _QUERY_ONLY: read_only}
 
     def read(self, error: BaseException) -> Reading | None:
-        if "unable to open database file" in str(error):
-            return Reading(errors.DatabaseUnavailableError, sentence="the database file cannot be opened")
-        if "Error binding parameter" in str(error):
-            return Reading(errors.InvalidDataError)
+        message = str(error)
+        reading = next((reading for text, reading in _BY_MESSAGE.items() if text in message), None)
         kind = _BY_NAME.get(getattr(error, "sqlite_errorname", ""))
-        if kind is None:
-            return None
-        _, _, subject = str(error).partition("failed: ")
+        if reading is not None or kind is None:
+            return reading
+        _, _, subject = message.partition("failed: ")
         if kind is errors.CheckViolationError:
             return Reading(kind, constraint=subject if subject.isidentifier() else None)  # else it is the rule itself
         if kind in {errors.UniqueViolationError, errors.NotNullViolationError}:
@@ -127,6 +144,14 @@ class SQLiteDialect(DatabaseDialect):
     def lock(self, connection: Connection, name: str) -> Generator[None]:
         """Hold the database's write lock, which the transaction of *connection* took when it began."""
         yield
+
+
+_opened: WeakKeyDictionary[Engine, WeakSet[Any]] = WeakKeyDictionary()
+"""The connections of aiosqlite, each of which is a thread that must be told to end."""
+
+
+def _remember_opened(engine: Engine, connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    _opened.setdefault(engine, WeakSet()).add(record.driver_connection)
 
 
 def _set_up_connection(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
@@ -151,7 +176,9 @@ def _turn_on_write_ahead_log(cursor: Any) -> None:
         try:
             cursor.execute("PRAGMA journal_mode = WAL")
             return
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname == "SQLITE_READONLY":
+                return
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.01)

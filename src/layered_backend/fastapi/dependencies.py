@@ -5,7 +5,6 @@ All are `async def`: FastAPI runs a synchronous dependency in a thread, which co
 
 import inspect
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
 from typing import Annotated, Any, TypeVar, cast, overload
 
 from fastapi import Depends
@@ -31,25 +30,26 @@ _UNITS = "layered_backend.units"
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
-@asynccontextmanager
-async def _unit(connection: HTTPConnection, wanted: type[UnitOfWork]) -> AsyncGenerator[UnitOfWork]:
-    """Open the request's unit of work of that kind, or hand out the one that is open already."""
+async def _installed_unit(connection: HTTPConnection) -> AsyncGenerator[UnitOfWork]:
+    uow, is_new = _unit_of(connection, UnitOfWork)
+    if not is_new:
+        yield uow
+        return
+    async with uow:
+        yield uow
+
+
+def _unit_of(connection: HTTPConnection, wanted: type[UnitOfWork]) -> tuple[UnitOfWork, bool]:
+    """Return the request's unit of work of that kind, and whether it is new, and so to be opened."""
     refuse_synchronous(connection.scope.get("endpoint"))
     installation = installation_of(connection)
     kind = installation.kind(wanted)
     units: dict[type[UnitOfWork], UnitOfWork] = connection.scope.setdefault(_UNITS, {})
     if kind in units:
-        yield units[kind]
-        return
+        return units[kind], False
     uow = units[kind] = installation.open(wanted)
     uow.begins_deferred = connection.scope.get("method") in _SAFE_METHODS  # readers do not queue behind a writer
-    async with uow:
-        yield uow
-
-
-async def _installed_unit(connection: HTTPConnection) -> AsyncGenerator[UnitOfWork]:
-    async with _unit(connection, UnitOfWork) as uow:
-        yield uow
+    return uow, True
 
 
 async def get_uow(uow: Annotated[UnitOfWork, Depends(_installed_unit, scope="function")]) -> UnitOfWork:
@@ -90,7 +90,11 @@ def uow_dependency(unit_of_work: type[UnitOfWorkT]) -> Callable[..., Coroutine[A
 @memoized
 def _uow_dependency(unit_of_work: type[UnitOfWork]) -> Callable[..., Coroutine[Any, Any, UnitOfWork]]:
     async def open_unit(connection: HTTPConnection) -> AsyncGenerator[UnitOfWork]:
-        async with _unit(connection, unit_of_work) as uow:
+        uow, is_new = _unit_of(connection, unit_of_work)
+        if not is_new:
+            yield uow
+            return
+        async with uow:
             yield uow
 
     async def get_unit(uow: Annotated[UnitOfWork, Depends(open_unit, scope="function")]) -> UnitOfWork:

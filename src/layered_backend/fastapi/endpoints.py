@@ -16,7 +16,6 @@ __all__ = ["refuse_synchronous"]
 _AWAITED = (UnitOfWork, BaseService, BaseRepository, AsyncSession)
 
 
-@lru_cache(maxsize=1024)
 def refuse_synchronous(endpoint: Any) -> None:
     """Refuse a `def` route that takes what can only be awaited: FastAPI runs it in a thread, where it cannot await.
 
@@ -25,13 +24,17 @@ def refuse_synchronous(endpoint: Any) -> None:
     Raises:
         UnitOfWorkError: It is one; the message names it and the parameter.
     """
-    function = inspect.unwrap(endpoint) if endpoint is not None else None
-    if (
-        not inspect.isfunction(function)
-        or inspect.iscoroutinefunction(function)
-        or inspect.isasyncgenfunction(function)
-    ):
-        return
+    if inspect.isfunction(endpoint) and not _is_asynchronous(endpoint):
+        _refuse_parameters(endpoint)
+
+
+def _is_asynchronous(function: Any) -> bool:
+    function = inspect.unwrap(function)
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+@lru_cache(maxsize=1024)
+def _refuse_parameters(function: Any) -> None:
     for name, annotation in _annotations(function).items():
         if _is_awaited(annotation):
             raise UnitOfWorkError(

@@ -165,6 +165,12 @@ class _WatchedSession(Session):
     def close(self) -> None:
         self._refuse("close")
 
+    def reset(self) -> None:
+        self._refuse("reset")
+
+    def invalidate(self) -> None:
+        self._refuse("invalidate")
+
     def _refuse(self, verb: str) -> NoReturn:
         raise UnitOfWorkError(
             f"session.{verb}() would go past the unit of work, which commits when its block ends; leave it out, or call "

@@ -46,6 +46,8 @@ def watch(engine: Engine) -> None:
 
 
 def _handle_error(context: ExceptionContext) -> LayeredError | None:
+    if _is_probe(context):
+        return None
     translated = _translated_driver_error(context)
     is_lost = isinstance(translated, DatabaseUnavailableError)
     if is_lost:
@@ -56,6 +58,12 @@ def _handle_error(context: ExceptionContext) -> LayeredError | None:
     if is_of_database and stack is not None:
         stack.remember(translated or context.sqlalchemy_exception or context.original_exception)
     return translated
+
+
+def _is_probe(context: ExceptionContext) -> bool:
+    """Tell whether SQLAlchemy only asks whether something is there, as for a table in MariaDB."""
+    options = getattr(context.execution_context, "execution_options", {})
+    return bool(options.get("skip_user_error_events"))
 
 
 def _on_savepoint(connection: Connection, name: str) -> None:
@@ -91,7 +99,9 @@ def _raised(reading: Reading, context: ExceptionContext) -> LayeredError:
     if reading.error is RolledBackError:
         return RolledBackError("an earlier statement failed; the database ignores all others until the rollback")
     if reading.error is ReadOnlyError:
-        return ReadOnlyError("the unit of work is read-only; open one without read_only=True to write")
+        return ReadOnlyError(
+            "nothing can be written: the unit of work has read_only=True, or the database is read-only"
+        )
     facts: dict[str, Any] = {
         "constraint": reading.constraint,
         "table": reading.table,

@@ -374,8 +374,16 @@ async def _run_hooks(session: GuardedSession, hooks: list[Hook]) -> None:
             result = hook()
             if inspect.isawaitable(result):
                 await result if session.is_asynchronous else drive(_awaited(result))
-        except Exception:
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+                raise
             _logger.exception("the on_commit hook %r failed; the commit stands", hook)
+
+
+def _is_being_cancelled() -> bool:
+    """Tell whether it is the running task that is cancelled, not something that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _awaited(awaitable: Awaitable[T]) -> T:
