@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection
+from typing import ClassVar
 
 __all__ = [
     "CheckViolationError",
@@ -69,6 +70,11 @@ __all__ = [
 
 class LayeredError(Exception):
     """The root of every error that the library raises on purpose."""
+
+    default_message: ClassVar[str] = ""
+
+    def __str__(self) -> str:
+        return super().__str__() or self.default_message
 
 
 class NotFoundError(LayeredError):
@@ -236,29 +242,25 @@ class UnknownFieldError(InvalidDataError):
 class PermissionDeniedError(LayeredError):
     """The actor is known and may not do this."""
 
-    def __str__(self) -> str:
-        return super().__str__() or "permission denied"
+    default_message = "permission denied"
 
 
 class UnauthenticatedError(LayeredError):
     """The actor is not known: credentials are missing or not valid."""
 
-    def __str__(self) -> str:
-        return super().__str__() or "not authenticated"
+    default_message = "not authenticated"
 
 
 class PreconditionFailedError(LayeredError):
     """The row is no longer in the state that the caller named (an `If-Match` that does not match)."""
 
-    def __str__(self) -> str:
-        return super().__str__() or "the row has changed since it was read"
+    default_message = "the row has changed since it was read"
 
 
 class PreconditionRequiredError(LayeredError):
     """The operation needs the caller to name the state it expects, and the caller did not."""
 
-    def __str__(self) -> str:
-        return super().__str__() or "the expected state of the row must be named"
+    default_message = "the expected state of the row must be named"
 
 
 class UnitOfWorkError(LayeredError):
@@ -313,5 +315,4 @@ class CommitUnknownError(LayeredError):
     It is never retried for you. Read the data again before you decide.
     """
 
-    def __str__(self) -> str:
-        return super().__str__() or "the connection was lost during COMMIT; whether the work is saved is not known"
+    default_message = "the connection was lost during COMMIT; whether the work is saved is not known"

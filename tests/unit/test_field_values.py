@@ -80,7 +80,7 @@ class Label(BaseModel):
     printed_at: datetime.datetime = Field(alias="printedAt")
 
 
-class ParcelPatch(BaseModel, serialize_by_alias=True):
+class ParcelPatch(BaseModel):
     grams: int = Field(0, alias="Grams", exclude=True)
     labels: dict[str, str] | Label = Field(default_factory=dict[str, str], alias="Labels")
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import BigInteger, DateTime, Enum, Integer, SmallInteger, String, Uuid, inspect
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.mysql import BIGINT
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -18,6 +19,7 @@ from tests.shop import Base, Country, Document, Item, Stock
 
 SQLITE = dialect_named("sqlite")
 POSTGRESQL = dialect_named("postgresql")
+MARIADB = dialect_named("mariadb")
 SQLITE_ENGINE: Dialect = sqlite.dialect()
 POSTGRESQL_ENGINE: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # is not annotated
 
@@ -50,6 +52,8 @@ def test_an_integer_is_a_key_exactly_where_the_column_holds_it(key: int) -> None
     assert POSTGRESQL.holds(Integer(), key) == (-(2**31) <= key < 2**31)
     assert POSTGRESQL.holds(BigInteger(), key) == (-(2**63) <= key < 2**63)
     assert POSTGRESQL.holds(SmallInteger(), key) == (-(2**15) <= key < 2**15)
+    assert MARIADB.holds(BIGINT(), key) == (-(2**63) <= key < 2**63)
+    assert MARIADB.holds(BIGINT(unsigned=True), key) == (0 <= key < 2**64)
 
 
 @given(st.uuids())

@@ -90,7 +90,7 @@ class MySQLDialect(DatabaseDialect):
         return options | {_READ_ONLY: True} if read_only else options
 
     def integers(self, column_type: Integer) -> range:
-        return range(INT64.start, 2**64)  # BIGINT UNSIGNED reaches further; it compares any number
+        return range(2**64) if getattr(column_type, "unsigned", False) else INT64
 
     def read(self, error: BaseException) -> Reading | None:
         errno = error.args[0] if error.args else None

@@ -30,15 +30,6 @@ _UNITS = "layered_backend.units"
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
-async def _installed_unit(connection: HTTPConnection) -> AsyncGenerator[UnitOfWork]:
-    uow, is_new = _unit_of(connection, UnitOfWork)
-    if not is_new:
-        yield uow
-        return
-    async with uow:
-        yield uow
-
-
 def _unit_of(connection: HTTPConnection, wanted: type[UnitOfWork]) -> tuple[UnitOfWork, bool]:
     """Return the request's unit of work of that kind, and whether it is new, and so to be opened."""
     refuse_synchronous(connection.scope.get("endpoint"))
@@ -52,7 +43,21 @@ def _unit_of(connection: HTTPConnection, wanted: type[UnitOfWork]) -> tuple[Unit
     return uow, True
 
 
-async def get_uow(uow: Annotated[UnitOfWork, Depends(_installed_unit, scope="function")]) -> UnitOfWork:
+def _opener(wanted: type[UnitOfWork]) -> Callable[[HTTPConnection], AsyncGenerator[UnitOfWork]]:
+    """Return the generator that opens the request's unit of work of that kind, and ends it before the response."""
+
+    async def open_unit(connection: HTTPConnection) -> AsyncGenerator[UnitOfWork]:
+        uow, is_new = _unit_of(connection, wanted)
+        if not is_new:
+            yield uow
+            return
+        async with uow:
+            yield uow
+
+    return open_unit
+
+
+async def get_uow(uow: Annotated[UnitOfWork, Depends(_opener(UnitOfWork), scope="function")]) -> UnitOfWork:
     """Return the request's unit of work, which commits before the response is sent.
 
     There is one for each request, however many dependencies ask for it and whatever scope they write.
@@ -89,15 +94,7 @@ def uow_dependency(unit_of_work: type[UnitOfWorkT]) -> Callable[..., Coroutine[A
 
 @memoized
 def _uow_dependency(unit_of_work: type[UnitOfWork]) -> Callable[..., Coroutine[Any, Any, UnitOfWork]]:
-    async def open_unit(connection: HTTPConnection) -> AsyncGenerator[UnitOfWork]:
-        uow, is_new = _unit_of(connection, unit_of_work)
-        if not is_new:
-            yield uow
-            return
-        async with uow:
-            yield uow
-
-    async def get_unit(uow: Annotated[UnitOfWork, Depends(open_unit, scope="function")]) -> UnitOfWork:
+    async def get_unit(uow: Annotated[UnitOfWork, Depends(_opener(unit_of_work), scope="function")]) -> UnitOfWork:
         return uow
 
     return get_unit

@@ -1,7 +1,8 @@
 """The unit of work and what belongs to it."""
 
+from layered_backend.unit_of_work.outcome import Outcome
 from layered_backend.unit_of_work.rerun import transact, transact_sync
 from layered_backend.unit_of_work.savepoint import Savepoint
-from layered_backend.unit_of_work.unit_of_work import Outcome, UnitOfWork
+from layered_backend.unit_of_work.unit_of_work import UnitOfWork
 
 __all__ = ["Outcome", "Savepoint", "UnitOfWork", "transact", "transact_sync"]

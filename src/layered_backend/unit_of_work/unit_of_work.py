@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextvars import ContextVar
-from enum import StrEnum
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -22,27 +19,18 @@ from layered_backend.errors import (
 )
 from layered_backend.repository import BaseRepository, repository_of
 from layered_backend.session import GuardedSession, Hook, drive, rolled_back
+from layered_backend.unit_of_work.hooks import run_hooks
+from layered_backend.unit_of_work.outcome import Outcome
 from layered_backend.unit_of_work.repositories import declare_repositories
 from layered_backend.unit_of_work.savepoint import Savepoint
 from layered_backend.unit_of_work.uninterrupted import uninterrupted
 
-__all__ = ["Outcome", "UnitOfWork", "open_in_this_task"]
+__all__ = ["UnitOfWork", "open_in_this_task"]
 
 T = TypeVar("T")
 RepositoryT = TypeVar("RepositoryT", bound=BaseRepository[Any])
 
-_logger = logging.getLogger("layered_backend")
 _entered: ContextVar[tuple[UnitOfWork, ...]] = ContextVar("entered", default=())
-
-
-class Outcome(StrEnum):
-    """What became of the transaction."""
-
-    OPEN = "open"
-    COMMITTED = "committed"
-    ROLLED_BACK = "rolled_back"
-    UNKNOWN = "unknown"
-    """The connection was lost during COMMIT; only the database knows."""
 
 
 class UnitOfWork:
@@ -153,7 +141,7 @@ class UnitOfWork:
         self._refuse_inside("commit")
         if self.is_rerun:
             raise UnitOfWorkError("commit() inside transact() would save a part of what may be run again; leave it out")
-        await self._to_the_end(self._commit_and_run_hooks(self.session))
+        await self._to_the_end(self._commit_andrun_hooks(self.session))
 
     async def rollback(self) -> None:
         """Undo everything since the transaction began, and drop the hooks; the next statement begins a new one.
@@ -306,7 +294,7 @@ class UnitOfWork:
         finally:
             await session.finish()
             self._end(session, error)
-        await _run_hooks(session, hooks)
+        await run_hooks(session, hooks)
 
     def is_open_here(self) -> bool:
         """Tell whether the running task, or thread, opened this unit of work and has not left it."""
@@ -320,8 +308,8 @@ class UnitOfWork:
             self._outcome = Outcome.COMMITTED
         self._is_finished = True
 
-    async def _commit_and_run_hooks(self, session: GuardedSession) -> None:
-        await _run_hooks(session, await self._commit(session))
+    async def _commit_andrun_hooks(self, session: GuardedSession) -> None:
+        await run_hooks(session, await self._commit(session))
 
     async def _commit(self, session: GuardedSession) -> list[Hook]:
         """Commit, unless an error that was caught has undone the work, and return the hooks to run."""
@@ -366,28 +354,6 @@ def _forget(unit: UnitOfWork) -> None:
 def _refuse_undone(session: GuardedSession) -> None:
     if session.stack.error is not None:
         raise rolled_back(session.stack.error)
-
-
-async def _run_hooks(session: GuardedSession, hooks: list[Hook]) -> None:
-    for hook in hooks:
-        try:
-            result = hook()
-            if inspect.isawaitable(result):
-                await result if session.is_asynchronous else drive(_awaited(result))
-        except (Exception, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
-                raise
-            _logger.exception("the on_commit hook %r failed; the commit stands", hook)
-
-
-def _is_being_cancelled() -> bool:
-    """Tell whether it is the running task that is cancelled, not something that it waits for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-async def _awaited(awaitable: Awaitable[T]) -> T:
-    return await awaitable
 
 
 async def _next(iterator: AsyncIterator[T]) -> T:
