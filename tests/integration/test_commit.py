@@ -19,6 +19,7 @@ from layered_backend import (
     RolledBackError,
 )
 from layered_backend.models import NAMING_CONVENTION
+from layered_backend.session import GuardedSession
 from tests.databases import Shop, backends_of
 from tests.shop import ShopUnitOfWork
 
@@ -144,3 +145,32 @@ async def test_a_connection_lost_at_a_statement_rolls_back(shop: Shop) -> None:
 
     assert {unit.outcome for unit in units} == {Outcome.ROLLED_BACK}
     assert await shop.run(lambda uow: uow.items.count()) == 0
+
+
+async def test_a_cancellation_during_the_commit_comes_after_it(
+    async_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    units: list[ShopUnitOfWork] = []
+    hooks: list[int] = []
+
+    async def work() -> None:
+        async with async_shop.unit() as uow:
+            units.append(uow)
+            uow.on_commit(lambda: hooks.append(1))
+            await uow.items.create({"name": "tea", "price": 1})
+
+    task = asyncio.create_task(work())
+    commit = GuardedSession.commit_transaction
+
+    async def commit_while_being_cancelled(session: GuardedSession) -> None:
+        asyncio.get_running_loop().call_soon(task.cancel)
+        await commit(session)
+
+    monkeypatch.setattr(GuardedSession, "commit_transaction", commit_while_being_cancelled)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    monkeypatch.undo()
+
+    assert units[0].outcome is Outcome.COMMITTED
+    assert hooks == [1]
+    assert await async_shop.run(lambda uow: uow.items.count()) == 1

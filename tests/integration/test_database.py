@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from sqlalchemy import StaticPool, text
@@ -263,6 +264,25 @@ class TestEventLoops:
         assert asyncio.run(count_and_dispose()) == [0] * 4
 
 
+class BusyCursor(sqlite3.Cursor):
+    """Is told twice that the database is locked, at once, as SQLite tells one of two that change the journal's mode."""
+
+    refusals = 2
+
+    def execute(self, sql: str, parameters: Any = (), /) -> Self:
+        if sql == "PRAGMA journal_mode = WAL" and BusyCursor.refusals:
+            BusyCursor.refusals -= 1
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorname = "SQLITE_BUSY"
+            raise error
+        return super().execute(sql, parameters)
+
+
+class BusyConnection(sqlite3.Connection):
+    def cursor(self, factory: Any = BusyCursor) -> Any:
+        return super().cursor(factory)
+
+
 class TestSQLite:
     def test_a_pool_of_the_callers_own_is_taken_as_it_is(self) -> None:
         with Database("sqlite://", poolclass=StaticPool) as database:
@@ -279,6 +299,13 @@ class TestSQLite:
                 assert uow.run(uow.items.count()) == 0
             with pytest.raises(ReadOnlyError, match="or the database is read-only"), ShopUnitOfWork(database) as uow:
                 uow.run(uow.items.create({"name": "tea", "price": 1}))
+
+    def test_the_write_ahead_log_is_turned_on_although_another_process_does_the_same(self, tmp_path: Path) -> None:
+        url = f"sqlite:///{tmp_path / 'shop.db'}"
+        with Database(url, connect_args={"factory": BusyConnection}) as database, ShopUnitOfWork(database) as uow:
+            assert uow.run(uow.session.scalar(text("PRAGMA journal_mode"))) == "wal"
+
+        assert BusyCursor.refusals == 0
 
     async def test_foreign_keys_and_the_write_ahead_log_are_on(self, sqlite_shop: Shop) -> None:
         async with sqlite_shop.unit() as uow:
