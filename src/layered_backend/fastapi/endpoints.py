@@ -24,21 +24,19 @@ def refuse_synchronous(endpoint: Any) -> None:
     Raises:
         UnitOfWorkError: It is one; the message names it and the parameter.
     """
-    if inspect.isfunction(endpoint) and not _is_asynchronous(endpoint):
-        _refuse_parameters(endpoint)
-
-
-def _is_asynchronous(function: Any) -> bool:
-    function = inspect.unwrap(function)
-    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+    if inspect.isfunction(endpoint):
+        _refuse_synchronous_function(endpoint)
 
 
 @lru_cache(maxsize=1024)
-def _refuse_parameters(function: Any) -> None:
-    for name, annotation in _annotations(function).items():
+def _refuse_synchronous_function(endpoint: Any) -> None:
+    function = inspect.unwrap(endpoint)
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        return
+    for name, annotation in _annotations(endpoint).items():
         if _is_awaited(annotation):
             raise UnitOfWorkError(
-                f"the route {function.__name__} takes {name}, whose methods must be awaited; write `async def`"
+                f"the route {endpoint.__name__} takes {name}, whose methods must be awaited; write `async def`"
             )
 
 

@@ -192,6 +192,8 @@ class _WatchedSession(Session):
     def finish(self) -> None:
         """Undo what is not committed and give the connection back, for good."""
         self.is_finished = True
+        if not (self.in_transaction() or self.identity_map):
+            return  # there is nothing to give back or to let go of
         try:
             super().close()
         except BaseException as error:
