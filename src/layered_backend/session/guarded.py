@@ -78,7 +78,10 @@ def _name(owner: object) -> str:
 
 
 class _WatchedSession(Session):
-    """The synchronous session inside a `GuardedSession`; everything that reaches the database passes through it."""
+    """The synchronous session inside a `GuardedSession`, through which each of its calls passes.
+
+    What goes past the session is not watched: a `Connection` that was taken from it, and a result while it is streamed.
+    """
 
     def __init__(
         self,
