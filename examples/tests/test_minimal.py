@@ -81,8 +81,8 @@ def test_patch_changes_what_it_names(shop: httpx2.Client, tea: str) -> None:
 
 
 def test_a_discount_lowers_the_price(shop: httpx2.Client, tea: str) -> None:
-    assert float(shop.post(f"{tea}/discount", json={"percent": 10}).json()["price"]) == 2.25
-    assert shop.post(f"{tea}/discount", json={"percent": 100}).status_code == 422
+    assert float(shop.post(f"{tea}/discount?percent=10").json()["price"]) == 2.25
+    assert shop.post(f"{tea}/discount?percent=100").status_code == 422
 
 
 def test_items_are_listed_up_to_a_price(shop: httpx2.Client, tea: str) -> None:
