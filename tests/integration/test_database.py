@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import StaticPool, text
 
 from layered_backend import Database, DatabaseUnavailableError, ReadOnlyError, UnitOfWorkError
-from tests.databases import Shop, backends_of, driver_threads_end
+from tests.databases import Shop, backends_of, driver_threads
 from tests.shop import Base, ShopUnitOfWork
 
 
@@ -84,6 +84,7 @@ class TestSettingUp:
         ],
     )
     async def test_an_unreachable_database_says_so_and_no_more(self, url: str) -> None:
+        threads_before = driver_threads()
         async with Database(url) as database:
             with pytest.raises(DatabaseUnavailableError) as caught:
                 await database.ping()
@@ -91,7 +92,7 @@ class TestSettingUp:
                 await asyncio.to_thread(database.ping_sync)
             with pytest.raises(DatabaseUnavailableError):
                 await database.create_all(Base.metadata)
-        await driver_threads_end()
+        assert driver_threads() <= threads_before, "a failed connection left its thread behind"
 
         assert str(caught.value) in {"the database is not available", "the database file cannot be opened"}
         assert caught.value.__cause__ is not None

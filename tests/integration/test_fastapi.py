@@ -33,7 +33,7 @@ from layered_backend import (
     install,
     uow_dependency,
 )
-from tests.databases import Shop, driver_threads_end
+from tests.databases import Shop
 from tests.shop import Item, ItemCreate, ItemRead, ItemRepository, ItemService, ItemUpdate, ShopUnitOfWork
 
 get_item_service = get_service(ItemService, ItemRepository, Item)
@@ -180,8 +180,6 @@ class TestTheLayers:
             install(app, ShopUnitOfWork, database=database)
             app.include_router(router)
             answer = await _get(app, "/items/1")
-        await driver_threads_end()
-
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "1"
         assert answer.json() == {"detail": "The service is not available at the moment; try again"}

@@ -10,10 +10,11 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import URL, Connection, Engine, ForeignKeyConstraint, Table, Update, event, literal, select
+from sqlalchemy import URL, Connection, Dialect, Engine, ForeignKeyConstraint, Table, Update, event, literal, select
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolResetState, QueuePool
@@ -100,6 +101,7 @@ class SQLiteDialect(DatabaseDialect):
     def configure(self, engine: Engine) -> None:
         event.listen(engine, "connect", _set_up_connection)
         if engine.dialect.is_async:
+            event.listen(engine, "do_connect", _connect_and_leave_nothing)
             event.listen(engine, "connect", partial(_remember_opened, engine))
         event.listen(engine, "begin", _begin)
         event.listen(engine, "reset", _reset)
@@ -144,6 +146,27 @@ class SQLiteDialect(DatabaseDialect):
     def lock(self, connection: Connection, name: str) -> Generator[None]:
         """Hold the database's write lock, which the transaction of *connection* took when it began."""
         yield
+
+
+def _connect_and_leave_nothing(dialect: Dialect, record: object, args: list[Any], options: dict[str, Any]) -> None:
+    options["async_creator_fn"] = _connect
+
+
+async def _connect(*args: Any, **options: Any) -> Any:
+    """Connect, and wait for the end of the connection's thread where that fails.
+
+    aiosqlite only tells the thread to end. It then answers to an event loop that may be closed by now, and dies with a
+    traceback on standard error.
+    """
+    aiosqlite: Any = import_module("aiosqlite")
+    connection = aiosqlite.connect(*args, **options)
+    thread: threading.Thread = connection._thread  # as SQLAlchemy reaches it, and for the same reason:
+    thread.daemon = True  # a connection that is never closed does not keep the process alive
+    try:
+        return await connection
+    except BaseException:
+        thread.join(timeout=5)  # seconds; it has nothing left to do
+        raise
 
 
 _opened: WeakKeyDictionary[Engine, WeakSet[Any]] = WeakKeyDictionary()
