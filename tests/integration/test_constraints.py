@@ -145,6 +145,25 @@ async def test_a_violation_reads_alike_on_every_driver(shop: Shop, case: str) ->
     assert _facts(error) == facts
 
 
+SIDES: dict[str, tuple[Callable[[ShopUnitOfWork], Awaitable[Any]], bool | None]] = {
+    "insert": (lambda uow: _items(uow, category_id=99), False),
+    "update of the reference": (lambda uow: uow.session.execute(update(Movement).values(from_country="XX")), False),
+    "update of the key": (lambda uow: uow.session.execute(update(Stock).values(item_code=2)), True),
+    "delete": (lambda uow: uow.countries.delete("FR"), True),
+    "text": (lambda uow: uow.session.execute(text("DELETE FROM countries WHERE code = 'FR'")), None),
+}
+
+
+@pytest.mark.parametrize("side", SIDES)
+async def test_a_foreign_key_says_which_side_was_written(shop: Shop, side: str) -> None:
+    work, is_referred_to = SIDES[side]
+
+    error = await _caught(shop, work)
+
+    assert isinstance(error, ForeignKeyViolationError)
+    assert error.is_referred_to is is_referred_to
+
+
 async def test_a_statement_of_many_rows_reads_alike(shop: Shop) -> None:
     rows = [{"name": name, "price": 1, "category_id": key} for name, key in (("a", None), ("b", 99))]
 

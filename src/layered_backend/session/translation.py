@@ -108,9 +108,17 @@ def _raised(reading: Reading, context: ExceptionContext) -> LayeredError:
         "columns": reading.columns,
     }
     if reading.error is ForeignKeyViolationError:
-        is_deleting = getattr(context.execution_context, "isdelete", None)
-        return ForeignKeyViolationError(is_referred_to=is_deleting, **facts)
+        return ForeignKeyViolationError(is_referred_to=_is_referred_to(reading, context), **facts)
     return reading.error(reading.sentence, **facts)
+
+
+def _is_referred_to(reading: Reading, context: ExceptionContext) -> bool | None:
+    """Tell whether the written row is the one that others refer to; None where the statement does not say."""
+    written = statement_table(context)
+    execution: Any = context.execution_context
+    if written is None:
+        return None
+    return bool(execution.isdelete) or (execution.isupdate and reading.table != written.name)
 
 
 def _translated_value_error(context: ExceptionContext) -> LayeredError | None:
