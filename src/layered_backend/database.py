@@ -18,6 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from layered_backend.dialects import dialect_named
 from layered_backend.dialects.base import Closeable
+from layered_backend.dialects.connecting import replace_lost_connections
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.models import Base
 from layered_backend.session import GuardedSession, drive, watch
@@ -35,19 +36,25 @@ class Database:
         url: `sqlite:///shop.db`, `postgresql://user@host/shop`, `mariadb://...`, `mysql://...`. Without a driver in it,
             asyncpg, asyncmy or aiosqlite is used; one that is named is kept.
         sync_url: The URL for synchronous use; made from *url* with psycopg, PyMySQL or sqlite3 unless it is given.
+        pgbouncer: Whether the URLs lead to PgBouncer in transaction pooling mode, where nothing that is kept on a
+            connection lasts longer than a transaction: no statement is then prepared for later.
         engine_options: Arguments of SQLAlchemy's `create_engine`, such as `pool_size=10`, for all engines.
 
     Raises:
-        ValueError: The URL is none, or is of a database that is not supported.
+        ValueError: The URL is none, or is of a database that is not supported, or not behind PgBouncer.
     """
 
-    def __init__(self, url: str | URL, *, sync_url: str | URL | None = None, **engine_options: Any) -> None:
+    def __init__(
+        self, url: str | URL, *, sync_url: str | URL | None = None, pgbouncer: bool = False, **engine_options: Any
+    ) -> None:
         given = _parsed(url)
         self.dialect = dialect_named(given.get_backend_name())
         resolved = self.dialect.effective_url(given)
         self.url = _with_driver(resolved, self.dialect.async_driver)
         self.sync_url = self._synchronous(_parsed(sync_url) if sync_url else resolved)
         self.is_in_memory = self.dialect.is_in_memory(self.url)
+        urls = {self.url, self.sync_url} if pgbouncer else set[URL]()
+        self._pgbouncer_arguments = {each: self.dialect.pgbouncer_arguments(each) for each in urls}
         self._engine_options = engine_options
         self._lock = threading.Lock()
         self._async_engines: dict[asyncio.AbstractEventLoop, AsyncEngine] = {}
@@ -128,10 +135,12 @@ class Database:
             dialects = {
                 name: value for name, value in dialects.items() if not name.startswith(("pool", "max_overflow"))
             }
-        options = ours | dialects | self._engine_options
-        if "connect_args" in self._engine_options:
-            options["connect_args"] = dialects.get("connect_args", {}) | self._engine_options["connect_args"]
-        return options
+        connect_args = {
+            **dialects.get("connect_args", {}),
+            **self._pgbouncer_arguments.get(url, {}),
+            **self._engine_options.get("connect_args", {}),
+        }
+        return ours | dialects | self._engine_options | {"connect_args": connect_args}
 
     @contextmanager
     def _missing_driver_named(self, url: URL) -> Generator[None]:
@@ -144,6 +153,8 @@ class Database:
     def _prepare(self, engine: Engine) -> None:
         event.listen(engine, "connect", self._keep_database_alive)
         self.dialect.configure(engine)
+        if not self.dialect.answers_every_commit:
+            replace_lost_connections(engine)
         watch(engine)
 
     def _keep_database_alive(self, connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:

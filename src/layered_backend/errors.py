@@ -24,6 +24,7 @@
     │   ├── SerializationFailureError
     │   ├── DeadlockError
     │   └── LockTimeoutError
+    ├── StatementTimeoutError
     ├── DatabaseUnavailableError
     └── CommitUnknownError
 
@@ -60,6 +61,7 @@ __all__ = [
     "RolledBackError",
     "SerializationFailureError",
     "StaleError",
+    "StatementTimeoutError",
     "TransientError",
     "UnauthenticatedError",
     "UniqueViolationError",
@@ -300,6 +302,16 @@ class DeadlockError(TransientError):
 
 class LockTimeoutError(TransientError):
     """A lock was not granted in time."""
+
+
+class StatementTimeoutError(_ReportedError):
+    """The database stopped a statement: it took longer than the database allows, or somebody had it stopped.
+
+    Running it again would take as long, so `transact` does not.
+    """
+
+    def _sentence(self) -> str:
+        return "the database stopped a statement that took too long"
 
 
 class DatabaseUnavailableError(_ReportedError):

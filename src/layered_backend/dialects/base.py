@@ -62,6 +62,15 @@ class DatabaseDialect(ABC):
     has_one_writer: ClassVar[bool] = False
     """Whether a transaction that may write waits for every other one to end."""
 
+    undoing_all: ClassVar[tuple[type[LayeredError], ...]] = ()
+    """The errors after which the whole transaction is undone, its savepoints included."""
+
+    answers_every_commit: ClassVar[bool] = False
+    """Whether an error at COMMIT always tells that nothing is saved, as there is no connection to be lost."""
+
+    streams_alone: ClassVar[bool] = False
+    """Whether a connection that a result is streamed from can do nothing else meanwhile."""
+
     extra: ClassVar[str]
     """The extra of this package that installs the drivers."""
 
@@ -72,6 +81,14 @@ class DatabaseDialect(ABC):
     def engine_options(self, url: URL, *, asynchronous: bool) -> dict[str, Any]:
         """Return the arguments of `create_engine` that this database needs; the caller's own override them."""
         return {}
+
+    def pgbouncer_arguments(self, url: URL) -> Mapping[str, Any]:
+        """Return the arguments of the driver's `connect` that PgBouncer in transaction pooling mode asks for.
+
+        Raises:
+            ValueError: PgBouncer does not stand before this database, or the driver is not known here.
+        """
+        raise ValueError(f"pgbouncer=True is for postgresql://, not for {url.get_backend_name()}://")
 
     def is_in_memory(self, url: URL) -> bool:
         """Tell whether the database lives in this process alone, and with its connections."""

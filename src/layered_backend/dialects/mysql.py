@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar
 
 from sqlalchemy import URL, Connection, Engine, PrimaryKeyConstraint, event, func, select
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import Integer
 
 from layered_backend import errors
@@ -17,6 +21,8 @@ from layered_backend.dialects.lock_names import lock_label
 
 __all__ = ["MySQLDialect"]
 
+_logger = logging.getLogger("layered_backend")
+_SERVER = "layered_backend_server"
 _READ_ONLY = "layered_backend_read_only"
 
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
@@ -39,6 +45,11 @@ _BY_ERRNO: Mapping[int, type[errors.LayeredError]] = {
     1205: errors.LockTimeoutError,
     1213: errors.DeadlockError,
     3572: errors.LockTimeoutError,  # NOWAIT, MySQL
+    1305: errors.RolledBackError,  # the savepoint is gone, and with it the transaction
+    1317: errors.StatementTimeoutError,  # KILL QUERY
+    1969: errors.StatementTimeoutError,  # max_statement_time, MariaDB
+    3024: errors.StatementTimeoutError,  # max_execution_time, MySQL
+    1290: errors.ReadOnlyError,  # the server runs with --read-only
     1792: errors.ReadOnlyError,
     1040: errors.DatabaseUnavailableError,  # too many connections
     1044: errors.DatabaseUnavailableError,  # the server refuses the user
@@ -76,6 +87,12 @@ class MySQLDialect(DatabaseDialect):
     async_driver: ClassVar[str] = "asyncmy"
     sync_driver: ClassVar[str] = "pymysql"
     async_only: ClassVar[frozenset[str]] = frozenset({"asyncmy", "aiomysql"})
+    undoing_all: ClassVar[tuple[type[errors.LayeredError], ...]] = (
+        errors.DeadlockError,
+        errors.SerializationFailureError,
+        errors.RolledBackError,
+    )
+    streams_alone: ClassVar[bool] = True
     extra: ClassVar[str] = "mysql"
 
     def engine_options(self, url: URL, *, asynchronous: bool) -> dict[str, Any]:
@@ -84,6 +101,8 @@ class MySQLDialect(DatabaseDialect):
 
     def configure(self, engine: Engine) -> None:
         event.listen(engine, "begin", _begin)
+        event.listen(engine, "connect", _remember_server)
+        event.listen(engine, "invalidate", partial(_stop_on_server, engine))
 
     def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         options = dict(super().transaction_options(read_only=False, deferred=False, isolation_level=isolation_level))
@@ -117,6 +136,42 @@ class MySQLDialect(DatabaseDialect):
 def _begin(connection: Connection) -> None:
     if connection.get_execution_options().get(_READ_ONLY):
         connection.exec_driver_sql("START TRANSACTION READ ONLY")
+
+
+def _remember_server(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    record.info[_SERVER] = _answer(connection, "SELECT @@hostname, @@port")
+
+
+def _stop_on_server(
+    engine: Engine, connection: DBAPIConnection, record: ConnectionPoolEntry, error: BaseException | None
+) -> None:
+    """Kill the server's side of a connection that is closed because a cancellation cut a statement off.
+
+    The server would carry the statement on, and keep the locks of its transaction, until it has an answer to send.
+    PostgreSQL's drivers tell their server themselves.
+    """
+    if error is None or isinstance(error, Exception):
+        return
+    driver_connection: Any = record.driver_connection
+    try:
+        other = engine.pool.recreate().connect()  # not from the pool itself, which may have none to give
+        try:
+            # Behind a load balancer this may be another server, where the number is somebody else's.
+            if _answer(other, "SELECT @@hostname, @@port") == record.info.get(_SERVER):
+                _answer(other, f"KILL {int(driver_connection.thread_id())}")
+        finally:
+            other.invalidate()
+    except Exception:
+        _logger.debug("a statement that was cut off could not be stopped on the server", exc_info=True)
+
+
+def _answer(connection: Any, sql: str) -> Any:
+    cursor = connection.cursor()
+    try:
+        cursor.execute(sql)
+        return cursor.fetchone() if cursor.description else None
+    finally:
+        cursor.close()
 
 
 @compiles(PrimaryKeyConstraint, "mysql", "mariadb")

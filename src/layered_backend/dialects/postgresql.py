@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any, ClassVar
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import URL, Connection, Dialect, Engine, event, func, select
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import BigInteger, Integer, SmallInteger, TypeEngine
 
 from layered_backend import errors
 from layered_backend.dialects.base import INT64, DatabaseDialect, Reading
+from layered_backend.dialects.connecting import opened
 from layered_backend.dialects.lock_names import lock_number
 
 __all__ = ["PostgreSQLDialect"]
@@ -32,6 +37,7 @@ _BY_SQLSTATE: Mapping[str, type[errors.LayeredError]] = {
     "40001": errors.SerializationFailureError,
     "40P01": errors.DeadlockError,
     "55P03": errors.LockTimeoutError,
+    "57014": errors.StatementTimeoutError,
     "57P01": errors.DatabaseUnavailableError,  # shut down by an administrator
     "57P02": errors.DatabaseUnavailableError,  # crashed
     "57P03": errors.DatabaseUnavailableError,  # starting up
@@ -49,6 +55,17 @@ _SENTENCES: Mapping[str, str] = {
     "3D000": "the server has no such database",
     "53300": "the database takes no more connections",
 }
+_logger = logging.getLogger("layered_backend")
+_NOTICE_LOST_CLIENT = (
+    "SELECT set_config(name, '1000', false) FROM pg_catalog.pg_settings WHERE name = 'client_connection_check_interval'"
+)
+# Nothing may be kept on a server's connection that is another one at the next transaction. Of asyncpg's two caches, the
+# driver's own would leave named statements there; SQLAlchemy's would read rows by columns that have changed since.
+_BEHIND_PGBOUNCER: Mapping[str, Mapping[str, Any]] = {
+    "asyncpg": {"statement_cache_size": 0, "prepared_statement_cache_size": 0},
+    "psycopg": {"prepare_threshold": None},
+    "psycopg_async": {"prepare_threshold": None},
+}
 _DETAIL_KEY = re.compile(r"\((?P<columns>.+?)\)=\(")  # Key (a, b)=(1, 2) already exists; in every language
 
 
@@ -59,6 +76,17 @@ class PostgreSQLDialect(DatabaseDialect):
     sync_driver: ClassVar[str] = "psycopg"
     async_only: ClassVar[frozenset[str]] = frozenset({"asyncpg"})
     extra: ClassVar[str] = "postgresql"
+
+    def configure(self, engine: Engine) -> None:
+        if engine.dialect.driver == "asyncpg":
+            event.listen(engine, "do_connect", _choose_connect)
+        event.listen(engine, "connect", _let_server_notice_a_lost_client)
+
+    def pgbouncer_arguments(self, url: URL) -> Mapping[str, Any]:
+        driver = url.get_driver_name()
+        if driver not in _BEHIND_PGBOUNCER:
+            raise ValueError(f"pgbouncer=True knows the drivers asyncpg and psycopg, not {driver}")
+        return _BEHIND_PGBOUNCER[driver]
 
     def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         options = dict(super().transaction_options(read_only=False, deferred=False, isolation_level=isolation_level))
@@ -99,6 +127,33 @@ class PostgreSQLDialect(DatabaseDialect):
         """
         connection.execute(select(func.pg_advisory_xact_lock(lock_number(name))))
         yield
+
+
+def _choose_connect(dialect: Dialect, record: object, args: list[Any], options: dict[str, Any]) -> None:
+    options.setdefault("async_creator_fn", _connect)
+
+
+async def _connect(*args: Any, **options: Any) -> Any:
+    asyncpg: Any = import_module("asyncpg")
+    return await opened(asyncpg.connect(*args, **options), lambda connection: connection.terminate())
+
+
+def _let_server_notice_a_lost_client(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    """Have the server look every second, from PostgreSQL 14 on, whether the client of a running statement is there.
+
+    A cancellation that overtakes its statement stops nothing: the server would carry the statement on, and keep the
+    locks of its transaction, for a connection that has been closed.
+    """
+    adapted: Any = connection
+    adapted.autocommit = True
+    cursor = connection.cursor()
+    try:
+        cursor.execute(_NOTICE_LOST_CLIENT)
+    except Exception:  # a server on a system that cannot tell
+        _logger.debug("the server will not notice a lost client", exc_info=True)
+    finally:
+        cursor.close()
+        adapted.autocommit = False
 
 
 class _Facts:

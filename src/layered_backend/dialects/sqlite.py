@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import re
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -22,6 +24,7 @@ from sqlalchemy.sql.dml import UpdateBase
 
 from layered_backend import errors
 from layered_backend.dialects.base import DatabaseDialect, Reading
+from layered_backend.dialects.connecting import opened
 from layered_backend.dialects.constraints import statement_table
 
 __all__ = ["SQLiteDialect"]
@@ -69,6 +72,7 @@ class SQLiteDialect(DatabaseDialect):
     sync_driver: ClassVar[str] = "pysqlite"
     async_only: ClassVar[frozenset[str]] = frozenset({"aiosqlite"})
     has_one_writer: ClassVar[bool] = True
+    answers_every_commit: ClassVar[bool] = True
     extra: ClassVar[str] = "sqlite"
 
     def effective_url(self, url: URL) -> URL:
@@ -81,7 +85,12 @@ class SQLiteDialect(DatabaseDialect):
 
     def engine_options(self, url: URL, *, asynchronous: bool) -> dict[str, Any]:
         # The driver's own BEGIN comes late and is deferred: two read-modify-writes then overwrite each other.
-        connect_args = {"isolation_level": None, "timeout": _BUSY_TIMEOUT, "check_same_thread": False}
+        connect_args = {
+            "isolation_level": None,
+            "timeout": _BUSY_TIMEOUT,
+            "check_same_thread": False,
+            "factory": _Connection,
+        }
         options: dict[str, Any] = {"connect_args": connect_args}
         if self.is_in_memory(url):
             # One connection, lent to one unit of work at a time: SQLite does not wait for a lock in a shared cache.
@@ -148,25 +157,65 @@ class SQLiteDialect(DatabaseDialect):
         yield
 
 
+class _Connection(sqlite3.Connection):
+    """A connection whose `close` gives up its locks at once.
+
+    Python's own leaves a connection open while one of its cursors has rows to fetch (python/cpython#135117), and with it
+    the transaction and its write lock. A task that was cancelled between a query and the fetch of its rows keeps such a
+    cursor alive, in the traceback of its error, for as long as somebody has the task.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
+        super().__init__(*args, **options)
+
+    def cursor(self, *args: Any, **options: Any) -> Any:
+        cursor: sqlite3.Cursor = super().cursor(*args, **options)
+        self._cursors.add(cursor)
+        return cursor
+
+    def close(self) -> None:
+        cursors, self._cursors = self._cursors, WeakSet()  # a second close has none left
+        for cursor in cursors:
+            cursor.close()
+        super().close()
+
+
 def _connect_and_leave_nothing(dialect: Dialect, record: object, args: list[Any], options: dict[str, Any]) -> None:
     options["async_creator_fn"] = _connect
 
 
 async def _connect(*args: Any, **options: Any) -> Any:
-    """Connect, and wait for the end of the connection's thread where that fails.
+    """Connect, and leave neither a thread nor an open file where that fails or is cancelled.
 
     aiosqlite only tells the thread to end. It then answers to an event loop that may be closed by now, and dies with a
-    traceback on standard error.
+    traceback on standard error; and it forgets the file that it has opened meanwhile.
     """
     aiosqlite: Any = import_module("aiosqlite")
     connection = aiosqlite.connect(*args, **options)
     thread: threading.Thread = connection._thread  # as SQLAlchemy reaches it, and for the same reason:
     thread.daemon = True  # a connection that is never closed does not keep the process alive
+    connection.stop = partial(_stop_once, weakref.ref(connection))
     try:
-        return await connection
+        return await opened(connection.__aenter__(), lambda connection: connection.stop())
+    except asyncio.CancelledError:
+        raise
     except BaseException:
         thread.join(timeout=5)  # seconds; it has nothing left to do
         raise
+
+
+def _stop_once(reference: weakref.ref[Any]) -> Any:
+    """Stop a connection of aiosqlite, unless that is done: nothing would ever answer a second request.
+
+    SQLAlchemy asks twice, once politely and once by force, when a task is cancelled again while it closes a connection;
+    the task that awaits the second answer was then destroyed in mid-wait, which asyncio logs as an error.
+    """
+    connection = reference()
+    if connection is None or not connection._running:
+        return None
+    kind: Any = connection.__class__
+    return kind.stop(connection)
 
 
 _opened: WeakKeyDictionary[Engine, WeakSet[Any]] = WeakKeyDictionary()

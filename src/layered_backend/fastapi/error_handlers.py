@@ -24,6 +24,7 @@ _STATUSES: Mapping[type[errors.LayeredError], int] = {
     errors.PermissionDeniedError: 403,
     errors.UnauthenticatedError: 401,
     errors.TransientError: 503,
+    errors.StatementTimeoutError: 503,
     errors.DatabaseUnavailableError: 503,
     errors.LayeredError: 500,
 }

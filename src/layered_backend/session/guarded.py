@@ -1,86 +1,66 @@
-"""The guarded session: an `AsyncSession` that cannot be misused without being told.
-
-- `_Turn` refuses a second task. A query beside a commit was seen to leave a connection in a state that broke the next,
-  unrelated session, so a call that begins while another task's is under way is an error.
-- `_WatchedSession` refuses to be used when its unit of work is over, and to commit past it.
-"""
+"""The guarded session: an `AsyncSession` that cannot be misused without being told."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, Executable, event
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.util.concurrency import in_greenlet
 
-from layered_backend.errors import ConcurrentUseError, FinishedError, LayeredError, UnitOfWorkError
+from layered_backend.dialects import dialect_named
+from layered_backend.errors import ConcurrentUseError, LayeredError, UnitOfWorkError
 from layered_backend.session.savepoint_stack import SavepointStack
-from layered_backend.session.translation import remember_in, translated_session_error
+from layered_backend.session.translation import translated_session_error
+from layered_backend.session.turn import Turn, current_task, name_of
+from layered_backend.session.watching import follow, refuse
 
 __all__ = ["GuardedSession"]
 
+T = TypeVar("T")
+
 _logger = logging.getLogger("layered_backend")
+_POLLING_INTERVAL = 0.005  # seconds
 
 
-class _Turn:
-    """One task, or thread, at a time; entered again by the same one for calls within calls."""
+class _Call:
+    """A call of the session: it takes the turn, and its errors leave as this library's."""
 
-    def __init__(self, session: _WatchedSession, current: Callable[[], object]) -> None:
-        self.owner: object = None
-        self._depth = 0
+    def __init__(self, session: _WatchedSession) -> None:
         self._session = session
-        self._current = current
 
     def __enter__(self) -> None:
-        if self._session.is_finished:
-            raise FinishedError(
-                "this unit of work has ended; open a new one with `async with` where the work goes on later "
-                "(a background task, a stream, a cached object)"
-            )
-        current = self._current()
-        if self.owner is not None and self.owner is not current:
-            raise ConcurrentUseError(
-                f"{_name(current)} used a unit of work in which {_name(self.owner)} had a call under way; "
-                "await the calls one after the other, or give each task a unit of work of its own"
-            )
-        self.owner = current
-        self._depth += 1
+        self._session.turn.enter()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._depth -= 1
-        if self._depth:
+        is_outermost = self._session.turn.exit()
+        if error is None or not is_outermost:
             return
-        self.owner = None
-        translated = self.translated(error)
+        translated = self._session.translated(error)
         if translated is not None:
             raise translated from translated.__cause__ or error
-
-    def translated(self, error: BaseException | None) -> LayeredError | None:
-        """Return this library's error for *error*, where it is another's and has one."""
-        if error is None:
-            return None
-        return translated_session_error(error, self._session.stack, self._session.engine.dialect.name)
-
-
-def _name(owner: object) -> str:
-    if isinstance(owner, asyncio.Task):
-        return f"task {owner.get_name()!r}"
-    return f"thread {getattr(owner, 'name', owner)!r}"
 
 
 class _WatchedSession(Session):
     """The synchronous session inside a `GuardedSession`, through which each of its calls passes.
 
-    What goes past the session is not watched: a `Connection` that was taken from it, and a result while it is streamed.
+    Attributes:
+        stack: The errors and hooks of the transaction, by savepoint.
+        turn: Who has a call under way.
+        has_begun: Whether a transaction is open in the database.
+        is_commit_sent: Whether COMMIT is on its way, or past.
+        is_committed: Whether it has succeeded.
+        before_begin: What is called before a transaction begins, so that it can refuse.
     """
 
     def __init__(
@@ -95,14 +75,20 @@ class _WatchedSession(Session):
         super().__init__(info=info, expire_on_commit=False, close_resets_only=False)
         self.engine = engine
         self.stack = SavepointStack()
-        self.turn = _Turn(self, current)
+        self.turn = Turn(current, streams_alone=dialect_named(engine.dialect.name).streams_alone)
         self.has_begun = False
-        self.is_finished = False
+        self.is_commit_sent = False
+        self.is_committed = False
         self.before_begin: Callable[[], None] | None = None
+        self._call = _Call(self)
+
+    def translated(self, error: BaseException) -> LayeredError | None:
+        """Return this library's error for *error*, where it is another's and has one."""
+        return translated_session_error(error, self.stack, self.engine.dialect.name)
 
     @property
-    def _reaching(self) -> _Turn:
-        """The turn, for a call that reaches the database."""
+    def _reaching(self) -> _Call:
+        """A call that reaches the database."""
         if not in_greenlet():
             raise UnitOfWorkError(
                 "an attribute that is not loaded was read, which cannot wait for the database; load it with the query, "
@@ -110,7 +96,7 @@ class _WatchedSession(Session):
             )
         if not self.has_begun and self.before_begin is not None:
             self.before_begin()
-        return self.turn
+        return self._call
 
     def get_bind(self, *args: Any, **kwargs: Any) -> Engine:
         return self.engine
@@ -136,53 +122,53 @@ class _WatchedSession(Session):
         with self._reaching:
             try:
                 super().flush(*args, **kwargs)
-            except Exception as error:
+            except BaseException as error:
                 if not self.is_active:  # SQLAlchemy has rolled back, whatever failed
-                    frame.error = frame.error or self.turn.translated(error) or error
+                    frame.error = frame.error or self.translated(error) or error
                 raise
 
     def add(self, *args: Any, **kwargs: Any) -> None:
-        with self.turn:
+        with self._call:
             super().add(*args, **kwargs)
 
     def add_all(self, instances: Iterable[object]) -> None:
-        with self.turn:
+        with self._call:
             super().add_all(instances)
 
     def delete(self, instance: object) -> None:
-        with self.turn:
+        with self._call:
             super().delete(instance)
 
     def begin(self, nested: bool = False) -> SessionTransaction:
         if not nested:
-            self._refuse("begin")
-        with self.turn:
+            refuse("session.begin()")
+        with self._call:
             return super().begin(nested)
 
     def commit(self) -> None:
-        self._refuse("commit")
+        refuse("session.commit()")
 
     def rollback(self) -> None:
-        self._refuse("rollback")
+        refuse("session.rollback()")
 
     def close(self) -> None:
-        self._refuse("close")
+        refuse("session.close()")
 
     def reset(self) -> None:
-        self._refuse("reset")
+        refuse("session.reset()")
 
     def invalidate(self) -> None:
-        self._refuse("invalidate")
+        refuse("session.invalidate()")
 
-    def _refuse(self, verb: str) -> NoReturn:
-        raise UnitOfWorkError(
-            f"session.{verb}() would go past the unit of work, which commits when its block ends; leave it out, or call "
-            "`await uow.commit()` or `await uow.rollback()`"
-        )
+    def call(self, work: Callable[[], T]) -> T:
+        with self._call:
+            return work()
 
     def end_transaction(self, *, commit: bool) -> None:
         """Commit or roll back, on behalf of the unit of work."""
-        with self.turn:
+        with self._call:
+            self.turn.close_streams()
+            self.is_commit_sent = self.is_committed = False
             try:
                 if commit:
                     super().commit()
@@ -194,22 +180,37 @@ class _WatchedSession(Session):
 
     def finish(self) -> None:
         """Undo what is not committed and give the connection back, for good."""
-        self.is_finished = True
-        if not (self.in_transaction() or self.identity_map):
-            return  # there is nothing to give back or to let go of
         try:
+            if self.in_transaction() or self.identity_map:
+                self._close()
+        finally:
+            self.turn.is_over = True
+
+    def _close(self) -> None:
+        self.turn.enter()
+        try:
+            self.turn.close_streams()
             super().close()
         except BaseException as error:
             super().invalidate()  # a connection that cannot even roll back is of use to nobody
             if not isinstance(error, Exception):
                 raise
             _logger.debug("a connection could not be rolled back and was closed", exc_info=True)
+        finally:
+            self.turn.exit()
 
 
 @event.listens_for(_WatchedSession, "after_begin")
-def _remember_stack(session: _WatchedSession, transaction: SessionTransaction, connection: Connection) -> None:
-    remember_in(session.stack, connection)
+def _follow_connection(session: _WatchedSession, transaction: SessionTransaction, connection: Connection) -> None:
+    follow(connection, session)
     session.has_begun = True
+
+
+@event.listens_for(
+    _WatchedSession, "after_commit", insert=True
+)  # before a listener of the application's, which may raise
+def _remember_commit(session: _WatchedSession) -> None:
+    session.is_committed = session.is_commit_sent
 
 
 class GuardedSession(AsyncSession):
@@ -222,7 +223,7 @@ class GuardedSession(AsyncSession):
     sync_session_class = _WatchedSession
 
     def __init__(self, engine: Engine, *, asynchronous: bool, info: dict[Any, Any] | None = None) -> None:
-        current = _current_task if asynchronous else threading.current_thread
+        current = current_task if asynchronous else threading.current_thread
         super().__init__(engine=engine, current=current, info=info)
         self.is_asynchronous = asynchronous
 
@@ -247,27 +248,44 @@ class GuardedSession(AsyncSession):
         return self.sync_session.has_begun
 
     @property
+    def is_commit_sent(self) -> bool:
+        """Whether the last COMMIT was sent."""
+        return self.sync_session.is_commit_sent
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether the last COMMIT has succeeded."""
+        return self.sync_session.is_committed
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing has been asked of the session that its end must carry out or undo."""
         sync = self.sync_session
         return not (sync.in_transaction() or sync.turn.owner or self.stack.error or self.stack.top.hooks)
 
     async def stop_strays(self) -> ConcurrentUseError | None:
-        """Cancel the task that still has a call under way, wait for its end, and return the error that says so.
+        """End the call that is still under way, wait for it, and return the error that says so.
 
-        Closing the session under a running query would hand its connection, and its locks, to the next one.
+        Closing the session under a running query would hand its connection, and its locks, to the next one. A task is
+        cancelled; a thread, which cannot be, is waited for.
         """
+        turn = self.sync_session.turn
         error: ConcurrentUseError | None = None
-        while (owner := self.sync_session.turn.owner) is not None:
+        while (owner := turn.owner) is not None:
             error = error or ConcurrentUseError(
-                f"the block ended while {_name(owner)} had a call under way in its unit of work; it was cancelled and "
-                "nothing was saved. Await every task inside the block"
+                f"the block ended while {name_of(owner)} had a call under way in its unit of work; nothing was saved. "
+                "Await every task inside the block"
             )
-            if not isinstance(owner, asyncio.Task):
-                break
-            owner.cancel()
-            await asyncio.wait(cast("set[asyncio.Task[Any]]", {owner}))
+            if isinstance(owner, asyncio.Task):
+                owner.cancel()
+                await asyncio.wait(cast("set[asyncio.Task[Any]]", {owner}))
+            else:
+                time.sleep(_POLLING_INTERVAL)  # noqa: ASYNC251  # there is no event loop
         return error
+
+    async def call(self, work: Callable[[], T]) -> T:
+        """Run *work*, which reaches the database, as a call of the session: in turn, and its errors translated."""
+        return await self.run_sync(lambda _: self.sync_session.call(work))
 
     async def commit_transaction(self) -> None:
         """Send COMMIT, on behalf of the unit of work."""
@@ -289,13 +307,3 @@ class GuardedSession(AsyncSession):
             await self.commit_transaction()
         finally:
             await self.finish()
-
-
-def _current_task() -> object:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        raise UnitOfWorkError(
-            "a unit of work that was opened with `async with` is used in a thread without an event loop; "
-            "where this is a route or a dependency of FastAPI, write `async def` instead of `def`"
-        ) from None

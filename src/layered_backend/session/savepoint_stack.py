@@ -36,6 +36,8 @@ class SavepointStack:
 
     def __init__(self) -> None:
         self._frames = [Frame()]
+        self.last_undone: BaseException | None = None
+        """The error that the last rollback to a savepoint was for, should the savepoint turn out to be gone."""
 
     @property
     def top(self) -> Frame:
@@ -46,16 +48,21 @@ class SavepointStack:
         """The first error that nothing has undone, in whichever frame."""
         return next((frame.error for frame in self._frames if frame.error), None)
 
-    def remember(self, error: BaseException) -> None:
-        self.top.error = self.top.error or error
+    def remember(self, error: BaseException, *, undoes_all: bool = False) -> None:
+        """Remember the first error; one that *undoes_all* is one that no savepoint can make good."""
+        frame = self._frames[0] if undoes_all else self.top
+        frame.error = frame.error or error
 
     def push(self, savepoint: str) -> None:
         self._frames.append(Frame(savepoint))
 
     def discard(self, savepoint: str) -> None:
         """Forget what happened since *savepoint* was opened, as its rollback has undone it."""
-        while len(self._frames) > 1 and self._frames.pop().savepoint != savepoint:
-            pass
+        while len(self._frames) > 1:
+            frame = self._frames.pop()
+            self.last_undone = frame.error or self.last_undone
+            if frame.savepoint == savepoint:
+                return
 
     def merge(self, savepoint: str) -> None:
         """Hand what happened since *savepoint* was opened to the frame around it, as its release does."""

@@ -1,12 +1,11 @@
-"""From the errors of drivers and of SQLAlchemy to those of this library, and into the memory of the transaction."""
+"""From the errors of drivers and of SQLAlchemy to those of this library."""
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import sqlalchemy.exc
-from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -23,70 +22,28 @@ from layered_backend.errors import (
 )
 from layered_backend.session.savepoint_stack import SavepointStack
 
-__all__ = ["describe", "remember_in", "rolled_back", "translated_session_error", "watch"]
+__all__ = ["describe", "rolled_back", "translated_driver_error", "translated_session_error", "undoes_transaction"]
 
+_CAUGHT = (
+    "{} was caught, but it had already undone this unit of work; nothing was saved. Wrap the statement in "
+    "`async with uow.savepoint():`, call `await uow.rollback()`, or let the error out."
+)
+_CUT_OFF = (
+    "a statement was cut off by a cancellation or a timeout, which cost this unit of work its connection; nothing was "
+    "saved. Put the whole `async with` block inside the timeout, and let the cancellation out of it."
+)
+_POOL = "sqlalchemy.pool.base"
 _COLUMN_TYPE_REFUSALS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _DRIVER_REFUSALS = (OverflowError, TypeError, UnicodeError)
 
-_stacks: WeakKeyDictionary[Connection, SavepointStack] = WeakKeyDictionary()
-"""Which transaction a connection works for, so that an error of the connection itself is remembered too."""
 
-
-def remember_in(stack: SavepointStack, connection: Connection) -> None:
-    """Remember the errors and savepoints of *connection*, from now on, in *stack*."""
-    _stacks[connection] = stack
-
-
-def watch(engine: Engine) -> None:
-    """Translate the errors of *engine*'s driver, and follow its savepoints."""
-    event.listen(engine, "handle_error", _handle_error)
-    event.listen(engine, "savepoint", _on_savepoint)
-    event.listen(engine, "rollback_savepoint", _on_rollback_savepoint)
-    event.listen(engine, "release_savepoint", _on_release_savepoint)
-
-
-def _handle_error(context: ExceptionContext) -> LayeredError | None:
-    if _is_probe(context):
-        return None
-    translated = _translated_driver_error(context)
-    is_lost = isinstance(translated, DatabaseUnavailableError)
-    if is_lost:
-        context.is_disconnect = True  # the pool must not lend this connection again
-    # A mistake found on the client's side, such as a missing parameter, has not touched the transaction.
-    is_of_database = is_lost or isinstance(context.original_exception, context.dialect.loaded_dbapi.Error)
-    stack = _stacks.get(context.connection) if context.connection is not None else None
-    if is_of_database and stack is not None:
-        stack.remember(translated or context.sqlalchemy_exception or context.original_exception)
-    return translated
-
-
-def _is_probe(context: ExceptionContext) -> bool:
-    """Tell whether SQLAlchemy only asks whether something is there, as for a table in MariaDB."""
-    options = getattr(context.execution_context, "execution_options", {})
-    return bool(options.get("skip_user_error_events"))
-
-
-def _on_savepoint(connection: Connection, name: str) -> None:
-    if connection in _stacks:
-        _stacks[connection].push(name)
-
-
-def _on_rollback_savepoint(connection: Connection, name: str, context: None) -> None:
-    if connection in _stacks:
-        _stacks[connection].discard(name)
-
-
-def _on_release_savepoint(connection: Connection, name: str, context: None) -> None:
-    if connection in _stacks:
-        _stacks[connection].merge(name)
-
-
-def _translated_driver_error(context: ExceptionContext) -> LayeredError | None:
+def translated_driver_error(context: ExceptionContext) -> LayeredError | None:
+    """Translate what the driver raised, or what it let through: asyncpg and asyncmy do not wrap what the socket says."""
     original = context.original_exception
     dialect = dialect_named(context.dialect.name)
     reading = dialect.read(original)
     if not isinstance(original, context.dialect.loaded_dbapi.Error):
-        is_lost = reading is not None and reading.error is DatabaseUnavailableError
+        is_lost = isinstance(original, OSError) or (reading is not None and reading.error is DatabaseUnavailableError)
         return DatabaseUnavailableError() if is_lost else _translated_value_error(context)
     if reading is not None:
         reading = completed(dialect.probe(context, reading), statement_table(context), context.dialect)
@@ -131,30 +88,46 @@ def _translated_value_error(context: ExceptionContext) -> LayeredError | None:
 
 
 def translated_session_error(error: BaseException, stack: SavepointStack, dialect_name: str) -> LayeredError | None:
-    """Translate the errors that arise above the driver, or so far below that SQLAlchemy does not see them."""
+    """Translate the errors that arise above the driver, or before there is a connection."""
     match error:
         case sqlalchemy.exc.PendingRollbackError():
             return rolled_back(stack.error or error)
+        case RolledBackError() if stack.error is not None and error is not stack.error:
+            return rolled_back(stack.error)  # what the database said of the first error tells more
         case StaleDataError():
             return StaleError()
         case sqlalchemy.exc.TimeoutError():
             return DatabaseUnavailableError("no pooled connection became free in time")
         case LayeredError() | sqlalchemy.exc.SQLAlchemyError():
             return None
-        case OSError() | TimeoutError():  # asyncpg and asyncmy do not wrap what the socket says
-            return DatabaseUnavailableError()
-        case _:  # nor does SQLAlchemy 2.0 what asyncpg says while it connects
-            reading = dialect_named(dialect_name).read(error)
-            is_unavailable = reading is not None and reading.error is DatabaseUnavailableError
-            return DatabaseUnavailableError(reading.sentence) if reading and is_unavailable else None
+        case _:
+            return _translated_connect_error(error, dialect_name)
+
+
+def _translated_connect_error(error: BaseException, dialect_name: str) -> LayeredError | None:
+    """Translate what a driver says while it connects, which SQLAlchemy hands on as it is.
+
+    Only what comes out of the pool: a listener of the application's may raise an OSError too.
+    """
+    if not any(frame.f_globals.get("__name__") == _POOL for frame, _ in traceback.walk_tb(error.__traceback__)):
+        return None
+    if isinstance(error, OSError):
+        return DatabaseUnavailableError()
+    reading = dialect_named(dialect_name).read(error)
+    is_unavailable = reading is not None and reading.error is DatabaseUnavailableError
+    return DatabaseUnavailableError(reading.sentence) if reading and is_unavailable else None
+
+
+def undoes_transaction(error: BaseException, context: ExceptionContext) -> bool:
+    """Tell whether the database answered with *error* by undoing the whole transaction, its savepoints included."""
+    return isinstance(error, dialect_named(context.dialect.name).undoing_all)
 
 
 def rolled_back(first: BaseException) -> RolledBackError:
     """Return the error that refuses to commit after *first* was caught, with *first* as its cause."""
-    refusal = RolledBackError(
-        f"{describe(first)} was caught, but it had already undone this unit of work; nothing was saved. Wrap the "
-        "statement in `async with uow.savepoint():`, call `await uow.rollback()`, or let the error out."
-    )
+    if isinstance(first, RolledBackError):
+        return first
+    refusal = RolledBackError(_CAUGHT.format(describe(first)) if isinstance(first, Exception) else _CUT_OFF)
     refusal.__cause__ = first
     return refusal
 

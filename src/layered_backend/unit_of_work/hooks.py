@@ -25,7 +25,7 @@ async def run_hooks(session: GuardedSession, hooks: Sequence[Hook]) -> None:
             if inspect.isawaitable(result):
                 await result if session.is_asynchronous else drive(_awaited(result))
         except (Exception, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+            if isinstance(error, asyncio.CancelledError) and session.is_asynchronous and _is_being_cancelled():
                 raise
             _logger.exception("the on_commit hook %r failed; the commit stands", hook)
 

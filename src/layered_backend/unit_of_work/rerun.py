@@ -8,8 +8,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from layered_backend.errors import TransientError, UnitOfWorkError
+from layered_backend.errors import RolledBackError, TransientError, UnitOfWorkError
 from layered_backend.session import drive
+from layered_backend.unit_of_work.outcome import Outcome
 from layered_backend.unit_of_work.unit_of_work import UnitOfWork, open_in_this_task
 
 __all__ = ["transact", "transact_sync"]
@@ -46,13 +47,13 @@ async def transact(
     """
     backoff = _Backoff(attempts, deadline)
     while True:
+        uow = _fresh(unit_of_work)
         try:
-            async with _fresh(unit_of_work) as uow:
+            async with uow:
                 return await work(uow)
-        except TransientError as error:
-            if not backoff.allows_another():
-                raise backoff.given_up(error) from error.__cause__
-        await asyncio.sleep(backoff.delay())
+        except (TransientError, RolledBackError) as error:
+            delay = backoff.delay_after(error, uow.outcome)
+        await asyncio.sleep(delay)
 
 
 def transact_sync(
@@ -65,13 +66,13 @@ def transact_sync(
     """Do what `transact` does, without an event loop; *work* is the same coroutine function."""
     backoff = _Backoff(attempts, deadline)
     while True:
+        uow = _fresh(unit_of_work)
         try:
-            with _fresh(unit_of_work) as uow:
+            with uow:
                 return drive(_awaited(work(uow)))
-        except TransientError as error:
-            if not backoff.allows_another():
-                raise backoff.given_up(error) from error.__cause__
-        time.sleep(backoff.delay())
+        except (TransientError, RolledBackError) as error:
+            delay = backoff.delay_after(error, uow.outcome)
+        time.sleep(delay)
 
 
 def _fresh(unit_of_work: Callable[[], UnitOfWorkT]) -> UnitOfWorkT:
@@ -98,23 +99,24 @@ class _Backoff:
         self._attempts = attempts
         self._deadline = None if deadline is None else time.monotonic() + deadline
         self._failed = 0
-        self._delay = 0.0
 
-    def allows_another(self) -> bool:
-        """Count a failed attempt, and tell whether another one may begin after the next delay."""
+    def delay_after(self, error: Exception, outcome: Outcome) -> float:
+        """Return the seconds to wait before the next attempt, or raise *error* where there is to be none."""
+        if not _passes(error) or outcome is not Outcome.ROLLED_BACK:
+            raise error
         self._failed += 1
         bound = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** min(self._failed - 1, 10))
-        self._delay = random.uniform(0, bound)  # noqa: S311  # no secret
-        in_time = self._deadline is None or time.monotonic() + self._delay <= self._deadline
-        return self._failed < self._attempts and in_time
+        delay = random.uniform(0, bound)  # noqa: S311  # no secret
+        in_time = self._deadline is None or time.monotonic() + delay <= self._deadline
+        if self._failed == self._attempts or not in_time:
+            error.add_note(f"transact() gave up after {self._failed} attempts")
+            raise error
+        return delay
 
-    def delay(self) -> float:
-        """Return the seconds to wait before the next attempt."""
-        return self._delay
 
-    def given_up(self, error: TransientError) -> TransientError:
-        error.add_note(f"transact() gave up after {self._failed} attempts")
-        return error
+def _passes(error: Exception) -> bool:
+    """Tell whether *error* is for a reason that passes; *work* may have caught it, and not let it out."""
+    return isinstance(error, TransientError) or isinstance(error.__cause__, TransientError)
 
 
 async def _awaited(awaitable: Awaitable[T]) -> T:

@@ -51,7 +51,7 @@ class Savepoint:
         assert nested is not None
         swallowed = error is None and (self._frame.error is not None or not nested.is_active)
         if error is None and not swallowed:
-            await self._session.run_sync(lambda _: nested.commit())
+            await self._session.call(nested.commit)
             return
         await self._roll_back(nested)
         if swallowed:
@@ -60,7 +60,7 @@ class Savepoint:
     async def _roll_back(self, nested: SessionTransaction) -> None:
         """Undo the block; where even that fails, the block's own error says why, and the unit of work remembers it."""
         try:
-            await self._session.run_sync(lambda _: nested.rollback())
+            await self._session.call(nested.rollback)
         except Exception:
             _logger.debug("a savepoint could not be rolled back", exc_info=True)
 

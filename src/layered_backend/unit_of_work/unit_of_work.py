@@ -85,6 +85,7 @@ class UnitOfWork:
         self._session: GuardedSession | None = None
         self._repositories: dict[type[BaseRepository[Any]], BaseRepository[Any]] = {}
         self._outcome = Outcome.OPEN
+        self._due_hooks: list[Hook] = []
         self._owner: object = None
         self._depth = 0
         self._is_finished = False
@@ -141,7 +142,7 @@ class UnitOfWork:
         self._refuse_inside("commit")
         if self.is_rerun:
             raise UnitOfWorkError("commit() inside transact() would save a part of what may be run again; leave it out")
-        await self._to_the_end(self._commit_andrun_hooks(self.session))
+        await self._to_the_end(self._commit_and_run_hooks(self.session))
 
     async def rollback(self) -> None:
         """Undo everything since the transaction began, and drop the hooks; the next statement begins a new one.
@@ -281,20 +282,19 @@ class UnitOfWork:
 
     async def _finish(self, session: GuardedSession, error: BaseException | None) -> None:
         """End the transaction and give the connection back, whatever happens on the way; then run the hooks."""
-        hooks: list[Hook] = []
         try:
             stray = await session.stop_strays()
             if error is None:
                 if stray is not None:
                     raise stray
-                hooks = await self._commit(session)
+                await self._commit(session)
         except BaseException as failure:
             error = failure
             raise
         finally:
             await session.finish()
             self._end(session, error)
-        await run_hooks(session, hooks)
+            await self._run_due_hooks(session)
 
     def is_open_here(self) -> bool:
         """Tell whether the running task, or thread, opened this unit of work and has not left it."""
@@ -308,27 +308,44 @@ class UnitOfWork:
             self._outcome = Outcome.COMMITTED
         self._is_finished = True
 
-    async def _commit_andrun_hooks(self, session: GuardedSession) -> None:
-        await run_hooks(session, await self._commit(session))
+    async def _commit_and_run_hooks(self, session: GuardedSession) -> None:
+        try:
+            await self._commit(session)
+        finally:
+            await self._run_due_hooks(session)
 
-    async def _commit(self, session: GuardedSession) -> list[Hook]:
-        """Commit, unless an error that was caught has undone the work, and return the hooks to run."""
+    async def _commit(self, session: GuardedSession) -> None:
+        """Commit, unless an error that was caught has undone the work; the hooks are due then."""
+        if self._outcome is Outcome.UNKNOWN:  # of a commit in mid-block, whose error was caught
+            raise CommitUnknownError from session.stack.error
         _refuse_undone(session)
         await session.flush()
         _refuse_undone(session)
         hooks = session.stack.top.hooks
         try:
             await session.commit_transaction()
-        except (DatabaseUnavailableError, asyncio.CancelledError) as error:
-            self._outcome = Outcome.UNKNOWN
-            if isinstance(error, DatabaseUnavailableError):
+        except BaseException as error:
+            self._outcome = self._outcome_after(error, session)
+            if self._outcome is Outcome.COMMITTED:  # a listener of the application's raised after the fact
+                self._due_hooks = hooks
+            if self._outcome is Outcome.UNKNOWN and isinstance(error, DatabaseUnavailableError):
                 raise CommitUnknownError from error
             raise
-        except BaseException:
-            self._outcome = Outcome.ROLLED_BACK
-            raise
         self._outcome = Outcome.COMMITTED
-        return hooks
+        self._due_hooks = hooks
+
+    def _outcome_after(self, error: BaseException, session: GuardedSession) -> Outcome:
+        """Tell what became of the transaction when *error* came out of its commit."""
+        if session.is_committed:
+            return Outcome.COMMITTED
+        if not session.is_commit_sent:
+            return Outcome.ROLLED_BACK
+        is_unheard = isinstance(error, DatabaseUnavailableError) and not self.database.dialect.answers_every_commit
+        return Outcome.UNKNOWN if is_unheard or not isinstance(error, Exception) else Outcome.ROLLED_BACK
+
+    async def _run_due_hooks(self, session: GuardedSession) -> None:
+        hooks, self._due_hooks = self._due_hooks, []
+        await run_hooks(session, hooks)
 
     def _refuse_inside(self, verb: str) -> None:
         if self._depth > 1:

@@ -1,0 +1,148 @@
+"""Following a connection while a session works with it, whoever uses it: the session, or a caller who took it from it."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn, Protocol
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import ExceptionContext, ExecutionContext
+from sqlalchemy.engine.interfaces import DBAPICursor
+
+from layered_backend.errors import (
+    DatabaseUnavailableError,
+    LayeredError,
+    RolledBackError,
+    UnitOfWorkError,
+)
+from layered_backend.session.savepoint_stack import SavepointStack
+from layered_backend.session.translation import translated_driver_error, undoes_transaction
+from layered_backend.session.turn import Turn
+
+__all__ = ["Watcher", "follow", "refuse", "watch"]
+
+
+class Watcher(Protocol):
+    """What is kept of the transaction that a connection works for.
+
+    Attributes:
+        stack: Its errors and hooks.
+        turn: Who uses it now.
+        is_commit_sent: Whether COMMIT is on its way, or past.
+    """
+
+    stack: SavepointStack
+    turn: Turn
+    is_commit_sent: bool
+
+
+class _FollowedConnection(Connection):
+    """A connection that works for a session: whoever took it from there takes the session's turn, and ends nothing."""
+
+    watcher: Watcher
+
+    def execute(self, *args: Any, **kwargs: Any) -> Any:
+        with self.watcher.turn.statement():
+            return super().execute(*args, **kwargs)
+
+    def scalar(self, *args: Any, **kwargs: Any) -> Any:
+        with self.watcher.turn.statement():
+            return super().scalar(*args, **kwargs)
+
+    def exec_driver_sql(self, *args: Any, **kwargs: Any) -> Any:
+        with self.watcher.turn.statement():
+            return super().exec_driver_sql(*args, **kwargs)
+
+    def commit(self) -> None:
+        refuse("connection.commit()")  # the session does it through the transaction's own object
+
+    def rollback(self) -> None:
+        refuse("connection.rollback()")
+
+
+def follow(connection: Connection, watcher: Watcher) -> None:
+    """Tell *watcher*, from now on, what happens on *connection*."""
+    # SQLAlchemy lets nobody choose the class of an engine's connections; this one differs in nothing but its methods.
+    followed: Any = connection
+    followed.__class__ = _FollowedConnection
+    followed.watcher = watcher
+
+
+def _watcher_of(connection: Connection | None) -> Watcher | None:
+    return connection.watcher if isinstance(connection, _FollowedConnection) else None
+
+
+def refuse(call: str) -> NoReturn:
+    """Raise the error that says why *call* is not for the caller."""
+    raise UnitOfWorkError(
+        f"{call} would go past the unit of work, which commits when its block ends; leave it out, or call "
+        "`await uow.commit()` or `await uow.rollback()`"
+    )
+
+
+def watch(engine: Engine) -> None:
+    """Translate the errors of *engine*'s driver, and follow what sessions do with its connections."""
+    event.listen(engine, "handle_error", _handle_error)
+    event.listen(engine, "after_cursor_execute", _follow_stream)
+    event.listen(engine, "commit", _on_commit)
+    event.listen(engine, "savepoint", _on_savepoint)
+    event.listen(engine, "rollback_savepoint", _on_rollback_savepoint)
+    event.listen(engine, "release_savepoint", _on_release_savepoint)
+
+
+def _follow_stream(connection: Connection, cursor: DBAPICursor, *execution: Any) -> None:
+    watcher = _watcher_of(connection)
+    context: ExecutionContext | None = execution[2]
+    if watcher is not None and context is not None and context.execution_options.get("stream_results"):
+        adapted: Any = context
+        adapted.cursor = watcher.turn.follow(cursor)
+
+
+def _handle_error(context: ExceptionContext) -> LayeredError | None:
+    if isinstance(context.original_exception, UnitOfWorkError):
+        return None  # ours: the connection was not touched
+    if _is_probe(context):
+        return None
+    watcher = _watcher_of(context.connection)
+    translated = translated_driver_error(context)
+    is_lost = isinstance(translated, DatabaseUnavailableError)
+    if is_lost:
+        context.is_disconnect = True  # the pool must not lend this connection again
+    # A mistake found on the client's side, such as a missing parameter, has not touched the transaction.
+    is_of_database = context.is_disconnect or isinstance(context.original_exception, context.dialect.loaded_dbapi.Error)
+    if is_of_database and watcher is not None:
+        error = translated or context.sqlalchemy_exception or context.original_exception
+        undoes_all = context.is_disconnect or undoes_transaction(error, context)
+        if isinstance(error, RolledBackError):  # it only says that there was another one
+            error = watcher.stack.error or watcher.stack.last_undone or error
+        watcher.stack.remember(error, undoes_all=undoes_all)
+    return translated
+
+
+def _is_probe(context: ExceptionContext) -> bool:
+    """Tell whether SQLAlchemy only asks whether something is there, as for a table in MariaDB."""
+    options = getattr(context.execution_context, "execution_options", {})
+    return bool(options.get("skip_user_error_events"))
+
+
+def _on_commit(connection: Connection) -> None:
+    watcher = _watcher_of(connection)
+    if watcher is not None:
+        watcher.is_commit_sent = True
+
+
+def _on_savepoint(connection: Connection, name: str) -> None:
+    watcher = _watcher_of(connection)
+    if watcher is not None:
+        watcher.stack.push(name)
+
+
+def _on_rollback_savepoint(connection: Connection, name: str, context: None) -> None:
+    watcher = _watcher_of(connection)
+    if watcher is not None:
+        watcher.stack.discard(name)
+
+
+def _on_release_savepoint(connection: Connection, name: str, context: None) -> None:
+    watcher = _watcher_of(connection)
+    if watcher is not None:
+        watcher.stack.merge(name)
