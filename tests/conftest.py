@@ -19,8 +19,10 @@ from tests.databases import (
     Backend,
     ServerMissingError,
     Shop,
+    database_at,
     empty,
     own_database,
+    pooled,
 )
 from tests.shop import Base
 
@@ -40,7 +42,7 @@ class Servers:
         if isinstance(engine, ServerMissingError):
             (pytest.fail if MUST_HAVE_SERVERS else pytest.skip)(str(engine))
         empty(engine)
-        return engine.url
+        return pooled(engine.url)
 
     def _prepared(self, server: str) -> sqlalchemy.Engine | ServerMissingError:
         try:
@@ -80,7 +82,7 @@ async def _shop(backend: Backend, request: pytest.FixtureRequest, **engine_optio
         url = servers.url(backend.server)
     backend_name = url.get_backend_name()
     url = url.set(drivername=f"{backend_name}+{backend.driver}")
-    async with Database(url, **engine_options) as database:
+    async with database_at(url, **engine_options) as database:
         yield Shop(backend, database)
         assert Shop(backend, database).checked_out == 0, "a connection was not given back"
 

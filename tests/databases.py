@@ -26,6 +26,8 @@ SERVERS = {
     "postgresql": os.environ.get("LAYERED_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/test"),
     "mariadb": os.environ.get("LAYERED_TEST_MARIADB", "mariadb+pymysql://root@127.0.0.1:3306/test"),
 }
+PGBOUNCER_PORT = os.environ.get("LAYERED_TEST_PGBOUNCER")
+"""Where the databases of PostgreSQL are reached through PgBouncer, which `tests.faults.pgbouncer` starts."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,19 @@ def own_database(server: str) -> Generator[URL]:
         engine.dispose()
 
 
+def pooled(url: URL) -> URL:
+    """Return *url*, with PgBouncer's place in it where the tests go through that."""
+    if PGBOUNCER_PORT and url.get_backend_name() == "postgresql":
+        return url.set(host="127.0.0.1", port=int(PGBOUNCER_PORT))
+    return url
+
+
+def database_at(url: str | URL, **options: Any) -> Database:
+    """Return the database at *url*, set up for PgBouncer where that is PgBouncer's place."""
+    url = make_url(url)
+    return Database(url, pgbouncer=str(url.port) == PGBOUNCER_PORT, **options)
+
+
 def _run(engine: Engine, sql: str) -> None:
     with engine.connect() as connection:
         connection.execute(text(sql))
@@ -137,6 +152,10 @@ class Shop:
 
         with self.unit(**options) as uow:
             return drive(awaited(uow))
+
+    async def names(self) -> list[str]:
+        """Return the names of the items, by key."""
+        return [item.name for item in await self.run(lambda uow: uow.items.list())]
 
     @property
     def checked_out(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, MetaData, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, MetaData, UniqueConstraint, insert
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from layered_backend import Base as LibraryBase
@@ -149,3 +149,12 @@ class ItemService(BaseService[Item, ItemRepository, ItemCreate, ItemUpdate]):
 
 def new_id() -> uuid.UUID:
     return uuid.uuid4()
+
+
+async def add_item(uow: ShopUnitOfWork, name: str) -> Item:
+    return await uow.items.create({"name": name, "price": 1})
+
+
+async def violate(uow: ShopUnitOfWork) -> None:
+    """Add a second tea by a statement that fails, past the session's own bookkeeping."""
+    await uow.session.execute(insert(Item).values(name="tea", price=1))

@@ -12,8 +12,10 @@ import pytest
 from sqlalchemy import StaticPool, text
 
 from layered_backend import Database, DatabaseUnavailableError, ReadOnlyError, UnitOfWorkError
-from tests.databases import Shop, backends_of, driver_threads
+from tests.databases import Shop, backends_of, database_at, driver_threads
 from tests.shop import Base, ShopUnitOfWork
+
+_ROOT = Path(__file__).parents[2]
 
 
 class TestUrls:
@@ -99,7 +101,7 @@ class TestSettingUp:
 
     @pytest.mark.parametrize("shop", backends_of("postgresql", "mariadb"), indirect=True, ids=str)
     async def test_a_missing_database_is_unavailable_too(self, shop: Shop) -> None:
-        async with Database(shop.database.url.set(database="layered_missing")) as database:
+        async with database_at(shop.database.url.set(database="layered_missing")) as database:
             ping = database.ping() if shop.backend.asynchronous else asyncio.to_thread(database.ping_sync)
             with pytest.raises(DatabaseUnavailableError, match=r"no such database|not available"):
                 await ping
@@ -115,7 +117,9 @@ class TestSettingUp:
 
     def test_create_all_is_safe_in_eight_processes_at_once(self, shop_url: str) -> None:
         processes = [
-            subprocess.Popen([sys.executable, "-W", "error", "-c", _CREATE_ALL, shop_url], stderr=subprocess.PIPE)
+            subprocess.Popen(
+                [sys.executable, "-W", "error", "-c", _CREATE_ALL, shop_url], cwd=_ROOT, stderr=subprocess.PIPE
+            )
             for _ in range(8)
         ]
         failures = [process.communicate(timeout=60)[1].decode() for process in processes]
@@ -126,11 +130,11 @@ class TestSettingUp:
 _CREATE_ALL = """
 import sys
 from sqlalchemy import MetaData, Table, Column, Integer
-from layered_backend import Database
+from tests.databases import database_at
 metadata = MetaData()
 for number in range(5):
     Table(f"created_at_once_{number}", metadata, Column("id", Integer, primary_key=True))
-with Database(sys.argv[1]) as database:
+with database_at(sys.argv[1]) as database:
     database.create_all_sync(metadata)
 """
 
@@ -210,7 +214,7 @@ class TestInMemory:
 
 class TestEventLoops:
     def test_a_database_outlives_the_loop_that_used_it_first(self, servers: Any) -> None:
-        database = Database(servers.url("postgresql").set(drivername="postgresql+asyncpg"))
+        database = database_at(servers.url("postgresql").set(drivername="postgresql+asyncpg"))
 
         async def count() -> int:
             async with ShopUnitOfWork(database) as uow:

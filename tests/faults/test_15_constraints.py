@@ -1,4 +1,4 @@
-"""What each driver's errors become: the same class, constraint, table and columns on every database."""
+"""Guarantee 15: what each driver says of a violation becomes the same class, constraint, table and columns."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from sqlalchemy.exc import IntegrityError
 
 from layered_backend import (
     CheckViolationError,
-    Database,
     DatabaseUnavailableError,
     ForeignKeyViolationError,
     InvalidDataError,
     LayeredError,
     NotNullViolationError,
     StaleError,
+    StatementTimeoutError,
     UniqueViolationError,
 )
-from tests.databases import Shop
+from tests.databases import Shop, backends_of, database_at
 from tests.shop import Item, Movement, ShopUnitOfWork, Stock
 
 Facts = tuple[str | None, str | None, tuple[str, ...]]
@@ -253,9 +253,32 @@ async def test_a_missing_table_stays_an_error_of_sqlalchemy(shop: Shop) -> None:
 
 async def test_a_unit_of_work_that_gets_no_connection_says_unavailable(async_shop: Shop) -> None:
     url = async_shop.database.url
-    async with Database(url, pool_size=1, max_overflow=0, pool_timeout=0.05) as small:
+    async with database_at(url, pool_size=1, max_overflow=0, pool_timeout=0.05) as small:
         async with ShopUnitOfWork(small) as holder:
             await holder.categories.count()
             with pytest.raises(DatabaseUnavailableError, match="no pooled connection became free"):
                 async with ShopUnitOfWork(small, read_only=True) as waiter:
                     await waiter.session.execute(text("SELECT 1"))
+
+
+_LIMIT = {"postgresql": "SET LOCAL statement_timeout = 50", "mariadb": "SET max_statement_time = 0.05"}
+_NO_LIMIT = {"postgresql": "SET LOCAL statement_timeout = 0", "mariadb": "SET max_statement_time = 0"}
+
+
+@pytest.mark.parametrize("shop", backends_of("postgresql", "mariadb"), indirect=True, ids=str)
+async def test_a_statement_that_the_database_stopped_says_so(shop: Shop) -> None:
+    server = shop.backend.server
+    slow = "SELECT count(*) FROM generate_series(1, 100000000)"
+    if server == "mariadb":
+        slow = "SELECT count(*) FROM seq_1_to_10000 AS a, seq_1_to_100000 AS b"
+
+    async def work(uow: ShopUnitOfWork) -> None:
+        await uow.session.execute(text(_LIMIT[server]))
+        try:
+            with pytest.raises(StatementTimeoutError, match="took too long"):
+                async with uow.savepoint():
+                    await uow.session.execute(text(slow))
+        finally:
+            await uow.session.execute(text(_NO_LIMIT[server]))
+
+    await shop.run(work)

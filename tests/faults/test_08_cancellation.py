@@ -1,0 +1,158 @@
+"""Guarantee 8: whenever a task is cancelled, its unit of work is saved whole or not at all, and knows which."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+
+import anyio
+import pytest
+
+from layered_backend import Outcome
+from layered_backend.session import GuardedSession
+from tests.databases import Shop
+from tests.faults.soundness import assert_sound
+from tests.shop import ShopUnitOfWork, add_item
+
+_ATTEMPTS = 200
+_LEAST_IN_COMMIT = 30
+_MOST_TICKS = 40
+
+
+class _Attempt:
+    """One unit of work that writes two items, and is cancelled somewhere on its way."""
+
+    def __init__(self, shop: Shop, number: int) -> None:
+        self.names = [f"{number} first", f"{number} second"]
+        self.uow = shop.unit()
+        self.is_committing = asyncio.Event()
+        self.hooks: list[str] = []
+        self.session: GuardedSession | None = None
+
+    async def run(self) -> None:
+        async with self.uow as uow:
+            self.session = uow.session
+            uow.on_commit(lambda: self.hooks.append("ran"))
+            for name in self.names:
+                await add_item(uow, name)
+
+
+Cancel = Callable[[asyncio.Task[None]], Awaitable[None]]
+
+
+async def _once(task: asyncio.Task[None]) -> None:
+    task.cancel()
+
+
+async def _twice(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+
+
+@contextmanager
+def _commits_told(attempts: dict[int, _Attempt], monkeypatch: pytest.MonkeyPatch) -> Generator[list[int]]:
+    """Tell the attempt when its COMMIT begins, and collect which are under way."""
+    under_way: list[int] = []
+    commit = GuardedSession.commit_transaction
+
+    async def told(session: GuardedSession) -> None:
+        number = next((n for n, attempt in attempts.items() if attempt.session is session), None)
+        if number is None:
+            return await commit(session)
+        under_way.append(number)
+        attempts[number].is_committing.set()
+        try:
+            return await commit(session)
+        finally:
+            under_way.remove(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GuardedSession, "commit_transaction", told)
+        yield under_way
+
+
+async def _wait_for_the_moment(attempt: _Attempt, task: asyncio.Task[None], chance: random.Random) -> None:
+    """Wait until somewhere in the work, or, every other time, until somewhere in its COMMIT."""
+    if chance.random() < 0.5:
+        committing = asyncio.create_task(attempt.is_committing.wait())
+        await asyncio.wait({committing, task}, return_when=asyncio.FIRST_COMPLETED)
+        committing.cancel()
+        ticks = chance.randrange(4)
+    else:
+        ticks = chance.randrange(_MOST_TICKS)
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["once", "twice", "anyio scope"])
+async def test_the_outcome_agrees_with_the_database_wherever_it_is_cancelled(
+    async_shop: Shop, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(mode)  # noqa: S311  # no secret
+    attempts: dict[int, _Attempt] = {}
+    landed_in_commit = 0
+
+    async def in_a_scope(attempt: _Attempt, scope: anyio.CancelScope) -> None:
+        with scope:
+            await attempt.run()
+
+    with _commits_told(attempts, monkeypatch) as under_way:
+        for number in range(_ATTEMPTS):
+            attempt = attempts[number] = _Attempt(async_shop, number)
+            scope = anyio.CancelScope()
+            task = asyncio.create_task(in_a_scope(attempt, scope) if mode == "anyio scope" else attempt.run())
+            await _wait_for_the_moment(attempt, task, chance)
+            landed_in_commit += number in under_way
+            if mode == "anyio scope":
+                scope.cancel()
+            else:
+                await (_once if mode == "once" else _twice)(task)
+            await asyncio.wait({task})
+            attempts[number].is_committing.set()
+
+    saved = set(await async_shop.names())
+    for attempt in attempts.values():
+        is_committed = attempt.uow.outcome is Outcome.COMMITTED
+        assert attempt.uow.outcome is not Outcome.UNKNOWN
+        assert (attempt.uow.outcome is Outcome.OPEN) == (attempt.session is None), "it was not even entered"
+        assert [name in saved for name in attempt.names] == [is_committed, is_committed], "saved by halves"
+        assert attempt.hooks == (["ran"] if is_committed else [])
+    assert landed_in_commit >= _LEAST_IN_COMMIT
+    assert {attempt.uow.outcome for attempt in attempts.values()} >= {Outcome.COMMITTED, Outcome.ROLLED_BACK}
+    await assert_sound(async_shop)
+
+
+async def test_a_cancellation_during_the_commit_comes_after_it(
+    async_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = _Attempt(async_shop, 1)
+
+    with _commits_told({1: attempt}, monkeypatch):
+        task = asyncio.create_task(attempt.run())
+        await attempt.is_committing.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    assert attempt.uow.outcome is Outcome.COMMITTED
+    assert attempt.hooks == ["ran"]
+    assert await async_shop.names() == attempt.names
+
+
+async def test_a_task_that_cancels_itself_in_a_block_saves_nothing(async_shop: Shop) -> None:
+    async def work(uow: ShopUnitOfWork) -> None:
+        await add_item(uow, "tea")
+        current = asyncio.current_task()
+        assert current is not None
+        current.cancel()
+        await add_item(uow, "coffee")
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(async_shop.run(work))
+
+    assert await async_shop.names() == []
+    await assert_sound(async_shop)

@@ -1,0 +1,153 @@
+"""Guarantee 11: a task that is still at work when the block ends is stopped, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from layered_backend import ConcurrentUseError, Database, FinishedError, Outcome, RolledBackError
+from tests.databases import Shop
+from tests.faults.slow import slow_query, slow_rows
+from tests.faults.soundness import assert_sound
+from tests.shop import Base, ShopUnitOfWork, add_item
+
+Work = Callable[[ShopUnitOfWork, str], Awaitable[Any]]
+
+
+async def _query(uow: ShopUnitOfWork, server: str) -> None:
+    await uow.session.execute(slow_query(server))
+
+
+async def _write(uow: ShopUnitOfWork, server: str) -> None:
+    for number in range(1000):
+        await add_item(uow, f"of the child {number}")
+
+
+async def _query_past_the_session(uow: ShopUnitOfWork, server: str) -> None:
+    connection = await uow.session.connection()
+    await connection.execute(slow_query(server))
+
+
+async def _stream(uow: ShopUnitOfWork, server: str) -> None:
+    stream = await uow.session.stream(slow_rows(server))
+    async for _ in stream:
+        pass
+
+
+CHILDREN: dict[str, Work] = {
+    "queries": _query,
+    "writes": _write,
+    "queries past the session": _query_past_the_session,
+    "streams": _stream,
+}
+
+
+# A cursor that was cut off while it opened is closed with its connection; psycopg does not see that.
+@pytest.mark.filterwarnings(r"ignore:<psycopg\.AsyncServerCursor:ResourceWarning")
+@pytest.mark.parametrize("ticks", range(6))
+@pytest.mark.parametrize("child", CHILDREN)
+async def test_a_child_still_at_work_is_stopped(async_shop: Shop, child: str, ticks: int) -> None:
+    kept: list[asyncio.Task[Any]] = []  # and with them, in their tracebacks, the driver's cursors
+    units: list[ShopUnitOfWork] = []
+
+    async def leave_a_child() -> None:
+        async with async_shop.unit() as uow:
+            units.append(uow)
+            await add_item(uow, "tea")
+            work = CHILDREN[child](uow, async_shop.backend.server)
+            kept.append(asyncio.create_task(_awaited(work), name="stray"))
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+
+    with pytest.raises(ConcurrentUseError, match="the block ended while task 'stray' had a call under way"):
+        await leave_a_child()
+    await asyncio.wait(kept)
+
+    assert kept[0].cancelled()
+    assert units[0].outcome is Outcome.ROLLED_BACK
+    await assert_sound(async_shop)
+    assert await async_shop.names() == []
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+async def test_a_child_that_begins_later_takes_no_connection(async_shop: Shop, child: str) -> None:
+    has_ended = asyncio.Event()
+
+    async def work_later(uow: ShopUnitOfWork) -> None:
+        await has_ended.wait()
+        await CHILDREN[child](uow, async_shop.backend.server)
+
+    async with async_shop.unit() as uow:
+        await add_item(uow, "tea")
+        task = asyncio.create_task(work_later(uow))
+    has_ended.set()
+
+    with pytest.raises(FinishedError, match="open a new one"):
+        await task
+    await assert_sound(async_shop)
+    assert await async_shop.names() == ["tea"]
+
+
+async def test_a_child_that_swallows_its_cancellation_is_still_refused(async_shop: Shop) -> None:
+    async def endure(uow: ShopUnitOfWork) -> None:
+        for _ in range(3):
+            try:
+                await uow.session.execute(slow_query(async_shop.backend.server))
+            except (ConcurrentUseError, FinishedError, RolledBackError, asyncio.CancelledError) as error:
+                errors.append(error)
+
+    async def leave_a_child() -> None:
+        async with async_shop.unit() as uow:
+            await add_item(uow, "tea")
+            children.append(asyncio.create_task(endure(uow)))
+            await asyncio.sleep(0.01)
+
+    children: list[asyncio.Task[None]] = []
+    errors: list[BaseException] = []
+    with pytest.raises(ConcurrentUseError):
+        await leave_a_child()
+    await asyncio.wait(children)
+
+    assert isinstance(errors[0], asyncio.CancelledError)
+    await assert_sound(async_shop)
+    assert await async_shop.names() == []
+
+
+async def test_a_thread_still_at_work_is_waited_for(tmp_path: Path) -> None:
+    with Database(f"sqlite:///{tmp_path / 'shop.db'}") as database:
+        await asyncio.to_thread(_leave_a_thread, database)
+
+
+def _leave_a_thread(database: Database) -> None:
+    results: list[object] = []
+
+    def query(uow: ShopUnitOfWork) -> None:
+        results.append(len(uow.run(uow.session.execute(slow_query("sqlite"))).all()))
+
+    def leave() -> None:
+        with ShopUnitOfWork(database) as uow:
+            uow.run(add_item(uow, "tea"))
+            thread = threading.Thread(target=query, args=(uow,), name="stray")
+            threads.append(thread)
+            thread.start()
+            while uow.session.sync_session.turn.owner is not thread and thread.is_alive():
+                pass
+
+    threads: list[threading.Thread] = []
+    database.create_all_sync(Base.metadata)
+    with pytest.raises(ConcurrentUseError, match="the block ended while thread 'stray' had a call under way"):
+        leave()
+    threads[0].join()
+
+    assert results == [200000]
+    with ShopUnitOfWork(database) as uow:
+        assert uow.run(uow.items.count()) == 0
+
+
+async def _awaited(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable

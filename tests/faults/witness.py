@@ -1,0 +1,94 @@
+"""The database, as seen from outside the server that works on it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, MetaData, create_engine, func, select, text
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import NullPool
+
+from tests import shop
+from tests.faults import orders
+
+__all__ = ["Witness"]
+
+_TABLES: Sequence[MetaData] = (shop.Base.metadata, orders.Base.metadata)
+_OPEN_TRANSACTIONS = {
+    "postgresql": "SELECT state || ': ' || query FROM pg_stat_activity"
+    " WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    " AND state <> 'idle'",
+    "mysql": "SELECT concat(trx_state, ': ', coalesce(info, command)) FROM information_schema.innodb_trx"
+    " JOIN information_schema.processlist ON id = trx_mysql_thread_id WHERE db = database() AND id <> connection_id()",
+}
+
+
+class Witness:
+    """A synchronous way to the database that shares nothing with the server. Each question has a connection of its own.
+
+    Args:
+        url: The database, with a synchronous driver.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self._engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+
+    def create_tables(self) -> None:
+        for metadata in _TABLES:
+            metadata.create_all(self._engine)
+
+    def run(self, sql: str) -> None:
+        with self._engine.connect() as connection:
+            connection.execute(text(sql))
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        with self._engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(sql))]
+
+    @contextmanager
+    def holding(self, lock: str) -> Generator[None]:
+        """Hold a lock of the whole MariaDB server, against other runs of these tests."""
+        with self._engine.connect() as connection:
+            while not connection.scalar(select(func.get_lock(lock, 10))):  # seconds, then ask again
+                pass
+            yield
+
+    def count(self, table: str) -> int:
+        ((number,),) = self.rows(f"SELECT count(*) FROM {table}")  # noqa: S608  # our own names
+        return int(number)
+
+    def empty(self) -> None:
+        """Delete all rows."""
+        with self._engine.connect() as connection:
+            for metadata in _TABLES:
+                _empty(connection, metadata)
+
+    def open_transactions(self) -> list[str]:
+        """Return what is open in the database, in its own words."""
+        if self.url.get_backend_name() == "sqlite":
+            return self._locks()
+        name = "postgresql" if self.url.get_backend_name() == "postgresql" else "mysql"
+        return [str(words) for (words,) in self.rows(_OPEN_TRANSACTIONS[name])]
+
+    def _locks(self) -> list[str]:
+        """Return which locks of SQLite another process holds: a full checkpoint waits for readers and for writers."""
+        with closing(self._engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA busy_timeout = 0")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            is_complete = cursor.fetchall()[0][0] == 0
+        return [] if is_complete else ["a reader or a writer"]
+
+
+def _empty(connection: Connection, metadata: MetaData) -> None:
+    names = [table.name for table in reversed(metadata.sorted_tables)]
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"TRUNCATE {', '.join(names)}"))
+        return
+    if connection.dialect.name != "sqlite":
+        connection.execute(text("SET FOREIGN_KEY_CHECKS = 0"))
+    for name in names:
+        connection.execute(text(f"DELETE FROM {name}"))  # noqa: S608  # our own names
