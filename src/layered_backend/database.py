@@ -214,8 +214,8 @@ class Database:
     async def _create_all(self, session: GuardedSession, metadata: MetaData) -> None:
         def create(session: Session) -> None:
             connection = session.connection()
-            with self.dialect.lock(connection, "create_all"):
-                metadata.create_all(connection)
+            self.dialect.lock(connection, "create_all")
+            metadata.create_all(connection)
 
         async with session.transaction():
             await session.run_sync(create)

@@ -126,11 +126,11 @@ async def seed(url: str, titles: list[str]) -> int:
     async with Database(url) as database, ShopUnitOfWork(database) as uow:
 
         def insert_missing(session: Session) -> int:
-            with database.dialect.lock(session.connection(), "seed"):
-                present = set(session.scalars(select_rows(Document.title)))
-                missing = [title for title in titles if title not in present]
-                session.add_all(Document(title=title) for title in missing)
-                session.flush()
+            database.dialect.lock(session.connection(), "seed")
+            present = set(session.scalars(select_rows(Document.title)))
+            missing = [title for title in titles if title not in present]
+            session.add_all(Document(title=title) for title in missing)
+            session.flush()
             return len(missing)
 
         inserted = await uow.session.run_sync(insert_missing)

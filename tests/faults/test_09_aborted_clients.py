@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 import pytest
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
-from fastapi.sse import EventSourceResponse
 from pydantic import BaseModel
 
 from layered_backend import UnitOfWork, UOWDep
@@ -20,7 +19,7 @@ router = APIRouter(prefix="/orders")
 _LINES = 6
 _CLIENTS = 200
 _AT_A_TIME = 12
-_ROUTES = ("plain", "slow", "stream", "generator", "events")
+_ROUTES = ("plain", "slow", "stream", "generator")
 
 
 class OrderCreate(BaseModel):
@@ -64,12 +63,6 @@ async def stream_order(data: OrderCreate, uow: UOWDep) -> StreamingResponse:
 
 @router.post("/generator")
 async def generate_order(data: OrderCreate, uow: UOWDep) -> AsyncIterator[int]:
-    async for number in _new_order_of_its_own(uow, data):
-        yield number
-
-
-@router.post("/events", response_class=EventSourceResponse)
-async def generate_order_events(data: OrderCreate, uow: UOWDep) -> AsyncIterator[int]:
     async for number in _new_order_of_its_own(uow, data):
         yield number
 

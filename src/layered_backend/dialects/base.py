@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -136,8 +135,12 @@ class DatabaseDialect(ABC):
         return INT64
 
     @abstractmethod
-    def lock(self, connection: Connection, name: str) -> AbstractContextManager[None]:
-        """Hold the lock *name*, shared by all processes that use this database, waiting for it first."""
+    def lock(self, connection: Connection, name: str) -> None:
+        """Wait for the lock *name*, shared by all processes that use this database, and hold it.
+
+        It is given back when *connection*'s transaction has ended, not sooner: what one process writes under the lock the
+        next one must see. Take it before any savepoint.
+        """
 
 
 def _is_encodable(value: str) -> bool:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
 
 from sqlalchemy import URL, Connection, Engine, PrimaryKeyConstraint, event, func, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 from sqlalchemy.types import Integer
 
 from layered_backend import errors
@@ -24,6 +23,7 @@ __all__ = ["MySQLDialect"]
 _logger = logging.getLogger("layered_backend")
 _SERVER = "layered_backend_server"
 _READ_ONLY = "layered_backend_read_only"
+_LOCKS = "layered_backend_locks"
 
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
 _BY_ERRNO: Mapping[int, type[errors.LayeredError]] = {
@@ -102,6 +102,7 @@ class MySQLDialect(DatabaseDialect):
     def configure(self, engine: Engine) -> None:
         event.listen(engine, "begin", _begin)
         event.listen(engine, "connect", _remember_server)
+        event.listen(engine, "reset", _unlock)
         event.listen(engine, "invalidate", partial(_stop_on_server, engine))
 
     def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
@@ -121,16 +122,24 @@ class MySQLDialect(DatabaseDialect):
         columns = tuple(name.strip(" `") for name in (facts.get("columns") or "").split(",") if name)
         return Reading(kind, facts.get("constraint"), facts.get("table"), columns, _SENTENCES.get(error.args[0], ""))
 
-    @contextmanager
-    def lock(self, connection: Connection, name: str) -> Generator[None]:
-        """Hold a lock of *connection*'s session: DDL commits, and would give back a lock of the transaction."""
+    def lock(self, connection: Connection, name: str) -> None:
+        """Take a lock of *connection*'s session, which `_unlock` gives back.
+
+        DDL commits, and would give back a lock of the transaction.
+        """
         label = lock_label(str(connection.engine.url.database), name)
         while not connection.scalar(select(func.get_lock(label, 10))):  # seconds, then ask again
             pass
-        try:
-            yield
-        finally:
-            connection.scalar(select(func.release_lock(label)))
+        connection.info.setdefault(_LOCKS, []).append(label)
+
+
+def _unlock(connection: DBAPIConnection, record: ConnectionPoolEntry, state: PoolResetState) -> None:
+    """Give back the locks of a connection that returns to the pool; one that is closed gives them back itself."""
+    labels = record.info.pop(_LOCKS, [])
+    if state.terminate_only:
+        return
+    for label in labels:
+        _answer(connection, f"SELECT RELEASE_LOCK('{label}')")  # a hash
 
 
 def _begin(connection: Connection) -> None:

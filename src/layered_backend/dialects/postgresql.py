@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -118,15 +117,13 @@ class PostgreSQLDialect(DatabaseDialect):
             return INT64
         return INT16 if isinstance(column_type, SmallInteger) else INT32
 
-    @contextmanager
-    def lock(self, connection: Connection, name: str) -> Generator[None]:
-        """Hold an advisory lock until *connection*'s transaction ends.
+    def lock(self, connection: Connection, name: str) -> None:
+        """Take an advisory lock.
 
-        A lock of the transaction, not of the session: behind PgBouncer the session is another one at the next
-        statement. Take it before any savepoint: rolling back to a savepoint gives back what was locked after it.
+        One of the transaction, not of the session: behind PgBouncer the session is another one at the next statement.
+        Rolling back to a savepoint gives back what was locked after it.
         """
         connection.execute(select(func.pg_advisory_xact_lock(lock_number(name))))
-        yield
 
 
 def _choose_connect(dialect: Dialect, record: object, args: list[Any], options: dict[str, Any]) -> None:

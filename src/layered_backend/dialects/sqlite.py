@@ -9,8 +9,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib import import_module
 from typing import Any, ClassVar
@@ -151,10 +150,8 @@ class SQLiteDialect(DatabaseDialect):
             return reading
         return Reading(reading.error, None, key.table.name, _column_keys(key))
 
-    @contextmanager
-    def lock(self, connection: Connection, name: str) -> Generator[None]:
-        """Hold the database's write lock, which the transaction of *connection* took when it began."""
-        yield
+    def lock(self, connection: Connection, name: str) -> None:
+        """Do nothing: the transaction of *connection* took the database's write lock when it began."""
 
 
 class _Connection(sqlite3.Connection):
