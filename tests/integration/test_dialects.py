@@ -1,0 +1,39 @@
+"""What the dialects do with a database."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.databases import Shop
+from tests.shop import ShopUnitOfWork, add_item
+
+
+async def _lock(shop: Shop, uow: ShopUnitOfWork) -> None:
+    await uow.session.run_sync(lambda session: shop.database.dialect.lock(session.connection(), "a test"))
+
+
+async def test_a_lock_is_held_until_what_was_written_under_it_is_committed(async_shop: Shop) -> None:
+    """Else the next one would find nothing, and write it again."""
+
+    async def count_under_the_lock() -> int:
+        async with async_shop.unit() as uow:
+            await _lock(async_shop, uow)
+            return await uow.items.count()
+
+    async with async_shop.unit() as uow:
+        await _lock(async_shop, uow)
+        await add_item(uow, "tea")
+        waiting = asyncio.create_task(count_under_the_lock())
+        await asyncio.wait({waiting}, timeout=0.2)
+        assert not waiting.done()
+
+    assert await waiting == 1
+
+
+async def test_a_lock_is_given_back_by_a_rollback(async_shop: Shop) -> None:
+    for _ in range(3):  # by whichever connection
+        async with async_shop.unit() as first, asyncio.timeout(5):
+            await _lock(async_shop, first)
+            await first.rollback()
+            async with async_shop.unit() as second:
+                await _lock(async_shop, second)
