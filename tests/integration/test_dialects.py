@@ -27,7 +27,8 @@ async def test_a_lock_is_held_until_what_was_written_under_it_is_committed(async
         await asyncio.wait({waiting}, timeout=0.2)
         assert not waiting.done()
 
-    assert await waiting == 1
+    async with asyncio.timeout(5):
+        assert await waiting == 1
 
 
 async def test_a_lock_is_given_back_by_a_rollback(async_shop: Shop) -> None:
