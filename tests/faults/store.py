@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2
 from sqlalchemy import URL, make_url
 
-from tests.databases import Backend, own_database
+from tests.databases import Backend, own_database, pooled
 from tests.faults.serving import Server, serving
 from tests.faults.witness import Witness
 
@@ -127,7 +127,7 @@ def open_store(backend: Backend, folder: Path, *, as_ordinary_user: bool = False
         witness.create_tables()
         if as_ordinary_user:
             url = url.set(username=stack.enter_context(_ordinary_user(witness)))
-        url = url.set(drivername=f"{url.get_backend_name()}+{backend.driver}")
+        url = pooled(url).set(drivername=f"{url.get_backend_name()}+{backend.driver}")
         environment = {
             "LAYERED_TEST_URL": url.render_as_string(hide_password=False),
             "PYTHONWARNINGS": "default",
