@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.rows import dict_row
 from sqlalchemy import insert, text
 
 from layered_backend import Database, UnitOfWork
@@ -71,34 +72,38 @@ def running(
         process.wait()
 
 
-def run_at_once(command: Sequence[str], folder: Path, **environment: str) -> list[Ended]:
-    """Run *command* in three processes at the same time, and return how each has ended."""
-    paths = [folder / f"{number}.log" for number in range(PROCESSES)]
+def run_at_once(commands: Sequence[Sequence[str]], folder: Path, **environment: str) -> list[Ended]:
+    """Run *commands* at the same time, and return how each has ended."""
+    paths = [folder / f"{number}.log" for number in range(len(commands))]
     with ExitStack() as stack:
-        processes = [stack.enter_context(running(command, path, environment)) for path in paths]
+        processes = [
+            stack.enter_context(running(command, path, environment | {"LAYERED_TEST_SHARE": f"{number}/{PROCESSES}"}))
+            for number, (command, path) in enumerate(zip(commands, paths, strict=True))
+        ]
         statuses = [process.wait(TIME_LIMIT) for process in processes]
     return [Ended(status, path.read_text()) for status, path in zip(statuses, paths, strict=True)]
 
 
 def test_what_holds_without_it_holds_through_it(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pytest", "-k", "postgresql", "-q", "-p", "no:cacheprovider", *TESTS]
+    """Three processes at once, each with a third of the tests."""
+    command = [sys.executable, "-m", "pytest", "-p", "tests.faults.shares", "-k", "postgresql", "-q", *TESTS]
     with or_skip(), pooling(pool_size=6, patience=30) as port:
-        ended = run_at_once(command, tmp_path, LAYERED_TEST_PGBOUNCER=str(port))
-        transactions = transactions_of(port)
+        ended = run_at_once([command] * PROCESSES, tmp_path, LAYERED_TEST_PGBOUNCER=str(port))
+        transactions = transactions_through(port)
 
     assert [each.status for each in ended] == [0] * PROCESSES, "\n".join(each.output[-4000:] for each in ended)
-    passed = {re.findall(r"^(\d+) passed", each.output, re.MULTILINE)[0] for each in ended}
-    (number,) = passed
-    assert transactions > PROCESSES * int(number), "they did not go through it"
+    passed = [int(number) for each in ended for number in re.findall(r"^(\d+) passed", each.output, re.MULTILINE)]
+    assert len(passed) == PROCESSES
+    assert transactions > sum(passed), "they did not go through it"
 
 
-def transactions_of(port: int) -> int:
+def transactions_through(port: int) -> int:
     """Return how many transactions went through the PgBouncer on *port*."""
     with psycopg.connect(
         f"host=127.0.0.1 port={port} user=postgres dbname=pgbouncer", autocommit=True, prepare_threshold=None
     ) as connection:
-        cursor = psycopg.ClientCursor(connection, row_factory=psycopg.rows.dict_row)
-        return sum(int(row["total_xact_count"]) for row in cursor.execute("SHOW STATS_TOTALS"))
+        cursor = psycopg.ClientCursor(connection, row_factory=dict_row)
+        return sum(int(row["total_xact_count"]) for row in cursor.execute("SHOW STATS"))
 
 
 def share_connections(pooled: Pooled, backend: Backend, folder: Path, **options: Any) -> list[Ended]:
@@ -107,7 +112,7 @@ def share_connections(pooled: Pooled, backend: Backend, folder: Path, **options:
     mode = "async" if backend.asynchronous else "sync"
     client = [sys.executable, "-m", "tests.faults.pgbouncer_client", url, mode, json.dumps(options), str(ROUNDS)]
     pooled.execute(insert(Meter).values(serial=METER, reading=0))
-    return run_at_once(client, folder)
+    return run_at_once([client] * PROCESSES, folder)
 
 
 @pytest.mark.parametrize("backend", backends_of("postgresql"), ids=str)
