@@ -43,6 +43,7 @@ pool_mode = transaction
 default_pool_size = {pool_size}
 max_client_conn = 500
 query_wait_timeout = {patience}
+server_login_retry = 1
 log_connections = 0
 log_disconnections = 0
 """

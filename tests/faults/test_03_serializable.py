@@ -34,7 +34,7 @@ from layered_backend import (
     transact_sync,
 )
 from layered_backend.unit_of_work import rerun
-from tests.databases import ASYNC_BACKENDS, Backend, Shop, backends_of
+from tests.databases import ASYNC_BACKENDS, Backend, Shop, backends_of, database_at
 from tests.faults.clusters import mariadb_cluster, or_skip
 from tests.shop import Base, ShopUnitOfWork
 
@@ -151,7 +151,7 @@ class TestWriteSkew:
 @pytest.fixture
 async def wide_shop(async_shop: Shop) -> AsyncGenerator[Shop]:
     """The same database, with a connection for each of those who work on it at once."""
-    async with Database(async_shop.database.url, pool_size=INCREMENTERS, max_overflow=0) as database:
+    async with database_at(async_shop.database.url, pool_size=INCREMENTERS, max_overflow=0) as database:
         shop = Shop(async_shop.backend, database)
         yield shop
         assert shop.checked_out == 0
@@ -193,7 +193,7 @@ async def contested(shop: Shop) -> AsyncGenerator[Shop]:
     options: dict[str, Any] = {}
     if shop.backend.server == "mariadb":
         options["connect_args"] = {"init_command": "SET innodb_snapshot_isolation = ON"}
-    async with Database(shop.database.url, pool_size=2, max_overflow=0, **options) as database:
+    async with database_at(shop.database.url, pool_size=2, max_overflow=0, **options) as database:
         contested = Shop(shop.backend, database)
         await set_meters(contested, 0)
         yield contested
