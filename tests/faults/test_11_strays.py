@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import event, text
+from sqlalchemy.util import await_only
 
 from layered_backend import ConcurrentUseError, Database, FinishedError, Outcome, RolledBackError
 from layered_backend.session import guarded
@@ -117,6 +119,26 @@ async def test_a_child_that_swallows_its_cancellation_is_still_refused(async_sho
     assert isinstance(errors[0], asyncio.CancelledError)
     await assert_sound(async_shop)
     assert await async_shop.names() == []
+
+
+async def test_a_child_whose_driver_loses_a_cancellation_is_cancelled_again(async_shop: Shop) -> None:
+    async def lose_a_cancellation(uow: ShopUnitOfWork) -> None:
+        with suppress(asyncio.CancelledError):
+            await uow.session.call(lambda: await_only(asyncio.sleep(30)))
+        await _write(uow, async_shop.backend.server)
+
+    async def leave_a_child() -> None:
+        async with async_shop.unit() as uow:
+            await add_item(uow, "tea")
+            children.append(asyncio.create_task(lose_a_cancellation(uow)))
+            await asyncio.sleep(0)
+
+    children: list[asyncio.Task[None]] = []
+    with pytest.raises(ConcurrentUseError):
+        await leave_a_child()
+
+    assert children[0].cancelled()
+    await assert_sound(async_shop)
 
 
 async def test_a_thread_still_at_work_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

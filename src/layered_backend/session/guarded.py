@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Executable, event
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -277,8 +277,7 @@ class GuardedSession(AsyncSession):
                 "Await every task inside the block"
             )
             if isinstance(owner, asyncio.Task):
-                owner.cancel()
-                await asyncio.wait(cast("set[asyncio.Task[Any]]", {owner}))
+                await _stop(owner, turn)
             else:
                 time.sleep(_POLLING_INTERVAL)  # noqa: ASYNC251  # there is no event loop
         return error
@@ -307,3 +306,17 @@ class GuardedSession(AsyncSession):
             await self.commit_transaction()
         finally:
             await self.finish()
+
+
+async def _stop(task: asyncio.Task[Any], turn: Turn) -> None:
+    """Cancel *task* and wait for its end.
+
+    Each call of it is cancelled once: a driver may lose a cancellation (before Python 3.12 `asyncio.wait_for` does, where
+    what it waits for comes at the same moment), and the task would go on to its next call.
+    """
+    cancelled_at: int | None = None
+    while not task.done():
+        if turn.owner is task and turn.calls != cancelled_at:
+            cancelled_at = turn.calls
+            task.cancel()
+        await asyncio.wait({task}, timeout=_POLLING_INTERVAL)

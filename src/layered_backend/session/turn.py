@@ -31,10 +31,12 @@ class Turn:
 
     Attributes:
         is_over: Whether the unit of work has ended, so that nobody may call any more.
+        calls: How many calls, statements and fetches have begun.
     """
 
     def __init__(self, current: Callable[[], object], *, streams_alone: bool) -> None:
         self.is_over = False
+        self.calls = 0
         self._streams_alone = streams_alone
         self._current = current
         self._caller: object = None
@@ -120,6 +122,7 @@ class Turn:
                 f"{name_of(current)} used a unit of work in which {name_of(owner)} had a call under way; "
                 "await the calls one after the other, or give each task a unit of work of its own"
             )
+        self.calls += 1
         return current
 
 
