@@ -148,12 +148,17 @@ async def test_a_thread_still_at_work_is_waited_for(tmp_path: Path, monkeypatch:
 
 def _leave_a_thread(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     has_begun, is_waited_for = threading.Event(), threading.Event()
-    monkeypatch.setattr(guarded, "time", SimpleNamespace(sleep=lambda seconds: is_waited_for.set()))
     results: list[object] = []
+
+    def see_the_wait(seconds: float) -> None:
+        is_waited_for.set()
 
     def pause() -> str:
         has_begun.set()
         return "waited for" if is_waited_for.wait(timeout=30) else "left alone"
+
+    def add_function(connection: Any, record: object) -> None:
+        connection.create_function("pause", 0, pause)
 
     def query(uow: ShopUnitOfWork) -> None:
         results.append(uow.run(uow.session.scalar(text("SELECT pause()"))))
@@ -167,7 +172,8 @@ def _leave_a_thread(database: Database, monkeypatch: pytest.MonkeyPatch) -> None
             has_begun.wait(timeout=30)
 
     threads: list[threading.Thread] = []
-    event.listen(database.sync_engine, "connect", lambda connection, _: connection.create_function("pause", 0, pause))
+    monkeypatch.setattr(guarded, "time", SimpleNamespace(sleep=see_the_wait))
+    event.listen(database.sync_engine, "connect", add_function)
     database.create_all_sync(Base.metadata)
     with pytest.raises(ConcurrentUseError, match="the block ended while thread 'stray' had a call under way"):
         leave()

@@ -277,7 +277,8 @@ class GuardedSession(AsyncSession):
                 "Await every task inside the block"
             )
             if isinstance(owner, asyncio.Task):
-                await _stop(owner, turn)
+                task: asyncio.Task[Any] = owner
+                await _stop(task, turn)
             else:
                 time.sleep(_POLLING_INTERVAL)  # noqa: ASYNC251  # there is no event loop
         return error
