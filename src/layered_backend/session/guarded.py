@@ -20,7 +20,7 @@ from layered_backend.dialects import dialect_named
 from layered_backend.errors import ConcurrentUseError, LayeredError, UnitOfWorkError
 from layered_backend.session.savepoint_stack import SavepointStack
 from layered_backend.session.translation import translated_session_error
-from layered_backend.session.turn import Turn, current_task, name_of
+from layered_backend.session.turn import Owner, Turn, current_task, name_of
 from layered_backend.session.watching import follow, refuse
 
 __all__ = ["GuardedSession"]
@@ -67,7 +67,7 @@ class _WatchedSession(Session):
         self,
         *,
         engine: Engine,
-        current: Callable[[], object],
+        current: Callable[[], Owner | None],
         info: dict[Any, Any] | None = None,
         bind: None = None,
         binds: None = None,
@@ -277,8 +277,7 @@ class GuardedSession(AsyncSession):
                 "Await every task inside the block"
             )
             if isinstance(owner, asyncio.Task):
-                task: asyncio.Task[Any] = owner
-                await _stop(task, turn)
+                await _stop(owner, turn)
             else:
                 time.sleep(_POLLING_INTERVAL)  # noqa: ASYNC251  # there is no event loop
         return error

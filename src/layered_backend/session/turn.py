@@ -17,7 +17,10 @@ from weakref import WeakSet
 
 from layered_backend.errors import ConcurrentUseError, FinishedError, UnitOfWorkError
 
-__all__ = ["StreamedCursor", "Turn", "current_task", "name_of"]
+__all__ = ["Owner", "StreamedCursor", "Turn", "current_task", "name_of"]
+
+Owner = asyncio.Task[Any] | threading.Thread
+"""Who has a turn."""
 
 _logger = logging.getLogger("layered_backend")
 
@@ -34,18 +37,18 @@ class Turn:
         calls: How many calls, statements and fetches have begun.
     """
 
-    def __init__(self, current: Callable[[], object], *, streams_alone: bool) -> None:
+    def __init__(self, current: Callable[[], Owner | None], *, streams_alone: bool) -> None:
         self.is_over = False
         self.calls = 0
         self._streams_alone = streams_alone
         self._current = current
-        self._caller: object = None
+        self._caller: Owner | None = None
         self._depth = 0
-        self._executor: object = None
+        self._executor: Owner | None = None
         self._streams: WeakSet[StreamedCursor] = WeakSet()
 
     @property
-    def owner(self) -> object:
+    def owner(self) -> Owner | None:
         """The task, or thread, that has a call under way; None where nobody has."""
         owner = self._caller or self._executor
         return owner if _is_alive(owner) else None
@@ -109,7 +112,7 @@ class Turn:
         for stream in list(self._streams):
             stream.close()
 
-    def _checked(self) -> object:
+    def _checked(self) -> Owner | None:
         if self.is_over:
             raise FinishedError(
                 "this unit of work has ended; open a new one with `async with` where the work goes on later "
@@ -167,7 +170,7 @@ class StreamedCursor:
             _logger.debug("a streamed result could not be closed", exc_info=True)
 
 
-def current_task() -> object:
+def current_task() -> Owner | None:
     """Return the running task.
 
     Raises:
