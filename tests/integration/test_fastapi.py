@@ -1,4 +1,5 @@
 import asyncio
+import traceback
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -7,8 +8,10 @@ from typing import Annotated, Any
 import httpx2
 import pytest
 from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, WebSocket
+from fastapi.exceptions import ResponseValidationError
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy import text
 
 from layered_backend import (
@@ -34,7 +37,7 @@ from layered_backend import (
     uow_dependency,
 )
 from tests.databases import Shop
-from tests.shop import Item, ItemCreate, ItemRead, ItemRepository, ItemService, ItemUpdate, ShopUnitOfWork
+from tests.shop import Category, Item, ItemCreate, ItemRead, ItemRepository, ItemService, ItemUpdate, ShopUnitOfWork
 
 get_item_service = get_service(ItemService, ItemRepository, Item)
 Service = Annotated[ItemService, Depends(get_item_service)]
@@ -247,6 +250,34 @@ class TestOneUnitOfWork:
 
         assert (await client.post("/invalid")).status_code == 500
         assert (await client.get("/count")).json() == 0
+
+    async def test_an_attribute_that_was_not_loaded_in_time_is_named_with_what_to_do(self, small: FastAPI) -> None:
+        class CategoryRead(BaseModel):
+            model_config = ConfigDict(from_attributes=True)
+
+            items: list[ItemRead]
+
+        @small.post("/inside", response_model=CategoryRead)
+        async def inside(uow: ShopUOW) -> Category:
+            await uow.categories.create({"name": "drinks"})
+            uow.session.expunge_all()
+            return await uow.categories.one()
+
+        @small.post("/after", response_model=list[CategoryRead])
+        async def after(uow: ShopUOW) -> list[Category]:
+            async with type(uow)(uow.database) as other:
+                await other.categories.create({"name": "drinks"})
+                other.session.expunge_all()
+                return [await other.categories.one()]
+
+        transport = httpx2.ASGITransport(small)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://shop") as client:
+            for path in ("/inside", "/after"):
+                with pytest.raises(ResponseValidationError) as caught:
+                    await client.post(path)
+                told = "".join(traceback.format_exception(caught.value))
+                assert "Category.items " in told
+                assert "add options=[selectinload(Category.items)] to the query" in told
 
     async def test_a_returned_error_response_commits(self, app: FastAPI, client: httpx2.AsyncClient) -> None:
         @app.post("/returned")

@@ -142,10 +142,19 @@ class TestLazyLoads:
             item = await uow.items.create({"name": "tea", "price": 1, "category": Category(name="drinks")})
             await uow.flush()
             uow.session.expire(item)
-            with pytest.raises(UnitOfWorkError, match="load it with the query"):
+            with pytest.raises(UnitOfWorkError, match="Item has an attribute that is not loaded"):
                 _ = item.category
             await uow.session.refresh(item)
+            with pytest.raises(
+                UnitOfWorkError, match=r"^Item\.category is not loaded: add options=\[selectinload\(Item\.category\)\]"
+            ):
+                _ = item.category
             assert item.name == "tea"
+            drinks = await uow.categories.one()
+            uow.session.expire(drinks, ["items"])
+            with pytest.raises(UnitOfWorkError, match=r"^Category\.items is not loaded"):
+                _ = drinks.items
+            assert await uow.session.run_sync(lambda _: drinks.items) == [item]
 
         await shop.run(work)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import NoReturn
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import ResponseValidationError
 from fastapi.responses import JSONResponse
 from starlette.requests import HTTPConnection
 
@@ -14,6 +16,7 @@ from layered_backend import errors
 __all__ = ["add_error_handlers", "status_of"]
 
 _RETRY_AFTER = 1  # seconds
+_TOO_LATE = ("DetachedInstanceError", "MissingGreenlet")
 
 _STATUSES: Mapping[type[errors.LayeredError], int] = {
     errors.NotFoundError: 404,
@@ -40,6 +43,7 @@ def add_error_handlers(app: FastAPI) -> None:
     `install` does this for the application itself. Handlers that *app* has already are kept.
     """
     app.exception_handlers.setdefault(errors.LayeredError, _answer)
+    app.exception_handlers.setdefault(ResponseValidationError, _advise)
     app.exception_handlers.setdefault(Exception, _answer_unexpected)
 
 
@@ -53,6 +57,18 @@ async def _answer(connection: HTTPConnection, error: errors.LayeredError) -> JSO
     if status == HTTPStatus.INTERNAL_SERVER_ERROR or connection.scope["type"] == "websocket":
         raise error  # to the handler of unexpected errors, and to the server's log
     return JSONResponse({"detail": _sentence(error, status)}, status, headers=_HEADERS.get(status))
+
+
+async def _advise(connection: HTTPConnection, error: ResponseValidationError) -> NoReturn:
+    """Add to the log what to do about an attribute that the response needs, and that was not loaded in time."""
+    for each in error.errors():
+        if each["type"] == "get_attribute_error" and str(each["ctx"]["error"]).startswith(_TOO_LATE):
+            name = f"{type(each['input']).__name__}.{each['loc'][-1]}"
+            error.add_note(
+                f"{name} was not loaded before its unit of work ended: add options=[selectinload({name})] to the query, or, "
+                "where it is a column, read the entity again after the rollback"
+            )
+    raise error
 
 
 async def _answer_unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -21,6 +21,7 @@ from layered_backend.errors import ConcurrentUseError, LayeredError, UnitOfWorkE
 from layered_backend.session.savepoint_stack import SavepointStack
 from layered_backend.session.translation import translated_session_error
 from layered_backend.session.turn import Owner, Turn, current_task, name_of
+from layered_backend.session.unloaded import refuse_unloaded
 from layered_backend.session.watching import follow, refuse
 
 __all__ = ["GuardedSession"]
@@ -91,8 +92,7 @@ class _WatchedSession(Session):
         """A call that reaches the database."""
         if not in_greenlet():
             raise UnitOfWorkError(
-                "an attribute that is not loaded was read, which cannot wait for the database; load it with the query, "
-                "such as options=[selectinload(Parent.children)], or keep it from being expired by a rollback"
+                "nothing awaits the database here; call the asynchronous session's method and await it"
             )
         if not self.has_begun and self.before_begin is not None:
             self.before_begin()
@@ -102,8 +102,18 @@ class _WatchedSession(Session):
         return self.engine
 
     def execute(self, *args: Any, **kwargs: Any) -> Any:
+        if not in_greenlet():
+            self._refuse_unloaded(*args, **kwargs)
         with self._reaching:
             return super().execute(*args, **kwargs)
+
+    def _refuse_unloaded(self, *args: Any, **kwargs: Any) -> None:
+        """Say which attribute, as it is read, wants to load itself."""
+        event.listen(self, "do_orm_execute", refuse_unloaded, insert=True)
+        try:
+            super().execute(*args, **kwargs)
+        finally:
+            event.remove(self, "do_orm_execute", refuse_unloaded)
 
     def scalar(self, *args: Any, **kwargs: Any) -> Any:
         with self._reaching:
