@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -12,14 +14,25 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event, text
+from sqlalchemy.orm import Session
 from sqlalchemy.util import await_only
 
-from layered_backend import ConcurrentUseError, Database, FinishedError, Outcome, RolledBackError
+from layered_backend import (
+    ConcurrentUseError,
+    Database,
+    DatabaseUnavailableError,
+    FinishedError,
+    Outcome,
+    RolledBackError,
+)
 from layered_backend.session import guarded
-from tests.databases import Shop
+from tests.databases import ASYNC_BACKENDS, Shop
 from tests.faults.slow import slow_query, slow_rows
 from tests.faults.soundness import assert_sound
 from tests.shop import Base, ShopUnitOfWork, add_item
+
+ON_SERVERS = [backend for backend in ASYNC_BACKENDS if backend.server != "sqlite"]
+ON_POSTGRESQL = [backend for backend in ON_SERVERS if backend.server == "postgresql"]
 
 Work = Callable[[ShopUnitOfWork, str], Awaitable[Any]]
 
@@ -75,6 +88,65 @@ async def test_a_child_still_at_work_is_stopped(async_shop: Shop, child: str, ti
     assert units[0].outcome is Outcome.ROLLED_BACK
     await assert_sound(async_shop)
     assert await async_shop.names() == []
+
+
+_UNDER_WAY = {
+    "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep(20)%'"
+    " AND datname = current_database()",
+    "mariadb": "SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'SELECT SLEEP(20)%' AND db = database()",
+}
+
+
+async def _until_under_way(shop: Shop, number: int, seconds: float) -> None:
+    """Wait until the server is at work on so many slow queries."""
+    question = text(_UNDER_WAY[shop.backend.server])
+    async with asyncio.timeout(seconds), shop.unit(read_only=True) as uow:
+        while await uow.session.scalar(question) != number:
+            await uow.rollback()  # PostgreSQL keeps what it told of others until the end of the transaction
+
+
+@pytest.mark.parametrize("async_shop", ON_SERVERS, indirect=True, ids=str)
+async def test_a_statement_that_was_cut_off_is_ended_on_the_server(async_shop: Shop) -> None:
+    slow = asyncio.create_task(async_shop.run(lambda uow: uow.session.execute(slow_query(async_shop.backend.server))))
+    await _until_under_way(async_shop, 1, seconds=10)
+
+    slow.cancel()
+
+    await _until_under_way(async_shop, 0, seconds=3)
+    await asyncio.wait({slow})
+    await assert_sound(async_shop)
+
+
+@pytest.mark.parametrize("async_shop", ON_POSTGRESQL, indirect=True, ids=str)
+async def test_postgresql_ends_a_statement_whose_client_is_gone(async_shop: Shop) -> None:
+    """It is not told: a cancellation that overtakes its statement stops nothing."""
+
+    def vanish(session: Session) -> None:
+        driver_connection: Any = session.connection().connection.driver_connection
+        address = (
+            driver_connection.fileno() if async_shop.backend.driver == "psycopg" else _file_number(driver_connection)
+        )
+        sockets.append(socket.socket(fileno=os.dup(address)))
+
+    async def work(uow: ShopUnitOfWork) -> None:
+        await uow.session.run_sync(vanish)
+        await uow.session.execute(slow_query("postgresql"))
+
+    sockets: list[socket.socket] = []
+    slow = asyncio.create_task(async_shop.run(work))
+    await _until_under_way(async_shop, 1, seconds=10)
+
+    sockets[0].shutdown(socket.SHUT_RDWR)
+    sockets[0].close()
+
+    await _until_under_way(async_shop, 0, seconds=5)
+    with pytest.raises(DatabaseUnavailableError):
+        await slow
+    await assert_sound(async_shop)
+
+
+def _file_number(asyncpg_connection: Any) -> int:
+    return int(asyncpg_connection._transport.get_extra_info("socket").fileno())
 
 
 @pytest.mark.parametrize("child", CHILDREN)
