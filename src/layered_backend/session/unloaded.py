@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sqlalchemy.orm import Mapper, ORMExecuteState, RelationshipProperty
 
@@ -21,10 +21,10 @@ def refuse_unloaded(load: ORMExecuteState) -> NoReturn:
 
 
 def _subject(load: ORMExecuteState) -> str:
-    path = load.loader_strategy_path
-    steps = tuple(path.path) if path is not None else ()
-    if load.is_relationship_load and isinstance(steps[-1], RelationshipProperty):
-        name = f"{steps[-1].parent.class_.__name__}.{steps[-1].key}"
+    steps: tuple[Any, ...] = getattr(load.loader_strategy_path, "path", ())
+    attribute = steps[-1] if steps else None
+    if isinstance(attribute, RelationshipProperty):
+        name = f"{attribute.parent.class_.__name__}.{attribute.key}"
         return f"{name} is not loaded: add options=[selectinload({name})] to the query"
     mapper = load.bind_mapper
     name = mapper.class_.__name__ if isinstance(mapper, Mapper) else "an entity"
