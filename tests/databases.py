@@ -9,6 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy
@@ -86,6 +87,16 @@ def own_database(server: str) -> Generator[URL]:
     finally:
         _run(engine, f"DROP DATABASE {name}{' WITH (FORCE)' if server == 'postgresql' else ''}")
         engine.dispose()
+
+
+@contextmanager
+def new_database(server: str, folder: Path) -> Generator[URL]:
+    """Make a database without tables, on a server or as a file in *folder*, and remove it at the end."""
+    if server == "sqlite":
+        yield make_url(f"sqlite:///{folder / 'shop.db'}")
+        return
+    with own_database(server) as url:
+        yield url
 
 
 def pooled(url: URL) -> URL:

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
-from sqlalchemy import URL, make_url
 
-from tests.databases import Backend, own_database, pooled
+from tests.databases import Backend, new_database, pooled
 from tests.faults.serving import Server, serving
 from tests.faults.witness import Witness
 
@@ -122,7 +121,7 @@ def open_store(backend: Backend, folder: Path, *, as_ordinary_user: bool = False
         as_ordinary_user: Whether MariaDB's `read_only` is to stop the server, as it does not stop an administrator.
     """
     with ExitStack() as stack:
-        url = stack.enter_context(_new_database(backend.server, folder))
+        url = stack.enter_context(new_database(backend.server, folder))
         witness = Witness(url)
         witness.create_tables()
         if as_ordinary_user:
@@ -135,15 +134,6 @@ def open_store(backend: Backend, folder: Path, *, as_ordinary_user: bool = False
         log_path = folder / "server.log"
         server = stack.enter_context(serving("tests.faults.whole_application:app", log_path, environment))
         yield Store(backend, server, witness)
-
-
-@contextmanager
-def _new_database(server: str, folder: Path) -> Generator[URL]:
-    if server == "sqlite":
-        yield make_url(f"sqlite:///{folder / 'store.db'}")
-        return
-    with own_database(server) as url:
-        yield url
 
 
 @contextmanager

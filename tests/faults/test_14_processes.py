@@ -12,7 +12,7 @@ import sqlalchemy
 from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.orm import Session
 
-from tests.databases import own_database
+from tests.databases import new_database
 from tests.faults.clients import Client, clients
 from tests.faults.clusters import or_skip
 from tests.shop import Base, Document, Meter
@@ -35,16 +35,6 @@ DRIVERS = {
 def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Client]]:
     with clients(WRITERS + READERS, tmp_path_factory.mktemp("clients")) as processes:
         yield processes
-
-
-@contextmanager
-def empty_database(server: str, folder: Path) -> Generator[URL]:
-    """Make a database without tables, and remove it at the end."""
-    if server == "sqlite":
-        yield make_url(f"sqlite:///{folder / 'shop.db'}")
-        return
-    with own_database(server) as url:
-        yield url
 
 
 @contextmanager
@@ -93,7 +83,7 @@ def test_the_tables_are_created_once(processes: list[Client], server: str, tmp_p
     for number in range(ROUNDS):
         folder = tmp_path / str(number)
         folder.mkdir()
-        with or_skip(), empty_database(server, folder) as url:
+        with or_skip(), new_database(server, folder) as url:
             at_once(processes, "create_all", url)
             with opened(url) as engine:
                 assert set(sqlalchemy.inspect(engine).get_table_names()) == TABLES
@@ -103,7 +93,7 @@ def test_the_tables_are_created_once(processes: list[Client], server: str, tmp_p
 
 @pytest.mark.parametrize("server", DRIVERS)
 def test_no_row_is_seeded_twice(processes: list[Client], server: str, tmp_path: Path) -> None:
-    with or_skip(), empty_database(server, tmp_path) as url, opened(url) as engine:
+    with or_skip(), new_database(server, tmp_path) as url, opened(url) as engine:
         Base.metadata.create_all(engine)
         for _ in range(ROUNDS):
             with Session(engine) as session, session.begin():
