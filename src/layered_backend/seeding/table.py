@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Table, and_, delete, inspect, or_, select, tuple_
 from sqlalchemy.orm import Session, lazyload
+from sqlalchemy.orm.attributes import flag_modified
 
 from layered_backend.errors import SeedReferenceError
 from layered_backend.seeding.definition import Definition, definition_of
@@ -106,6 +107,7 @@ class SeedTable:
             for identity, values in changes:
                 for name, value in values.items():
                     setattr(entities[identity], name, value)
+                    flag_modified(entities[identity], name)  # to the session, 1 and true are the same
             session.flush()
 
         found = select(self._mapper.class_).where(self._has_identity([identity for identity, _ in changes]))
