@@ -37,7 +37,10 @@ class ProductSeeder(Seeder[Product]):
 async def test_rows_are_inserted_with_what_they_refer_to(catalogue: Catalogue) -> None:
     report = await catalogue.seed_well(ProductSeeder, CategorySeeder)
 
-    assert [(result.name, result.inserted) for result in report.results] == [("CategorySeeder", 2), ("ProductSeeder", 2)]
+    assert [(result.name, result.inserted) for result in report.results] == [
+        ("CategorySeeder", 2),
+        ("ProductSeeder", 2),
+    ]
     category_ids = dict(await catalogue.rows(Category.name, Category.id))
     assert await catalogue.rows(Product.name, Product.price, Product.note, Product.category_id) == [
         ("bread", Decimal("2.5"), "rye", category_ids["food"]),
@@ -69,9 +72,10 @@ async def test_what_differs_is_updated_and_what_is_set_once_stays(catalogue: Cat
         "salt": [Decimal(1), "mine"],
         "bread": [Decimal("2.5"), "rye"],
     }
-    stamps = {name: (at, updated) for name, at, updated in await catalogue.rows(
-        Product.name, Product.created_at, Product.updated_at
-    )}
+    stamps = {
+        name: (at, updated)
+        for name, at, updated in await catalogue.rows(Product.name, Product.created_at, Product.updated_at)
+    }
     assert stamps["tea"][0] == created["tea"] < stamps["tea"][1]
     assert stamps["salt"] == (created["salt"], created["salt"])
 
@@ -107,7 +111,12 @@ async def test_null_in_a_key_equals_null(catalogue: Catalogue, model: Any) -> No
 async def test_values_are_compared_by_what_they_mean(catalogue: Catalogue) -> None:
     moment = datetime(2024, 2, 29, 12, 30, 15, 123456)  # noqa: DTZ001  # of a column without an offset
     rows: list[Row] = [
-        {"code": "a", "data": {"x": [1, 2.0, True, None], "y": {"b": 1, "a": "é"}}, "ratio": 0.1 + 0.2, "amount": "12.50"},
+        {
+            "code": "a",
+            "data": {"x": [1, 2.0, True, None], "y": {"b": 1, "a": "é"}},
+            "ratio": 0.1 + 0.2,
+            "amount": "12.50",
+        },
         {"code": "b", "data": (1, 2), "ratio": 1, "amount": 3, "taken": moment, "seen": moment.replace(tzinfo=UTC)},
         {"code": "c", "data": None, "ratio": 1.23456789, "day": date(2024, 2, 29), "is_good": True, "color": "GREEN"},
         {"code": "d", "seen": "2024-02-29T12:30:15+02:00", "day": "2024-02-29", "is_good": "false", "color": Color.RED},
@@ -253,9 +262,7 @@ class TestRetiring:
         category.products = [Product(name="old")]
         await catalogue.add(category)
         categories = shipping(Category, Category.name, rows=[], retired=("old",), name="Categories")
-        products = shipping(
-            Product, Product.name, rows=[], retired=("old",), name="Products", depends_on=(categories,)
-        )
+        products = shipping(Product, Product.name, rows=[], retired=("old",), name="Products", depends_on=(categories,))
 
         report = await catalogue.seed_well(categories, products)
 
@@ -266,9 +273,7 @@ class TestRetiring:
         category.products = [Product(name="of a user")]
         await catalogue.add(category)
         categories = shipping(Category, Category.name, rows=[{"name": "new"}], retired=("old",), name="Categories")
-        dependent = shipping(
-            Product, Product.name, rows=[{"name": "tea"}], name="Products", depends_on=(categories,)
-        )
+        dependent = shipping(Product, Product.name, rows=[{"name": "tea"}], name="Products", depends_on=(categories,))
         labels = shipping(Label, Label.text, rows=[{"text": "x"}], name="Labels")
 
         report = await catalogue.seed(categories, dependent, labels)
@@ -314,9 +319,7 @@ class TestDryRun:
         assert [str(change) for change in report["Categories"].changes] == ["insert name='food'", "delete name='gone'"]
         insert, update = report["Products"].changes
         assert (insert.action, insert.key) == (RowAction.INSERT, {"name": "salt"})
-        assert str(update) == (
-            "update name='tea' (note: 'old' -> 'new', category_id: None -> ref(Categories, 'food'))"
-        )
+        assert str(update) == ("update name='tea' (note: 'old' -> 'new', category_id: None -> ref(Categories, 'food'))")
         assert catalogue.statements.writes == []
         assert await catalogue.rows(Product.id, Product.name, Product.note, Product.updated_at) == before
         assert await catalogue.rows(Category.name) == [("gone",)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from sqlalchemy import URL, Column, Connection, Dialect, Engine, Table
+from sqlalchemy import URL, Column, ColumnElement, Connection, Dialect, Engine, Table, tuple_
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.types import REAL, Enum, Float, Integer, String, TypeEngine
 
@@ -165,6 +165,12 @@ class DatabaseDialect(ABC):
 
     def advance_sequence(self, connection: Connection, column: Column[Any], value: int) -> None:  # noqa: B027
         """See to it that the key which *column* counts up next is greater than *value*, whoever inserts meanwhile."""
+
+    def is_among(self, columns: Sequence[ColumnElement[Any]], keys: Sequence[tuple[Any, ...]]) -> ColumnElement[bool]:
+        """Return what the rows meet whose *columns* have the values of one of *keys*, none of which is NULL."""
+        if len(columns) == 1:
+            return columns[0].in_([value for (value,) in keys])
+        return tuple_(*columns).in_(keys)
 
     def stored_form(self, column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
         """Return what makes of a value the form that it is compared in, where a column gives back less than it got.

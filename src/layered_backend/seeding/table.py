@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, delete, inspect, or_, select, tuple_
+from sqlalchemy import ColumnElement, Table, and_, delete, inspect, or_, select
 from sqlalchemy.orm import Session, lazyload
 from sqlalchemy.orm.attributes import flag_modified
 
+from layered_backend.dialects import dialect_named
 from layered_backend.errors import SeedReferenceError
 from layered_backend.seeding.definition import Definition, definition_of
 from layered_backend.seeding.form import Field, fields_of
@@ -43,7 +44,9 @@ class SeedTable:
         self._session = session
         self.key = definition.key
         mapper = self._mapper = definition.mapper
-        self.fields: Mapping[str, Field] = fields_of(mapper, session.get_bind().dialect)
+        dialect = session.get_bind().dialect
+        self._ways = dialect_named(dialect.name)
+        self.fields: Mapping[str, Field] = fields_of(mapper, dialect)
         self.identity = tuple(mapper.get_property_by_column(column).key for column in mapper.primary_key)
         self.referable = (*self.identity, *(name for name in referable if name not in self.identity))
 
@@ -127,8 +130,7 @@ class SeedTable:
         """See to it that the database counts up keys beyond *value*."""
         column = self._counted_column
         if column is not None:
-            ways = self.fields[self._mapper.get_property_by_column(column).key].dialect
-            await self._session.run_sync(lambda s: ways.advance_sequence(s.connection(), column, value))
+            await self._session.run_sync(lambda s: self._ways.advance_sequence(s.connection(), column, value))
 
     @property
     def counted(self) -> str | None:
@@ -177,10 +179,22 @@ class SeedTable:
         return self._mapper.attrs[name].class_attribute
 
     def _has_key(self, keys: Sequence[Values]) -> ColumnElement[bool]:
-        return _is_among([self._attribute(name) for name in self.key], keys)
+        """Return what the rows meet that have one of *keys*, of which those with the same NULLs are asked for together."""
+        attributes = [self._attribute(name) for name in self.key]
+        by_nulls: dict[Values, list[Values]] = {}
+        for key in keys:
+            by_nulls.setdefault(tuple(part is None for part in key), []).append(key)
+        return or_(*(self._is_among(attributes, nulls, some) for nulls, some in by_nulls.items()))
+
+    def _is_among(self, attributes: Sequence[Any], nulls: Values, keys: Sequence[Values]) -> ColumnElement[bool]:
+        empty = [attribute.is_(None) for attribute, is_null in zip(attributes, nulls, strict=True) if is_null]
+        given = [attribute for attribute, is_null in zip(attributes, nulls, strict=True) if not is_null]
+        if not given:
+            return and_(*empty)
+        return and_(*empty, self._ways.is_among(given, [tuple(filter(_is_not_none, key)) for key in keys]))
 
     def _has_identity(self, identities: Sequence[Values]) -> ColumnElement[bool]:
-        return _is_among([self._attribute(name) for name in self.identity], identities)
+        return self._ways.is_among([self._attribute(name) for name in self.identity], identities)
 
 
 class Tables:
@@ -232,23 +246,8 @@ class Tables:
         return [mapper.get_property_by_column(column).key for column in columns]
 
 
-def _is_among(attributes: Sequence[Any], keys: Sequence[Values]) -> ColumnElement[bool]:
-    """Return what the rows meet that have one of the *keys*, of which those with the same NULLs are asked for together."""
-    by_nulls: dict[Values, list[Values]] = {}
-    for key in keys:
-        by_nulls.setdefault(tuple(part is None for part in key), []).append(key)
-    return or_(*(_equals_one(attributes, nulls, some) for nulls, some in by_nulls.items()))
-
-
-def _equals_one(attributes: Sequence[Any], nulls: Values, keys: Sequence[Values]) -> ColumnElement[bool]:
-    conditions = [attribute.is_(None) for attribute, is_null in zip(attributes, nulls, strict=True) if is_null]
-    given = [position for position, is_null in enumerate(nulls) if not is_null]
-    if len(given) == 1:
-        conditions.append(attributes[given[0]].in_([key[given[0]] for key in keys]))
-    elif given:
-        parts = tuple_(*(attributes[position] for position in given))
-        conditions.append(parts.in_([tuple(key[position] for position in given) for key in keys]))
-    return and_(*conditions)
+def _is_not_none(value: object) -> bool:
+    return value is not None
 
 
 def _keys_to(table: Table) -> Iterator[Any]:
