@@ -68,7 +68,6 @@ class Reconciliation:
         try:
             await self._reconcile(rows, on_batch)
         except SeedDataError as error:
-            error.seeder = error.seeder or self._definition.seeder.name
             error.source = error.source or (rows.name if isinstance(rows, FileRows) else None)
             raise
 

@@ -14,6 +14,7 @@ from layered_backend.errors import (
     DatabaseUnavailableError,
     LockTimeoutError,
     ReadOnlyError,
+    SeedDataError,
     SeedDeletionError,
     TransientError,
 )
@@ -184,7 +185,8 @@ class Run:
         except Exception as error:
             if isinstance(error, _PASSING) or isinstance(error.__cause__, _PASSING) or context.is_undone:
                 raise
-            _logger.debug("%s failed", seeder.name, exc_info=True)
+            if isinstance(error, SeedDataError):
+                error.seeder = error.seeder or seeder.name
             return error
         return None
 
