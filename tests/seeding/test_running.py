@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from layered_backend import Database, SeedImportError, SeedPlanError, UnitOfWork, UnitOfWorkError
 from layered_backend.seeding import SeedContext, Seeder, SeedProgress, SeedRunner, SeedStatus, ref
@@ -146,19 +146,22 @@ async def test_progress_is_told_by_batch_and_its_errors_harm_nothing(catalogue: 
     ]
 
 
-async def test_a_commit_that_fails_leaves_nothing_in_the_report(catalogue: Catalogue) -> None:
+async def test_a_commit_that_fails_leaves_nothing_in_the_report(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = catalogue.database.engine.sync_engine if catalogue.backend.asynchronous else catalogue.database.sync_engine
 
     def fail(connection: Any) -> None:
-        raise OSError("the disk is full")
+        connection.rollback()  # as a server does that cannot commit
+        raise engine.dialect.loaded_dbapi.OperationalError("the disk is full")
 
-    event.listen(engine, "commit", fail)
-    report = await catalogue.seed(CategorySeeder, LabelSeeder)
-    event.remove(engine, "commit", fail)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.dialect, "do_commit", fail)
+        report = await catalogue.seed(CategorySeeder, LabelSeeder)
 
     assert not report.ok
     assert [(result.status, result.inserted) for result in report.results] == [(FAILED, 0), (FAILED, 0)]
-    assert report.error is not None
+    assert "the disk is full" in str(report.error)
     assert report.results[0].error is report.error
     assert await catalogue.rows(Category.name) == []
 

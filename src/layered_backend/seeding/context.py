@@ -122,6 +122,8 @@ class SeedContext:
         Raises:
             LayeredError: A constraint is violated.
         """
+        if self.session.stack.top.error is not None or not self.session.is_active:
+            return  # an error was caught, as the end of the savepoint will tell
         await self.session.flush()
         if self.is_dry_run or not (self._tally.has_written or self._seeder.run is not Seeder.run):
             return
