@@ -111,7 +111,9 @@ class Sample(IntegerPrimaryKey, Base):
 
     __tablename__ = "samples"
 
-    code: Mapped[str] = mapped_column(String(8), unique=True)
+    code: Mapped[str] = mapped_column(
+        String(8).with_variant(String(8, collation="utf8mb4_nopad_bin"), "mariadb"), unique=True
+    )
     data: Mapped[Any] = mapped_column(JSON, nullable=True)
     ratio: Mapped[float | None] = mapped_column(Float)
     amount: Mapped[Decimal | None] = mapped_column(Numeric(8, 2, asdecimal=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 
@@ -69,14 +69,14 @@ def batch_of(
 
 def _mapping(definition: Definition, row: object, number: int) -> Mapping[str, Any]:
     if isinstance(row, dict):
-        return row  # pyright: ignore[reportUnknownVariableType]  # the names are checked with the batch
+        return cast("dict[str, Any]", row)
     if isinstance(row, BaseModel):
         try:
             return new_values(definition.mapper, row)
         except InvalidDataError as error:
             raise SeedDataError(str(error), row=number) from error
     if isinstance(row, Mapping):
-        return dict(row)  # pyright: ignore[reportUnknownArgumentType,reportUnknownVariableType]
+        return dict(cast("Mapping[str, Any]", row))
     raise SeedDataError(f"a row is a mapping or a Pydantic model, not {type(row).__name__}", row=number)
 
 
