@@ -142,7 +142,11 @@ class Account(IntegerPrimaryKey, DeferredBase):
 
 def shipping(model: Any, *key: Any, rows: Any, name: str = "Shipped", **declarations: Any) -> type[Seeder[Any]]:
     """Return a seeder of *model* that ships *rows*."""
-    body = {"key": key, "rows": lambda self: rows, **declarations}
+
+    def give_rows(self: object) -> Any:
+        return rows
+
+    body = {"key": key, "rows": give_rows, **declarations}
     return types.new_class(name, (Seeder[model],), exec_body=lambda namespace: namespace.update(body))
 
 

@@ -60,8 +60,9 @@ def assert_each_row_is_there_once(engine: sqlalchemy.Engine) -> None:
             (Badge, (Badge.scope, Badge.text)),
             (Node, (Node.parent_id, Node.name)),
         ):
-            counts: list[Any] = session.execute(select(func.count(), *key).select_from(model).group_by(*key)).all()  # type: ignore[assignment]
-            assert [count for count, *_ in counts] == [1] * ROWS, model
+            keys: list[Any] = list(key)
+            counts = session.scalars(select(func.count()).select_from(model).group_by(*keys)).all()
+            assert counts == [1] * ROWS, model
 
 
 def assert_the_applications_next_insert_works(engine: sqlalchemy.Engine) -> None:

@@ -129,7 +129,7 @@ class Store:
             samples = connection.execute(select(Sample.code, Sample.data, Sample.ratio)).all()
             products = connection.execute(select(Product.name, Product.price, Product.note)).all()
             nodes = connection.execute(select(Node.id, Node.name, Node.parent_id)).all()
-        names = {key: name for key, name, _ in nodes}
+        names: dict[int | None, str] = {key: name for key, name, _ in nodes}
         contents: dict[str, dict[Any, Any]] = {
             "labels": {(scope, label): note for scope, label, note in labels},
             "samples": {code: (repr(json), ratio) for code, json, ratio in samples},

@@ -29,7 +29,7 @@ class ProductSeeder(Seeder[Product]):
     depends_on = (CategorySeeder,)
     insert_only = (Product.price,)
 
-    async def rows(self) -> AsyncIterator[Row]:  # type: ignore[override]
+    async def rows(self) -> AsyncIterator[Row]:
         yield {"name": "tea", "price": 3, "category_id": ref(CategorySeeder, "drinks")}
         yield {"name": "bread", "price": "2.50", "note": "rye", "category_id": ref(CategorySeeder, "food")}
 

@@ -219,7 +219,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty package of seeds, to be filled."""
     folder = tmp_path / "packaged_seeds"
     folder.mkdir()
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     yield folder
     for name in [name for name in sys.modules if name.partition(".")[0] == "packaged_seeds"]:
         del sys.modules[name]
@@ -299,11 +299,11 @@ class TestMain:
         assert error in complaints.getvalue()
         assert bool(complaints.getvalue()) is bool(error)
 
-    def test_without_names_all_run(self, runner: SeedRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_names_all_run(self, runner: SeedRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "argv", ["seeds"])
         with pytest.raises(SystemExit) as exit_:
             runner.main()
 
         assert exit_.value.code == 1
-        with Database(runner._database.url) as database, UnitOfWork(database) as uow:  # type: ignore[union-attr]
+        with Database(f"sqlite:///{tmp_path / 'shop.db'}") as database, UnitOfWork(database) as uow:
             assert uow.run(uow.session.scalar(text("SELECT count(*) FROM labels"))) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -98,7 +98,7 @@ class _NoKey(Seeder[Category]):
         return []
 
 
-class _NoModel(Seeder):  # type: ignore[type-arg]
+class _NoModel(Seeder[Any]):
     def rows(self) -> list[Any]:
         return []
 
@@ -112,11 +112,11 @@ class _KeyOfAnother(Base):
 
 
 class _BareKey(Base):
-    key = Category.name  # type: ignore[assignment]
+    key: ClassVar[Any] = Category.name
 
 
 class _BareTag(Base):
-    tags = "demo"  # type: ignore[assignment]
+    tags: ClassVar[Any] = "demo"
 
 
 @pytest.mark.parametrize(

@@ -104,10 +104,8 @@ def _names(
 
 
 def _tuples(rows: Sequence[Mapping[str, Any]], names: tuple[str, ...]) -> list[Values]:
-    if all(len(row) == len(names) for row in rows):
-        if len(names) > 1:
-            return list(map(itemgetter(*names), rows))
-        return [(row[names[0]],) for row in rows]
+    if len(names) > 1 and all(len(row) == len(names) for row in rows):
+        return list(map(itemgetter(*names), rows))
     return [tuple(row.get(name, MISSING) for name in names) for row in rows]
 
 

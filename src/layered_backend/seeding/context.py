@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from layered_backend.errors import SeedPlanError, SeedReferenceError
 from layered_backend.repository import BaseRepository
-from layered_backend.seeding.definition import definition_of
+from layered_backend.seeding.definition import definition_of, has_own_run
 from layered_backend.seeding.reconciliation import Reconciliation
 from layered_backend.seeding.references import Ref
 from layered_backend.seeding.resolver import Resolver
@@ -125,7 +125,7 @@ class SeedContext:
         if self.session.stack.top.error is not None or not self.session.is_active:
             return  # an error was caught, as the end of the savepoint will tell
         await self.session.flush()
-        if self.is_dry_run or not (self._tally.has_written or self._seeder.run is not Seeder.run):
+        if self.is_dry_run or not (self._tally.has_written or has_own_run(self._seeder)):
             return
         tables = self._tables.written_by(self._seeder)
         dialect = self._uow.database.dialect

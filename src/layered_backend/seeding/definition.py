@@ -14,7 +14,7 @@ from layered_backend.memoization import memoized
 from layered_backend.seeding.seeder import Seeder
 from layered_backend.type_arguments import type_arguments
 
-__all__ = ["Definition", "definition_of", "is_complete"]
+__all__ = ["Definition", "definition_of", "has_own_run", "is_complete"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,16 @@ class Definition:
 
 def is_complete(seeder: type[Seeder[Any]]) -> bool:
     """Tell whether a class can run, unlike one that others are derived from."""
-    return seeder.rows is not Seeder.rows or seeder.run is not Seeder.run
+    return _overrides(seeder, "rows") or has_own_run(seeder)
+
+
+def has_own_run(seeder: type[Seeder[Any]]) -> bool:
+    """Tell whether a class may do more than reconcile its rows."""
+    return _overrides(seeder, "run")
+
+
+def _overrides(seeder: type[Seeder[Any]], method: str) -> bool:
+    return getattr(seeder, method) is not getattr(Seeder, method)
 
 
 @memoized
@@ -52,7 +61,7 @@ def definition_of(seeder: type[Seeder[Any]]) -> Definition | None:
     if mapper is None:
         return None
     key = _names(seeder, mapper, "key")
-    if not key and seeder.run is Seeder.run:
+    if not key and not has_own_run(seeder):
         name = mapper.class_.__name__
         raise SeedPlanError(f"{seeder.name} has no key; write what tells its rows apart, such as key = ({name}.name,)")
     return Definition(seeder, mapper, key, frozenset(_names(seeder, mapper, "insert_only")) - set(key))
@@ -63,7 +72,7 @@ def _mapper_of(seeder: type[Seeder[Any]]) -> Mapper[Any] | None:
     try:
         return cast("Mapper[Any]", inspect(model))
     except NoInspectionAvailable:
-        if seeder.run is not Seeder.run:
+        if has_own_run(seeder):
             return None
         raise SeedPlanError(
             f"{seeder.name} does not know its model; write class {seeder.__name__}(Seeder[Item])"

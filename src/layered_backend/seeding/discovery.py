@@ -49,7 +49,10 @@ def _module_names(package: ModuleType) -> Iterator[str]:
 
 
 def _defined_in(module: ModuleType) -> Iterator[type[Seeder[Any]]]:
-    for value in vars(module).values():
-        is_own = inspect.isclass(value) and issubclass(value, Seeder) and value.__module__ == module.__name__
-        if is_own and is_complete(value) and not value.__name__.startswith("_"):
+    for name, value in inspect.getmembers(module, _is_seeder):
+        if value.__module__ == module.__name__ and is_complete(value) and not name.startswith("_"):
             yield value
+
+
+def _is_seeder(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, Seeder)

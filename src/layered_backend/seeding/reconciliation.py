@@ -145,8 +145,8 @@ class Reconciliation:
         for key in self._retired & numbered.keys():
             raise SeedDataError("the row is both shipped and retired", row=numbered[key], key=self._key_text(key))
         self._numbers |= numbered
-        for name, position in zip(self._table.key, range(width), strict=True):
-            self._check_key(self._table.fields[name], [key[position] for key in keys], batch.first)
+        for name, values in zip(self._table.key, zip(*keys, strict=True), strict=True):
+            self._check_key(self._table.fields[name], values, batch.first)
         return keys
 
     def _duplicate(self, batch: Batch, keys: Sequence[Values]) -> SeedDataError:
@@ -170,11 +170,8 @@ class Reconciliation:
 
     async def _resolved(self, batch: Batch) -> Batch:
         """Return *batch* with what its references stand for; those to rows that are not known yet stay."""
-        positions = [
-            position
-            for position, name in enumerate(batch.names)
-            if any(type(row[position]) is Ref for row in batch.rows)
-        ]
+        columns = zip(*batch.rows, strict=True)
+        positions = [position for position, values in enumerate(columns) if Ref in set(map(type, values))]
         if not positions:
             return batch
         await self._look_up(batch, positions)
@@ -321,7 +318,7 @@ async def _in_batches(rows: object) -> AsyncGenerator[tuple[int, Sequence[Data]]
 
 
 def _iterable(rows: object) -> Iterable[Data]:
+    kind = "nothing" if rows is None else type(rows).__name__
     if isinstance(rows, Iterable) and not isinstance(rows, Mapping | str):
         return cast("Iterable[Data]", rows)
-    kind = "nothing" if rows is None else type(rows).__name__
     raise SeedDataError(f"rows() returned {kind}; yield the rows, or return a list of them")

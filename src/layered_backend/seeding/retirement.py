@@ -113,8 +113,8 @@ def retired_keys(seeder: type[Seeder[Any]], table: SeedTable) -> list[Values]:
 
 
 def _retired_key(seeder: type[Seeder[Any]], table: SeedTable, entry: Any) -> Values:
-    parts: Values = entry if isinstance(entry, tuple) else (entry,)
-    if len(parts) != len(table.key):
+    parts: Values = (entry,) if len(table.key) == 1 else entry
+    if type(parts) is not tuple or len(parts) != len(table.key):
         names = " and ".join(table.key)
         raise SeedDataError(f"retired has {entry!r}, and the key is {names}", seeder=seeder.name)
     try:

@@ -92,7 +92,7 @@ def _csv(file: TextIO) -> Iterator[Row]:
     reader = csv.reader(file, strict=True)
     number = 0
     try:
-        header = next(reader, [])
+        header: list[str] = next(reader, list[str]())
         _check_header(header)
         for cells in reader:
             if not cells:  # an empty line

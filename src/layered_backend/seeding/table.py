@@ -11,7 +11,7 @@ from sqlalchemy.orm.attributes import flag_modified
 
 from layered_backend.dialects import dialect_named
 from layered_backend.errors import SeedReferenceError
-from layered_backend.seeding.definition import Definition, definition_of
+from layered_backend.seeding.definition import Definition, definition_of, has_own_run
 from layered_backend.seeding.form import Field, fields_of
 from layered_backend.seeding.plan import Plan
 from layered_backend.seeding.seeder import Seeder
@@ -53,8 +53,8 @@ class SeedTable:
     @property
     def tables(self) -> Collection[Table]:
         """The tables of the mapped class, and those with foreign keys to them."""
-        own = [table for table in self._mapper.tables if isinstance(table, Table)]
-        others = {key.table for table in own for key in _keys_to(table)}
+        own: list[Table] = [table for table in self._mapper.tables if isinstance(table, Table)]
+        others: set[Table] = {key.table for table in own for key in _keys_to(table)}
         return [*own, *(others - set(own))]
 
     @property
@@ -160,7 +160,7 @@ class SeedTable:
 
     async def _all(self, statement: Any) -> list[Any]:
         """Return rows, past the session: it would look for entities in them."""
-        return await self._session.run_sync(lambda session: list(session.connection().execute(statement)))
+        return await self._session.run_sync(lambda session: [*session.connection().execute(statement)])
 
     def _in_stored_form(self, rows: list[Values], names: Sequence[str]) -> list[Values]:
         """Return *rows* with keys as rows of a seeder have them."""
@@ -228,7 +228,7 @@ class Tables:
 
         Its own `run` may have written any that the run is about.
         """
-        candidates = (seeder,) if seeder.run is Seeder.run else self._plan.order
+        candidates = self._plan.order if has_own_run(seeder) else (seeder,)
         keyed = [each for each in candidates if (definition := definition_of(each)) and definition.key]
         return {table for each in keyed for table in self.of(each).tables}
 

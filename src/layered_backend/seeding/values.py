@@ -130,7 +130,7 @@ def _text(value: object) -> str:
 
 
 def _choice(value: object, choices: tuple[str, ...]) -> str:
-    if value in choices:
+    if isinstance(value, str) and value in choices:
         return str.__str__(value)
     raise ValueError(f"the column takes {' or '.join(map(repr, choices))}, not {_short(value)}")
 
@@ -186,7 +186,7 @@ def _uuid(value: object) -> uuid.UUID:
 
 
 def _bytes(value: object) -> bytes:
-    if isinstance(value, bytes | bytearray | memoryview):
+    if isinstance(value, bytes | bytearray):
         return bytes(value)
     raise _refused(value, "bytes")
 

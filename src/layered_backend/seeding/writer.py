@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ from layered_backend.unit_of_work import UnitOfWork
 __all__ = ["Tally", "Writer"]
 
 Values = tuple[Any, ...]
+
+_Write = Callable[[Sequence[Line]], Awaitable[Sequence[Values] | None]]
 
 _NOT_OF_A_ROW = (DatabaseUnavailableError, StatementTimeoutError, TransientError, UnitOfWorkError)
 
@@ -107,8 +109,9 @@ class Writer:
         """Write the references that had to wait: of each line, its primary key and the values."""
         if self.is_dry_run:
             return
-        for line, identity, values in lines:
-            await self._blaming([line], lambda some, i=identity, v=values: self._table.update([(i, v)]))
+        changes = {line: (identity, values) for line, identity, values in lines}
+        if changes:
+            await self._blaming(list(changes), lambda some: self._table.update([changes[line] for line in some]))
 
     def _changed(self, line: Line) -> dict[str, Any]:
         fields = self._table.fields
@@ -157,11 +160,11 @@ class Writer:
             before = {name: update.line.stored[name] for name in update.values}
             self._tally.record(RowChange(RowAction.UPDATE, self._key_of(update.line), before, update.values))
 
-    async def _blaming(self, lines: Sequence[Line], write: Any) -> Any:
+    async def _blaming(self, lines: Sequence[Line], write: _Write) -> list[Values]:
         """Write *lines* in one go; where the database refuses, halve them until it is known which one it refuses."""
         try:
             async with self._uow.savepoint():
-                return await write(lines)
+                return list(await write(lines) or ())
         except _NOT_OF_A_ROW:
             raise
         except Exception as error:
@@ -170,7 +173,7 @@ class Writer:
         middle = len(lines) // 2
         first = await self._blaming(lines[:middle], write)
         second = await self._blaming(lines[middle:], write)
-        return [*(first or ()), *(second or ())]
+        return first + second
 
     def _blamed(self, line: Line, error: Exception) -> SeedDataError:
         columns: tuple[str, ...] = getattr(error, "columns", ())
