@@ -71,6 +71,15 @@ class SeedRunner:
         return checked_seeders(seeders), failures
 
     @property
+    def database(self) -> Database:
+        """The database in which a run seeds that names no other.
+
+        Raises:
+            UnitOfWorkError: The runner was given none.
+        """
+        return self._chosen(None)
+
+    @property
     def seeders(self) -> Sequence[SeederClass]:
         """The seeders, each after those that it depends on.
 
@@ -187,7 +196,7 @@ class SeedRunner:
         sys.exit(0 if report.ok else 1)
 
     async def _run_and_dispose(self, names: Sequence[str]) -> SeedReport:
-        async with self._chosen(None):
+        async with self.database:
             return await self.run(only=names or None)
 
     def _run(self, plan: Plan, database: Database | None, options: Options) -> Run:
