@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from sqlalchemy import event
 
 from layered_backend.seeding import RowAction, SeedContext, Seeder, SeedRunner, SeedStatus, ref
 from tests.seeding.catalogue import Badge, Catalogue, Category, Color, Label, Node, Person, Product, Sample, shipping
@@ -354,6 +355,28 @@ async def test_a_seeder_may_do_more_than_rows(catalogue: Catalogue) -> None:
 
     assert report["GreetingSeeder"].inserted == 1
     assert await catalogue.rows(Label.text) == [("staging True",)]
+
+
+async def test_a_listener_of_the_mapped_class_hears_of_each_new_row(catalogue: Catalogue) -> None:
+    def stamp(mapper: Any, connection: Any, label: Label) -> None:
+        label.note = f"stamped {label.text}"
+
+    event.listen(Label, "before_insert", stamp)
+    try:
+        await catalogue.seed_well(shipping(Label, Label.text, rows=[{"text": "x"}, {"text": "y"}]))
+    finally:
+        event.remove(Label, "before_insert", stamp)
+
+    assert await catalogue.rows(Label.note) == [("stamped x",), ("stamped y",)]
+
+
+async def test_new_rows_take_one_statement_for_many_and_one_to_read_their_keys(catalogue: Catalogue) -> None:
+    rows = [{"name": f"c{number}"} for number in range(500)]
+
+    await catalogue.seed_well(shipping(Category, Category.name, rows=rows))
+
+    assert len(catalogue.statements.writes) == 1
+    assert len(catalogue.statements.reads) == 2
 
 
 async def test_a_reference_finds_rows_of_users(catalogue: Catalogue) -> None:
