@@ -120,6 +120,16 @@ class Field:
     def _compares_equal(self, wanted: Any, stored: Any) -> bool:
         return self.value_type.types is None and bool(self.column.type.compare_values(wanted, stored))
 
+    def accepts_all(self, values: Sequence[Any]) -> bool:
+        """Tell whether `refusal` has nothing to say of any of *values*, where that is known at a glance."""
+        kinds = set(map(type, values))
+        if kinds == {str} and isinstance(self.impl, String):
+            longest = max(values, key=len)
+            return self.dialect.holds(self.impl, "".join(values)) and self._text_refusal(longest) is None
+        if kinds == {int} and isinstance(self.impl, Integer):
+            return self.dialect.holds(self.impl, min(values)) and self.dialect.holds(self.impl, max(values))
+        return False
+
     def refusal(self, value: Any) -> str | None:
         """Return why *value* cannot be written, or None if it can."""
         if isinstance(value, NewRow):

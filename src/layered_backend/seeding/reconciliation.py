@@ -159,6 +159,8 @@ class Reconciliation:
 
     def _check_key(self, field: Field, values: Sequence[Any], first: int) -> None:
         """Refuse what the database could not even be asked about."""
+        if field.accepts_all(values):
+            return
         for number, value in enumerate(values, start=first):
             if value is None or isinstance(value, Ref):
                 continue
