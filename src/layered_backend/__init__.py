@@ -24,6 +24,12 @@ from layered_backend.errors import (
     PreconditionRequiredError,
     ReadOnlyError,
     RolledBackError,
+    SeedDataError,
+    SeedDeletionError,
+    SeedError,
+    SeedImportError,
+    SeedPlanError,
+    SeedReferenceError,
     SerializationFailureError,
     StaleError,
     StatementTimeoutError,
@@ -35,6 +41,7 @@ from layered_backend.errors import (
 )
 from layered_backend.models import Base, IntegerPrimaryKey, Timestamped, UUIDPrimaryKey
 from layered_backend.repository import BaseRepository
+from layered_backend.seeding import Seeder, SeedReport, SeedRunner, ref
 from layered_backend.service import BaseService
 from layered_backend.unit_of_work import Outcome, UnitOfWork, transact, transact_sync
 
@@ -76,6 +83,15 @@ __all__ = [
     "PreconditionRequiredError",
     "ReadOnlyError",
     "RolledBackError",
+    "SeedDataError",
+    "SeedDeletionError",
+    "SeedError",
+    "SeedImportError",
+    "SeedPlanError",
+    "SeedReferenceError",
+    "SeedReport",
+    "SeedRunner",
+    "Seeder",
     "SerializationFailureError",
     "SessionDep",
     "StaleError",
@@ -94,6 +110,7 @@ __all__ = [
     "get_service",
     "get_uow",
     "install",
+    "ref",
     "transact",
     "transact_sync",
     "uow_dependency",

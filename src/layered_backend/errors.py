@@ -26,11 +26,17 @@
     │   └── LockTimeoutError
     ├── StatementTimeoutError
     ├── DatabaseUnavailableError
-    └── CommitUnknownError
+    ├── CommitUnknownError
+    └── SeedError
+        ├── SeedPlanError
+        ├── SeedDataError
+        │   └── SeedReferenceError
+        ├── SeedImportError
+        └── SeedDeletionError
 
 An error carries its facts as attributes and renders them in `str()`. No message holds SQL, a secret or a value of a
-row: those stay in the driver's error, which is the `__cause__`. None of them knows HTTP; `layered_backend.fastapi`
-maps them to statuses.
+row: those stay in the driver's error, which is the `__cause__`. (A `SeedDataError` names the natural key of a row that the
+application ships with its own source.) None of them knows HTTP; `layered_backend.fastapi` maps them to statuses.
 """
 
 from __future__ import annotations
@@ -59,6 +65,12 @@ __all__ = [
     "PreconditionRequiredError",
     "ReadOnlyError",
     "RolledBackError",
+    "SeedDataError",
+    "SeedDeletionError",
+    "SeedError",
+    "SeedImportError",
+    "SeedPlanError",
+    "SeedReferenceError",
     "SerializationFailureError",
     "StaleError",
     "StatementTimeoutError",
@@ -328,3 +340,60 @@ class CommitUnknownError(LayeredError):
     """
 
     default_message = "the connection was lost during COMMIT; whether the work is saved is not known"
+
+
+class SeedError(LayeredError):
+    """Something is wrong with what is to be seeded; nothing of the seeder, or of the run, that it names is written."""
+
+
+class SeedPlanError(SeedError):
+    """The seeders do not fit together, or the run was asked for something that is not there; nothing has begun."""
+
+
+class SeedImportError(SeedError):
+    """A module of seeders could not be imported; what it raised is the cause."""
+
+
+class SeedDeletionError(SeedError):
+    """In production, the run would delete rows, and nobody has said that it may."""
+
+
+class SeedDataError(SeedError):
+    """A row to be seeded, or the file that it comes from, is wrong.
+
+    Attributes:
+        reason: What is wrong, without the place.
+        seeder: Name of the seeder; empty while it is not known.
+        source: Name of the file that the row comes from, or None.
+        row: Number of the row, from 1, or None where the fault is not in a row.
+        column: Name of the column, or None.
+        key: The row's natural key, as text, or None where it is not known.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        seeder: str = "",
+        source: str | None = None,
+        row: int | None = None,
+        column: str | None = None,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.seeder = seeder
+        self.source = source
+        self.row = row
+        self.column = column
+        self.key = key
+
+    def __str__(self) -> str:
+        row = None if self.row is None else f"row {self.row}" + (f" ({self.key})" if self.key else "")
+        column = self.column and f"column {self.column}"
+        place = ", ".join(filter(None, (self.seeder, self.source, row, column)))
+        return f"{place}: {self.reason}" if place else self.reason
+
+
+class SeedReferenceError(SeedDataError):
+    """A row refers to one that is neither shipped nor stored, or to a seeder that its own does not depend on."""

@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from layered_backend import Database
 from tests.shop import Base, Document, ShopUnitOfWork
 
-__all__ = ["Client", "clients"]
+__all__ = ["Client", "clients", "work"]
 
 _ROOT = Path(__file__).parents[2]
 _TIME_LIMIT = 60  # seconds, for one task
@@ -68,10 +68,13 @@ class Client:
 
 
 @contextmanager
-def clients(number: int, folder: Path) -> Generator[list[Client]]:
-    """Start *number* processes that are ready to work, so that what they are told next they begin at the same time."""
+def clients(number: int, folder: Path, module: str = "tests.faults.clients") -> Generator[list[Client]]:
+    """Start *number* processes that are ready to work, so that what they are told next they begin at the same time.
+
+    Each runs *module*, which ends with a call of `work`.
+    """
     with ExitStack() as stack:
-        started = [stack.enter_context(_client(folder / f"client_{index}.log")) for index in range(number)]
+        started = [stack.enter_context(_client(folder / f"client_{index}.log", module)) for index in range(number)]
         for client in started:
             client.begin("wait")
         for client in started:
@@ -84,11 +87,11 @@ def clients(number: int, folder: Path) -> Generator[list[Client]]:
 
 
 @contextmanager
-def _client(log_path: Path) -> Generator[Client]:
+def _client(log_path: Path, module: str) -> Generator[Client]:
     with (
         log_path.open("w") as log,
         subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.clients"],
+            [sys.executable, "-m", module],
             cwd=_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -173,17 +176,14 @@ async def watch(url: str, until: int, seconds: float) -> list[int]:
     return seen
 
 
-_TASKS: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {
-    task.__name__: task for task in (wait, create_all, seed, increment, increment_sync, watch)
-}
-
-
-def _work() -> None:
+def work(*tasks: Callable[..., Coroutine[Any, Any, Any]]) -> None:
+    """Do one task after the other, as standard input tells, until that ends."""
+    by_name = {task.__name__: task for task in (wait, *tasks)}
     for line in sys.stdin:
         order = json.loads(line)
         answer: dict[str, Any] = {}
         try:
-            answer["result"] = asyncio.run(_TASKS[order.pop("task")](**order))
+            answer["result"] = asyncio.run(by_name[order.pop("task")](**order))
         except Exception:  # noqa: BLE001  # whatever it is, the test is to see it
             answer["error"] = traceback.format_exc()
         sys.stdout.write(json.dumps(answer) + "\n")
@@ -191,4 +191,4 @@ def _work() -> None:
 
 
 if __name__ == "__main__":
-    _work()
+    work(create_all, seed, increment, increment_sync, watch)

@@ -371,7 +371,7 @@ class TestDeadlocks:
 
         await asyncio.gather(*(transact(async_shop.unit, partial(take_both, *pair)) for pair in ((1, 2), (2, 1))))
 
-        assert len(runs) == 3
+        assert len(runs) > 2, "one of the two had to begin again"
         assert await meters(async_shop) == [2, 2]
 
     @pytest.mark.parametrize("shop", backends_of("mariadb"), indirect=True, ids=str)

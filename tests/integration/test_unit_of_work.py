@@ -191,6 +191,20 @@ class TestSavepoints:
 
         assert await shop.names() == ["tea", "coffee"]
 
+    async def test_an_error_after_an_inner_savepoint_is_undone_by_the_outer_one(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            with pytest.raises(UniqueViolationError):
+                async with uow.savepoint():
+                    async with uow.savepoint():
+                        await add_item(uow, "tea")
+                    await violate(uow)
+            async with uow.savepoint():
+                await add_item(uow, "salt")
+
+        await shop.run(work)
+
+        assert await shop.names() == ["salt"]
+
     async def test_savepoints_nest(self, shop: Shop) -> None:
         async def work(uow: ShopUnitOfWork) -> None:
             async with uow.savepoint():

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from sqlalchemy import URL, Connection, Engine
+from sqlalchemy import URL, Column, ColumnElement, Connection, Dialect, Engine, Table, tuple_
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.types import Enum, Integer, String, TypeEngine
+from sqlalchemy.types import REAL, Enum, Float, Integer, String, TypeEngine
 
 from layered_backend.errors import LayeredError
 
 __all__ = ["INT64", "Closeable", "DatabaseDialect", "Reading"]
+
+_SINGLE_PRECISION = 24  # bits
 
 INT64 = range(-(2**63), 2**63)
 
@@ -135,12 +137,53 @@ class DatabaseDialect(ABC):
         return INT64
 
     @abstractmethod
-    def lock(self, connection: Connection, name: str) -> None:
+    def lock(self, connection: Connection, name: str, timeout: float | None = None) -> None:
         """Wait for the lock *name*, shared by all processes that use this database, and hold it.
 
-        It is given back when *connection*'s transaction has ended, not sooner: what one process writes under the lock the
-        next one must see. Take it before any savepoint.
+        It is given back when the transaction has ended, not sooner: what one process writes under the lock the next one
+        must see. Take it before any savepoint.
+
+        Args:
+            connection: Whose transaction it is.
+            name: What is locked.
+            timeout: Seconds to wait for it; None to wait as long as it takes.
+
+        Raises:
+            LockTimeoutError: Another process held it all the time.
         """
+
+    def check_deferred(self, connection: Connection, tables: Collection[Table]) -> None:  # noqa: B027  # most need none
+        """Check now the deferred constraints of *tables*, which were written, instead of at COMMIT.
+
+        Raises:
+            LayeredError: One is violated.
+        """
+
+    def advance_sequence(self, connection: Connection, column: Column[Any], value: int) -> None:  # noqa: B027
+        """See to it that the key which *column* counts up next is greater than *value*, whoever inserts meanwhile."""
+
+    def is_among(self, columns: Sequence[ColumnElement[Any]], keys: Sequence[tuple[Any, ...]]) -> ColumnElement[bool]:
+        """Return what the rows meet whose *columns* have the values of one of *keys*, none of which is NULL."""
+        if len(columns) == 1:
+            return columns[0].in_([value for (value,) in keys])
+        return tuple_(*columns).in_(keys)
+
+    def stored_form(self, column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+        """Return what makes of a value the form that it is compared in, where a column gives back less than it got.
+
+        Args:
+            column_type: The column's type, as it is declared.
+            dialect: SQLAlchemy's.
+
+        Returns:
+            A function that both the value written and the value read go through, or None where values come back whole.
+        """
+        return _in_single_precision if self.is_single_precision(column_type.dialect_impl(dialect)) else None
+
+    def is_single_precision(self, column_type: TypeEngine[Any]) -> bool:
+        """Tell whether a column keeps floating-point numbers in 4 bytes."""
+        precision = column_type.precision if isinstance(column_type, Float) else None
+        return isinstance(column_type, REAL) or (precision is not None and precision <= _SINGLE_PRECISION)
 
 
 def _is_encodable(value: str) -> bool:
@@ -149,3 +192,7 @@ def _is_encodable(value: str) -> bool:
     except UnicodeEncodeError:  # a lone surrogate
         return False
     return True
+
+
+def _in_single_precision(value: float) -> float:
+    return float(f"{value:.6g}")  # the digits that 4 bytes keep of any decimal number

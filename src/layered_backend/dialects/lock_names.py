@@ -13,5 +13,5 @@ def lock_number(name: str) -> int:
 
 
 def lock_label(*parts: str) -> str:
-    """Return *parts* as a name of 55 characters; MariaDB's GET_LOCK takes up to 64 and shares them server-wide."""
+    """Return *parts* as a name of 54 characters; MariaDB's GET_LOCK takes up to 64 and shares them server-wide."""
     return "layered-backend " + hashlib.blake2b("\x00".join(parts).encode(), digest_size=19).hexdigest()

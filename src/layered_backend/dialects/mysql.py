@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
-from collections.abc import Mapping
+import time as clock
+from collections.abc import Callable, Mapping
+from datetime import datetime, time
 from functools import partial
 from typing import Any, ClassVar
 
-from sqlalchemy import URL, Connection, Engine, PrimaryKeyConstraint, event, func, select
+from sqlalchemy import URL, Connection, Dialect, Engine, PrimaryKeyConstraint, event, func, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
-from sqlalchemy.types import Integer
+from sqlalchemy.types import DateTime, Double, Float, Integer, Time, TypeEngine
 
 from layered_backend import errors
 from layered_backend.dialects.base import INT64, DatabaseDialect, Reading
@@ -24,6 +27,7 @@ _logger = logging.getLogger("layered_backend")
 _SERVER = "layered_backend_server"
 _READ_ONLY = "layered_backend_read_only"
 _LOCKS = "layered_backend_locks"
+_MICROSECOND_DIGITS = 6
 
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
 _BY_ERRNO: Mapping[int, type[errors.LayeredError]] = {
@@ -102,7 +106,7 @@ class MySQLDialect(DatabaseDialect):
     def configure(self, engine: Engine) -> None:
         event.listen(engine, "begin", _begin)
         event.listen(engine, "connect", _remember_server)
-        event.listen(engine, "reset", _unlock)
+        event.listen(engine, "reset", _give_back_locks)
         event.listen(engine, "invalidate", partial(_stop_on_server, engine))
 
     def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
@@ -122,24 +126,44 @@ class MySQLDialect(DatabaseDialect):
         columns = tuple(name.strip(" `") for name in (facts.get("columns") or "").split(",") if name)
         return Reading(kind, facts.get("constraint"), facts.get("table"), columns, _SENTENCES.get(error.args[0], ""))
 
-    def lock(self, connection: Connection, name: str) -> None:
-        """Take a lock of *connection*'s session, which `_unlock` gives back.
+    def lock(self, connection: Connection, name: str, timeout: float | None = None) -> None:
+        """Take a lock of *connection*'s session, which is given back when the pool gets the connection back.
 
-        DDL commits, and would give back a lock of the transaction.
+        That is after the COMMIT, and whatever else ends the transaction; a connection that is lost loses its locks. A lock
+        of the transaction would be given back by the first DDL, which commits.
         """
         label = lock_label(str(connection.engine.url.database), name)
-        while not connection.scalar(select(func.get_lock(label, 10))):  # seconds, then ask again
-            pass
+        deadline = math.inf if timeout is None else clock.monotonic() + timeout
+        while not connection.scalar(select(func.get_lock(label, max(0, min(10, deadline - clock.monotonic()))))):
+            if clock.monotonic() >= deadline:
+                raise errors.LockTimeoutError(f"another process has held the lock for more than {timeout:g} seconds")
         connection.info.setdefault(_LOCKS, []).append(label)
 
+    def stored_form(self, column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+        own_type = column_type.dialect_impl(dialect)
+        digits: int = getattr(own_type, "fsp", None) or 0
+        if isinstance(own_type, DateTime | Time) and digits < _MICROSECOND_DIGITS:
+            return partial(_cut_off, digits=digits)
+        return super().stored_form(column_type, dialect)
 
-def _unlock(connection: DBAPIConnection, record: ConnectionPoolEntry, state: PoolResetState) -> None:
-    """Give back the locks of a connection that returns to the pool; one that is closed gives them back itself."""
-    labels = record.info.pop(_LOCKS, [])
-    if state.terminate_only:
-        return
+    def is_single_precision(self, column_type: TypeEngine[Any]) -> bool:
+        is_float = isinstance(column_type, Float) and not isinstance(column_type, Double)
+        precision = column_type.precision if isinstance(column_type, Float) else None
+        return (is_float and precision is None) or super().is_single_precision(column_type)
+
+
+def _give_back_locks(connection: DBAPIConnection, record: ConnectionPoolEntry, state: PoolResetState) -> None:
+    labels = record.info.pop(_LOCKS, ())
+    if record.driver_connection is None or state.terminate_only:
+        return  # the server gives them back when it notices the end of the connection
     for label in labels:
-        _answer(connection, f"SELECT RELEASE_LOCK('{label}')")  # a hash
+        _answer(connection, f"SELECT RELEASE_LOCK('{label}')")  # our own letters and digits
+
+
+def _cut_off(value: datetime | time, digits: int) -> datetime | time:
+    """Leave out what a column with so many *digits* of a second cuts off."""
+    unit = 10 ** (_MICROSECOND_DIGITS - digits)
+    return value.replace(microsecond=value.microsecond // unit * unit)
 
 
 def _begin(connection: Connection) -> None:

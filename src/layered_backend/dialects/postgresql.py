@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from typing import Any, ClassVar
 
-from sqlalchemy import URL, Connection, Dialect, Engine, event, func, select
+from sqlalchemy import (
+    ARRAY,
+    URL,
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Engine,
+    Table,
+    any_,
+    event,
+    func,
+    literal,
+    select,
+    text,
+    tuple_,
+)
+from sqlalchemy import Sequence as NumberSequence
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
-from sqlalchemy.types import BigInteger, Integer, SmallInteger, TypeEngine
+from sqlalchemy.types import CHAR, BigInteger, Integer, SmallInteger, TypeEngine
 
 from layered_backend import errors
 from layered_backend.dialects.base import INT64, DatabaseDialect, Reading
@@ -22,6 +39,9 @@ __all__ = ["PostgreSQLDialect"]
 
 INT32 = range(-(2**31), 2**31)
 INT16 = range(-(2**15), 2**15)
+
+_TIME_LIMITS = ("lock_timeout", "statement_timeout")
+_SHORT_WAY = 1000  # numbers
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _BY_SQLSTATE: Mapping[str, type[errors.LayeredError]] = {
@@ -117,13 +137,78 @@ class PostgreSQLDialect(DatabaseDialect):
             return INT64
         return INT16 if isinstance(column_type, SmallInteger) else INT32
 
-    def lock(self, connection: Connection, name: str) -> None:
-        """Take an advisory lock.
+    def lock(self, connection: Connection, name: str, timeout: float | None = None) -> None:
+        """Take an advisory lock, whatever time limits the server sets.
 
         One of the transaction, not of the session: behind PgBouncer the session is another one at the next statement.
         Rolling back to a savepoint gives back what was locked after it.
         """
+        before = {name: connection.scalar(select(func.current_setting(name))) for name in _TIME_LIMITS}
+        patience = 0 if timeout is None else max(1, round(timeout * 1000))  # ms; 0 is no limit
+        _set_for_transaction(connection, {"lock_timeout": f"{patience}ms", "statement_timeout": "0"})
         connection.execute(select(func.pg_advisory_xact_lock(lock_number(name))))
+        _set_for_transaction(connection, before)
+
+    def check_deferred(self, connection: Connection, tables: Collection[Table]) -> None:
+        if any(constraint.deferrable for table in tables for constraint in table.constraints):
+            connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
+            connection.execute(text("SET CONSTRAINTS ALL DEFERRED"))  # nothing says which ones were; all are checked
+
+    def advance_sequence(self, connection: Connection, column: Column[Any], value: int) -> None:
+        """Advance the sequence of *column*, and never set it back.
+
+        Others may be drawing numbers meanwhile. A short way is gone number by number, which cannot go wrong; a long one
+        is jumped, and would be set back only if others drew as many numbers between the reading and the setting.
+        """
+        sequence = _sequence_of(connection, column)
+        while sequence is not None and (missing := value - _last_number(connection, sequence)) > 0:
+            if missing > _SHORT_WAY:
+                connection.execute(
+                    text("SELECT setval(CAST(:sequence AS regclass), :value)"), {"sequence": sequence, "value": value}
+                )
+            else:
+                drawn = text(
+                    "SELECT count(nextval(CAST(:sequence AS regclass))) FROM generate_series(1, CAST(:missing AS integer))"
+                )
+                connection.execute(drawn, {"sequence": sequence, "missing": missing})
+
+    def is_among(self, columns: Sequence[ColumnElement[Any]], keys: Sequence[tuple[Any, ...]]) -> ColumnElement[bool]:
+        """Return what the rows meet, with an array for each column: a parameter for each value costs far more."""
+        arrays = [
+            literal(list(values), ARRAY(column.type))
+            for column, values in zip(columns, zip(*keys, strict=True), strict=True)
+        ]
+        if len(columns) == 1:
+            return columns[0] == any_(arrays[0])
+        return tuple_(*columns).in_(select(*(func.unnest(array) for array in arrays)))
+
+    def stored_form(self, column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+        return _without_blanks if isinstance(column_type, CHAR) else super().stored_form(column_type, dialect)
+
+
+def _set_for_transaction(connection: Connection, settings: Mapping[str, Any]) -> None:
+    connection.execute(select(*(func.set_config(name, value, True) for name, value in settings.items())))
+
+
+def _sequence_of(connection: Connection, column: Column[Any]) -> str | None:
+    """Return the name of the sequence that *column*'s keys are drawn from, as the server writes it; None without one."""
+    preparer = connection.dialect.identifier_preparer
+    if isinstance(column.default, NumberSequence):
+        return preparer.format_sequence(column.default)
+    owned = select(func.pg_get_serial_sequence(preparer.format_table(column.table), column.name))
+    name: str | None = connection.scalar(owned)
+    return name
+
+
+def _last_number(connection: Connection, sequence: str) -> int:
+    """Return the number that was drawn last, or that before the first."""
+    state = text(f"SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM {sequence}")  # noqa: S608  # quoted
+    return int(connection.scalar(state) or 0)
+
+
+def _without_blanks(value: str) -> str:
+    """Leave out the blanks at the end, which CHAR adds and ignores."""
+    return value.rstrip(" ")
 
 
 def _choose_connect(dialect: Dialect, record: object, args: list[Any], options: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from importlib import import_module
 from typing import Any, ClassVar
@@ -20,6 +20,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolResetState, QueuePool
 from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.types import TypeEngine
 
 from layered_backend import errors
 from layered_backend.dialects.base import DatabaseDialect, Reading
@@ -150,8 +151,23 @@ class SQLiteDialect(DatabaseDialect):
             return reading
         return Reading(reading.error, None, key.table.name, _column_keys(key))
 
-    def lock(self, connection: Connection, name: str) -> None:
-        """Do nothing: the transaction of *connection* took the database's write lock when it began."""
+    def lock(self, connection: Connection, name: str, timeout: float | None = None) -> None:
+        """Do nothing: the transaction took the database's write lock when it began, and waited for the busy timeout."""
+
+    def check_deferred(self, connection: Connection, tables: Collection[Table]) -> None:
+        for table in tables:
+            if any(key.initially for key in table.foreign_key_constraints):
+                violation = _deferred_violation(connection, table)
+                if violation is not None:
+                    raise errors.ForeignKeyViolationError(
+                        constraint=violation.constraint,
+                        table=violation.table,
+                        columns=violation.columns,
+                        is_referred_to=False,
+                    )
+
+    def is_single_precision(self, column_type: TypeEngine[Any]) -> bool:
+        return False
 
 
 class _Connection(sqlite3.Connection):
@@ -285,18 +301,19 @@ def _read_columns(kind: type[errors.LayeredError], subject: str) -> Reading:
     return Reading(kind, table=pairs[0][0], columns=tuple(pair[-1] for pair in pairs))
 
 
-def _deferred_violation(connection: Connection) -> Reading | None:
-    """Return the first foreign key that is not met, while the transaction that could not be committed is still open."""
-    violation = _query(connection, "PRAGMA foreign_key_check")
+def _deferred_violation(connection: Connection, table: Table | None = None) -> Reading | None:
+    """Return the first foreign key that is not met, of *table* or of any, while the transaction is still open."""
+    of_table = "" if table is None else f"({_quoted(connection, table.name)})"
+    violation = _query(connection, f"PRAGMA foreign_key_check{of_table}")
     if not violation:
         return None
-    table, _, _, key_id = violation[0]
-    keys = _query(connection, f"PRAGMA foreign_key_list({_quoted(connection, table)})")
+    name, _, _, key_id = violation[0]
+    keys = _query(connection, f"PRAGMA foreign_key_list({_quoted(connection, name)})")
     columns = tuple(local for id_, _, _, local, *_ in sorted(keys, key=lambda key: key[1]) if id_ == key_id)
-    ((ddl,),) = _query(connection, "SELECT sql FROM sqlite_master WHERE name = ?", (table,))
+    ((ddl,),) = _query(connection, "SELECT sql FROM sqlite_master WHERE name = ?", (name,))
     column_list = r"\s*,\s*".join(f'"?{re.escape(column)}"?' for column in columns)
     named = re.search(rf"CONSTRAINT\s+(\S+)\s+FOREIGN KEY\s*\(\s*{column_list}\s*\)", ddl)
-    return Reading(errors.ForeignKeyViolationError, named[1].strip('"') if named else None, table, columns)
+    return Reading(errors.ForeignKeyViolationError, named[1].strip('"') if named else None, name, columns)
 
 
 def _query(connection: Connection, sql: str, parameters: tuple[Any, ...] = ()) -> list[Any]:

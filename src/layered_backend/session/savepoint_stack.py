@@ -36,6 +36,7 @@ class SavepointStack:
 
     def __init__(self) -> None:
         self._frames = [Frame()]
+        self._opened = 0
         self.last_undone: BaseException | None = None
         """The error that the last rollback to a savepoint was for, should the savepoint turn out to be gone."""
 
@@ -53,8 +54,10 @@ class SavepointStack:
         frame = self._frames[0] if undoes_all else self.top
         frame.error = frame.error or error
 
-    def push(self, savepoint: str) -> None:
-        self._frames.append(Frame(savepoint))
+    def push(self, savepoint: str | None = None) -> None:
+        """Begin a frame for *savepoint*; one without a name has the one that SQLAlchemy counts up to."""
+        self._opened += 1
+        self._frames.append(Frame(savepoint or f"sa_savepoint_{self._opened}"))
 
     def discard(self, savepoint: str) -> None:
         """Forget what happened since *savepoint* was opened, as its rollback has undone it."""
@@ -75,3 +78,4 @@ class SavepointStack:
 
     def clear(self) -> None:
         self._frames = [Frame()]
+        self._opened = 0  # the next transaction's connection counts anew

@@ -130,10 +130,10 @@ def _on_commit(connection: Connection) -> None:
         watcher.is_commit_sent = True
 
 
-def _on_savepoint(connection: Connection, name: str) -> None:
+def _on_savepoint(connection: Connection, name: str | None) -> None:
     watcher = _watcher_of(connection)
     if watcher is not None:
-        watcher.stack.push(name)
+        watcher.stack.push(name)  # None: SQLAlchemy names it after this event
 
 
 def _on_rollback_savepoint(connection: Connection, name: str, context: None) -> None:

@@ -13,7 +13,7 @@ from layered_backend.session import drive
 from layered_backend.unit_of_work.outcome import Outcome
 from layered_backend.unit_of_work.unit_of_work import UnitOfWork, open_in_this_task
 
-__all__ = ["transact", "transact_sync"]
+__all__ = ["Backoff", "transact", "transact_sync"]
 
 T = TypeVar("T")
 UnitOfWorkT = TypeVar("UnitOfWorkT", bound=UnitOfWork)
@@ -45,7 +45,7 @@ async def transact(
         TransientError: The last attempt failed too.
         UnitOfWorkError: The running task has a unit of work of the same database open, which this one would wait for.
     """
-    backoff = _Backoff(attempts, deadline)
+    backoff = Backoff(attempts, deadline)
     while True:
         uow = _fresh(unit_of_work)
         try:
@@ -64,7 +64,7 @@ def transact_sync(
     deadline: float | None = None,
 ) -> T:
     """Do what `transact` does, without an event loop; *work* is the same coroutine function."""
-    backoff = _Backoff(attempts, deadline)
+    backoff = Backoff(attempts, deadline)
     while True:
         uow = _fresh(unit_of_work)
         try:
@@ -86,37 +86,51 @@ def _fresh(unit_of_work: Callable[[], UnitOfWorkT]) -> UnitOfWorkT:
     return uow
 
 
-class _Backoff:
+class Backoff:
     """How long to wait between attempts, and when to give up.
 
     Full jitter: a random part of a bound that doubles (Brooker, "Exponential Backoff And Jitter", AWS Architecture
     Blog, 2015).
+
+    Args:
+        attempts: How often the work is run at most, from 1.
+        deadline: Seconds after which no new attempt begins; None for no limit.
+        name: What gives up, for the note on the last error.
+        passing: What is worth another attempt.
     """
 
-    def __init__(self, attempts: int, deadline: float | None) -> None:
+    def __init__(
+        self,
+        attempts: int,
+        deadline: float | None = None,
+        *,
+        name: str = "transact()",
+        passing: tuple[type[Exception], ...] = (TransientError,),
+    ) -> None:
         if attempts < 1:
             raise ValueError(f"attempts is at least 1, not {attempts}")
         self._attempts = attempts
         self._deadline = None if deadline is None else time.monotonic() + deadline
         self._failed = 0
+        self._name = name
+        self._passing = passing
 
     def delay_after(self, error: Exception, outcome: Outcome) -> float:
         """Return the seconds to wait before the next attempt, or raise *error* where there is to be none."""
-        if not _passes(error) or outcome is not Outcome.ROLLED_BACK:
+        if not self._passes(error) or outcome is not Outcome.ROLLED_BACK:
             raise error
         self._failed += 1
         bound = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** min(self._failed - 1, 10))
         delay = random.uniform(0, bound)  # noqa: S311  # no secret
         in_time = self._deadline is None or time.monotonic() + delay <= self._deadline
         if self._failed == self._attempts or not in_time:
-            error.add_note(f"transact() gave up after {self._failed} attempts")
+            error.add_note(f"{self._name} gave up after {self._failed} attempts")
             raise error
         return delay
 
-
-def _passes(error: Exception) -> bool:
-    """Tell whether *error* is for a reason that passes; *work* may have caught it, and not let it out."""
-    return isinstance(error, TransientError) or isinstance(error.__cause__, TransientError)
+    def _passes(self, error: Exception) -> bool:
+        """Tell whether *error* is for a reason that passes; the work may have caught it, and not let it out."""
+        return isinstance(error, self._passing) or isinstance(error.__cause__, self._passing)
 
 
 async def _awaited(awaitable: Awaitable[T]) -> T:

@@ -1,0 +1,116 @@
+"""A batch of rows, checked and brought into one form: what is compared with the database in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any, cast
+
+from pydantic import BaseModel
+
+from layered_backend.errors import InvalidDataError, SeedDataError
+from layered_backend.field_values import Data, new_values
+from layered_backend.seeding.definition import Definition
+from layered_backend.seeding.form import MISSING, BadValueError, Field, unknown_field
+
+__all__ = ["Batch", "batch_of"]
+
+Values = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of one seeder that follow each other.
+
+    Attributes:
+        names: The attributes: those of the key, then those that are compared, then those that are set only once.
+        compared: How many of the names, from the first, count in the comparison.
+        rows: The values of each row, in the order of the names; `MISSING` where a row leaves one out.
+        first: The number of the first row, from 1.
+    """
+
+    names: tuple[str, ...]
+    compared: int
+    rows: Sequence[Values]
+    first: int
+
+    def numbered(self) -> Iterator[tuple[int, Values]]:
+        """Return each row with its number."""
+        return enumerate(self.rows, start=self.first)
+
+
+def batch_of(
+    definition: Definition, fields: Mapping[str, Field], data: Sequence[Data], first: int, insert_only: frozenset[str]
+) -> Batch:
+    """Return the batch of the rows *data*.
+
+    Args:
+        definition: Of the seeder.
+        fields: Of its mapped class.
+        data: The rows, as the seeder gives them; at least one.
+        first: The number of the first of them, from 1.
+        insert_only: The attributes that are set only once.
+
+    Raises:
+        SeedDataError: A row is not made of names and values, lacks a part of the key, names a column that is not there,
+            or has a value that its column cannot hold.
+    """
+    mappings = [_mapping(definition, row, number) for number, row in enumerate(data, start=first)]
+    names = _names(definition, fields, mappings, first, insert_only)
+    compared = sum(name not in insert_only for name in names)
+    columns = list(zip(*_tuples(mappings, names), strict=True))
+    converted = [
+        _converted(fields[name], values, first, is_key=name in definition.key)
+        for name, values in zip(names, columns, strict=True)
+    ]
+    return Batch(names, compared, list(zip(*converted, strict=True)), first)
+
+
+def _mapping(definition: Definition, row: object, number: int) -> Mapping[str, Any]:
+    if isinstance(row, dict):
+        return cast("dict[str, Any]", row)
+    if isinstance(row, BaseModel):
+        try:
+            return new_values(definition.mapper, row)
+        except InvalidDataError as error:
+            raise SeedDataError(str(error), row=number) from error
+    if isinstance(row, Mapping):
+        return dict(cast("Mapping[str, Any]", row))
+    raise SeedDataError(f"a row is a mapping or a Pydantic model, not {type(row).__name__}", row=number)
+
+
+def _names(
+    definition: Definition,
+    fields: Mapping[str, Field],
+    rows: Sequence[Mapping[str, Any]],
+    first: int,
+    insert_only: frozenset[str],
+) -> tuple[str, ...]:
+    given: dict[str, None] = {}
+    for row in rows:
+        if not row.keys() <= given.keys():
+            given.update(dict.fromkeys(row))
+    for name in given:
+        if name not in fields:
+            number = next(number for number, row in enumerate(rows, start=first) if name in row)
+            raise SeedDataError(unknown_field(definition.mapper, name, fields), row=number, column=name)
+    for name in definition.key:
+        if any(name not in row for row in rows):
+            number = next(number for number, row in enumerate(rows, start=first) if name not in row)
+            raise SeedDataError("it is part of the key, and the row lacks it", row=number, column=name)
+    rest = [name for name in given if name not in definition.key]
+    return (*definition.key, *sorted(rest, key=insert_only.__contains__))
+
+
+def _tuples(rows: Sequence[Mapping[str, Any]], names: tuple[str, ...]) -> list[Values]:
+    if len(names) > 1 and all(len(row) == len(names) for row in rows):
+        return list(map(itemgetter(*names), rows))
+    return [tuple(row.get(name, MISSING) for name in names) for row in rows]
+
+
+def _converted(field: Field, values: Sequence[Any], first: int, *, is_key: bool) -> Sequence[Any]:
+    try:
+        return field.converted_key(values) if is_key else field.converted(values)
+    except BadValueError as error:
+        raise SeedDataError(str(error), row=first + error.position, column=field.name) from error

@@ -1,0 +1,202 @@
+"""The form of a seeder's rows: the columns of its mapped class, and how their values are checked and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Column, Dialect
+from sqlalchemy.orm import Mapper
+from sqlalchemy.types import JSON, Float, Integer, Numeric, String
+
+from layered_backend.dialects import DatabaseDialect, dialect_named
+from layered_backend.errors import UnknownFieldError
+from layered_backend.seeding.references import NewRow, Ref
+from layered_backend.seeding.sources import EMPTY
+from layered_backend.seeding.values import ValueType, is_same_json, is_same_number, value_type_of
+
+__all__ = ["MISSING", "Field", "fields_of"]
+
+
+class _Missing:
+    """What a row leaves out."""
+
+    def __repr__(self) -> str:
+        return "left out"
+
+
+MISSING = _Missing()
+_TAKEN_AS_THEY_ARE = (type(None), Ref, NewRow, _Missing)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One attribute of the rows.
+
+    Attributes:
+        name: The attribute.
+        column: Its column.
+        value_type: What it holds.
+        stored_form: What makes of a value the form it is compared in, or None where values come back whole.
+        impl: SQLAlchemy's own type of the column on this database.
+        dialect: The database's ways.
+    """
+
+    name: str
+    column: Column[Any]
+    value_type: ValueType
+    stored_form: Callable[[Any], Any] | None
+    impl: Any
+    dialect: DatabaseDialect
+
+    @property
+    def is_json(self) -> bool:
+        """Whether equal values in Python may still be different."""
+        return isinstance(self.impl, JSON)
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether None may be written: it is NULL, or JSON's own null."""
+        return bool(self.column.nullable) or (self.is_json and not self.impl.none_as_null)
+
+    @property
+    def has_default(self) -> bool:
+        """Whether a new row may leave it out."""
+        column = self.column
+        counts_up = column is column.table._autoincrement_column  # pyright: ignore[reportPrivateUsage]  # SQLAlchemy's own word for it
+        given = (column.default, column.server_default, column.identity, column.computed)
+        return bool(column.nullable) or counts_up or any(each is not None for each in given)
+
+    @property
+    def is_computed(self) -> bool:
+        return self.column.computed is not None
+
+    def converted(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Return *values*, each as the column holds it; references and what is left out stay.
+
+        Raises:
+            BadValueError: The value at that position cannot be such a one.
+        """
+        types = self.value_type.types
+        if types is not None and set(map(type, values)) <= types:
+            return values
+        return tuple(self._converted(position, value) for position, value in enumerate(values))
+
+    def converted_key(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Return *values* as `converted` does, in the form in which the database gives them back.
+
+        Raises:
+            BadValueError: The value at that position cannot be such a one.
+        """
+        values, form = self.converted(values), self.stored_form
+        return values if form is None else tuple(v if isinstance(v, _TAKEN_AS_THEY_ARE) else form(v) for v in values)
+
+    def _converted(self, position: int, value: Any) -> Any:
+        if value is EMPTY:
+            value = "" if isinstance(self.impl, String) and not self.column.nullable else None
+        if isinstance(value, _TAKEN_AS_THEY_ARE) or type(value) in (self.value_type.types or ()):
+            return value
+        try:
+            return self.value_type.convert(value)
+        except ValueError as error:
+            raise BadValueError(position, str(error)) from error
+
+    def is_same(self, wanted: Any, stored: Any) -> bool:
+        """Tell whether writing *wanted* over *stored* would change nothing."""
+        if self.is_json:
+            return is_same_json(wanted, stored)
+        if wanted is None or stored is None or isinstance(wanted, NewRow):
+            return wanted is stored
+        if self.stored_form is not None:
+            wanted, stored = self.stored_form(wanted), self.stored_form(stored)
+        if isinstance(wanted, float) and isinstance(stored, float):
+            return is_same_number(wanted, stored)
+        if isinstance(wanted, tuple | list) and isinstance(stored, tuple | list):  # an array
+            return list(wanted) == list(stored)  # pyright: ignore[reportUnknownArgumentType]
+        return _without_lost_offset(wanted, stored) == stored or self._compares_equal(wanted, stored)
+
+    def _compares_equal(self, wanted: Any, stored: Any) -> bool:
+        return self.value_type.types is None and bool(self.column.type.compare_values(wanted, stored))
+
+    def accepts_all(self, values: Sequence[Any]) -> bool:
+        """Tell whether `refusal` has nothing to say of any of *values*, where that is known at a glance."""
+        kinds = set(map(type, values))
+        if kinds == {str} and isinstance(self.impl, String):
+            longest = max(values, key=len)
+            return self.dialect.holds(self.impl, "".join(values)) and self._text_refusal(longest) is None
+        if kinds == {int} and isinstance(self.impl, Integer):
+            return self.dialect.holds(self.impl, min(values)) and self.dialect.holds(self.impl, max(values))
+        return False
+
+    def refusal(self, value: Any) -> str | None:
+        """Return why *value* cannot be written, or None if it can."""
+        if isinstance(value, NewRow):
+            return None
+        if value is None:
+            return None if self.is_optional else "the column may not be empty"
+        if isinstance(self.impl, String) and isinstance(value, str):
+            return self._text_refusal(value)
+        if isinstance(value, Decimal) and isinstance(self.column.type, Numeric):
+            return _decimal_refusal(value, self.column.type)
+        if isinstance(self.impl, Integer) and not self.dialect.holds(self.impl, value):
+            return "the number is too large for the column"
+        return None
+
+    def _text_refusal(self, value: str) -> str | None:
+        if not self.dialect.holds(self.impl, value):
+            return "the text holds a character that the database cannot store"
+        length: int | None = self.column.type.length if isinstance(self.column.type, String) else None
+        return None if length is None or len(value) <= length else f"the text is longer than {length} characters"
+
+
+class BadValueError(ValueError):
+    """A value that a column cannot hold.
+
+    Attributes:
+        position: Of the value among those that were converted, from 0.
+    """
+
+    def __init__(self, position: int, reason: str) -> None:
+        super().__init__(reason)
+        self.position = position
+
+
+def fields_of(mapper: Mapper[Any], dialect: Dialect) -> Mapping[str, Field]:
+    """Return the attributes of a mapped class that have a column, by name."""
+    columns = {attribute.key: attribute.columns[0] for attribute in mapper.column_attrs}
+    return {name: _field(name, column, dialect) for name, column in columns.items() if isinstance(column, Column)}
+
+
+def _field(name: str, column: Column[Any], dialect: Dialect) -> Field:
+    ways = dialect_named(dialect.name)
+    impl = column.type.dialect_impl(dialect)
+    return Field(name, column, value_type_of(column.type), ways.stored_form(column.type, dialect), impl, ways)
+
+
+def unknown_field(mapper: Mapper[Any], name: str, fields: Mapping[str, Field]) -> str:
+    """Return the sentence about a *name* that is no column."""
+    if name in mapper.relationships:
+        return "it is a relationship; set its foreign key, with ref(...)"
+    return str(UnknownFieldError(mapper.class_.__name__, name, fields))
+
+
+def _without_lost_offset(wanted: Any, stored: Any) -> Any:
+    """Return *wanted* without its offset from UTC where the column has none, as on SQLite."""
+    if getattr(wanted, "tzinfo", None) is not None and getattr(stored, "tzinfo", None) is None:
+        return wanted.replace(tzinfo=None)
+    return wanted
+
+
+def _decimal_refusal(value: Decimal, column_type: Numeric[Any]) -> str | None:
+    """Return why a column with fixed digits cannot hold *value* as it is; it would round it, and differ at each run."""
+    if isinstance(column_type, Float) or column_type.scale is None:
+        return None
+    if not value.is_finite():
+        return "the number is not finite"
+    if value != round(value, column_type.scale):
+        return f"the number has more than {column_type.scale} digits behind the point"
+    if column_type.precision is not None and value.adjusted() >= column_type.precision - column_type.scale:
+        return f"the number has more than {column_type.precision - column_type.scale} digits before the point"
+    return None

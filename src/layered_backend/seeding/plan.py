@@ -1,0 +1,158 @@
+"""The plan of a run: which seeders, in which order. Made without a database."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from layered_backend.errors import SeedPlanError
+from layered_backend.seeding.definition import definition_of
+from layered_backend.seeding.environments import environment_of
+from layered_backend.seeding.seeder import Seeder
+
+__all__ = ["Plan", "checked_seeders", "plan_of"]
+
+SeederClass = type[Seeder[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run is to do.
+
+    Attributes:
+        order: The seeders, each after those that it depends on.
+        environment: Where the run takes place.
+        excluded: Those that do not run there, and why.
+    """
+
+    order: tuple[SeederClass, ...]
+    environment: str
+    excluded: Mapping[SeederClass, str]
+
+    def dependents_of(self, seeder: SeederClass) -> tuple[SeederClass, ...]:
+        """Return the seeders that depend directly on *seeder*."""
+        return tuple(other for other in self.order if seeder in other.depends_on)
+
+
+def checked_seeders(seeders: Iterable[SeederClass]) -> tuple[SeederClass, ...]:
+    """Return *seeders*, of which each is complete, has its own name and depends on others of them.
+
+    Raises:
+        SeedPlanError: One is not so, or some depend on each other in a circle.
+    """
+    given = tuple(dict.fromkeys(seeders))
+    names: dict[str, SeederClass] = {}
+    for seeder in given:
+        _check(seeder, given)
+        other = names.setdefault(seeder.name, seeder)
+        if other is not seeder:
+            raise SeedPlanError(
+                f"two seeders are called {seeder.name} ({other.__module__}, {seeder.__module__}); give one another `name`"
+            )
+    return _sorted(given)
+
+
+def plan_of(
+    seeders: Sequence[SeederClass],
+    *,
+    only: Iterable[str | SeederClass] | None = None,
+    tags: Iterable[str] | None = None,
+    environment: str | None = None,
+) -> Plan:
+    """Return the plan for some of *seeders*, which are checked.
+
+    Args:
+        seeders: All that there are.
+        only: The names or the classes of those that are wanted; what they depend on comes with them. All unless given.
+        tags: Labels, one of which a seeder must have to be wanted; what it depends on comes with it.
+        environment: Where the run takes place; LAYERED_ENV unless given, else development.
+
+    Raises:
+        SeedPlanError: A name, a tag or the environment is not known, or one that *only* names does not run there.
+    """
+    chosen_environment = environment_of(environment, seeders)
+    named = None if only is None else [_named(each, seeders) for each in _listed(only)]
+    wanted = _tagged(seeders if named is None else named, seeders, tags)
+    order = _with_dependencies(wanted, seeders)
+    excluded = {
+        seeder: f"it is not for {chosen_environment}, but for {', '.join(seeder.environments)}"
+        for seeder in order
+        if seeder.environments and chosen_environment not in seeder.environments
+    }
+    for seeder in named or ():
+        if seeder in excluded:
+            raise SeedPlanError(f"{seeder.name} was asked for, and {excluded[seeder]}")
+    return Plan(order, chosen_environment, excluded)
+
+
+def _check(seeder: SeederClass, given: Sequence[SeederClass]) -> None:
+    if not (isinstance(seeder, type) and issubclass(seeder, Seeder)):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without types
+        raise SeedPlanError(f"{seeder!r} is not a class of seeders")
+    definition_of(seeder)
+    for declaration in ("depends_on", "retired", "environments", "tags"):
+        if not isinstance(getattr(seeder, declaration), tuple):
+            raise SeedPlanError(f"{seeder.name}.{declaration} is a tuple; with one member, (member,)")
+    for dependency in seeder.depends_on:
+        if dependency not in given:
+            name = getattr(dependency, "__name__", dependency)
+            raise SeedPlanError(
+                f"{seeder.name} depends on {name}, which the runner was not given; add it to its seeders"
+            )
+
+
+def _sorted(seeders: Sequence[SeederClass]) -> tuple[SeederClass, ...]:
+    """Sort by dependency, and otherwise as they were given."""
+    done: dict[SeederClass, None] = {}
+    for seeder in seeders:
+        _visit(seeder, (), done)
+    return tuple(done)
+
+
+def _visit(seeder: SeederClass, path: tuple[SeederClass, ...], done: dict[SeederClass, None]) -> None:
+    if seeder in done:
+        return
+    if seeder in path:
+        circle = (*path[path.index(seeder) :], seeder)
+        raise SeedPlanError(f"seeders depend on each other in a circle: {' -> '.join(each.name for each in circle)}")
+    for dependency in seeder.depends_on:
+        _visit(dependency, (*path, seeder), done)
+    done[seeder] = None
+
+
+def _listed(only: Iterable[str | SeederClass]) -> Iterable[str | SeederClass]:
+    return [only] if isinstance(only, str | type) else only
+
+
+def _named(wanted: str | SeederClass, seeders: Sequence[SeederClass]) -> SeederClass:
+    found = next((seeder for seeder in seeders if wanted in {seeder, seeder.name}), None)
+    if found is None:
+        name = wanted if isinstance(wanted, str) else wanted.__name__
+        raise _not_known("seeder", name, [seeder.name for seeder in seeders])
+    return found
+
+
+def _tagged(
+    wanted: Sequence[SeederClass], seeders: Sequence[SeederClass], tags: Iterable[str] | None
+) -> Sequence[SeederClass]:
+    if tags is None:
+        return wanted
+    chosen = {tags} if isinstance(tags, str) else set(tags)
+    known = {tag for seeder in seeders for tag in seeder.tags}
+    for tag in sorted(chosen - known):
+        raise _not_known("tag", tag, sorted(known))
+    return [seeder for seeder in wanted if chosen & set(seeder.tags)]
+
+
+def _not_known(what: str, name: str, known: Sequence[str]) -> SeedPlanError:
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    tip = f"did you mean {nearest[0]}? " if nearest else ""
+    return SeedPlanError(f"there is no {what} {name!r}; {tip}known are {', '.join(known) or 'none'}")
+
+
+def _with_dependencies(wanted: Iterable[SeederClass], seeders: Sequence[SeederClass]) -> tuple[SeederClass, ...]:
+    needed: dict[SeederClass, None] = {}
+    for seeder in wanted:
+        _visit(seeder, (), needed)
+    return tuple(seeder for seeder in seeders if seeder in needed)

@@ -1,0 +1,326 @@
+"""Reconciling the rows of one seeder with those that are stored."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence, Sized
+from contextlib import aclosing
+from dataclasses import replace
+from itertools import islice
+from typing import Any, cast
+
+from layered_backend.errors import SeedDataError, SeedReferenceError
+from layered_backend.field_values import Data
+from layered_backend.seeding.batch import Batch, batch_of
+from layered_backend.seeding.definition import Definition
+from layered_backend.seeding.form import MISSING, Field
+from layered_backend.seeding.line import Line, in_levels
+from layered_backend.seeding.references import NewRow, Ref
+from layered_backend.seeding.resolver import UNKNOWN, Resolver
+from layered_backend.seeding.retirement import retired_keys
+from layered_backend.seeding.seeder import Rows
+from layered_backend.seeding.sources import FileRows
+from layered_backend.seeding.table import BATCH_SIZE, SeedTable
+from layered_backend.seeding.writer import Tally, Writer
+
+__all__ = ["Reconciliation"]
+
+Values = tuple[Any, ...]
+
+
+class Reconciliation:
+    """The rows of one seeder, batch by batch. Lives as long as the seeder runs.
+
+    A row that equals the stored one costs a comparison of two tuples. Every other one becomes a `Line`, which is written
+    with its batch, or, when it refers to rows of its own seeder that are not known yet, after all batches.
+
+    Args:
+        definition: Of the seeder.
+        table: The stored rows.
+        resolver: Where references are found, and where the rows that others may refer to are left.
+        writer: What writes.
+        tally: What counts.
+    """
+
+    def __init__(
+        self, definition: Definition, table: SeedTable, resolver: Resolver, writer: Writer, tally: Tally
+    ) -> None:
+        self._definition = definition
+        self._table = table
+        self._resolver = resolver
+        self._writer = writer
+        self._tally = tally
+        self._numbers: dict[Values, int] = {}
+        self._waiting: list[Line] = []
+        self._greatest_counted = 0
+        self._retired = set(retired_keys(definition.seeder, table))
+
+    async def reconcile(self, rows: Rows, on_batch: Callable[[int | None], None]) -> None:
+        """Bring what is stored in line with *rows*.
+
+        Args:
+            rows: What `Seeder.rows` returns.
+            on_batch: Called after each batch with the number of rows there are, or None where that is not known.
+
+        Raises:
+            SeedDataError: A row cannot be seeded; it is named.
+        """
+        try:
+            await self._reconcile(rows, on_batch)
+        except SeedDataError as error:
+            error.source = error.source or (rows.name if isinstance(rows, FileRows) else None)
+            raise
+
+    async def _reconcile(self, rows: Rows, on_batch: Callable[[int | None], None]) -> None:
+        iterable: Any = await rows if inspect.isawaitable(rows) else rows
+        total = len(iterable) if isinstance(iterable, Sized) else None
+        insert_only = self._definition.insert_only
+        async with aclosing(_in_batches(iterable)) as batches:
+            async for first, data in batches:
+                await self._take(batch_of(self._definition, self._table.fields, data, first, insert_only))
+                on_batch(total)
+        await self._settle()
+        if self._greatest_counted and not self._writer.is_dry_run:
+            await self._table.advance_sequence(self._greatest_counted)
+
+    async def _take(self, given: Batch) -> None:
+        batch = await self._resolved(given)
+        self._remember_counted(batch)
+        width, compared = len(self._table.key), batch.compared
+        keys = self._distinct_keys(batch)
+        findable = keys if batch is given else [key for key in keys if not _is_open(key)]
+        stored = self._by_key(await self._table.read(batch.names[:compared], findable), compared)
+        has_json = any(self._table.fields[name].is_json for name in batch.names[:compared])
+        lines: list[Line] = []
+        unchanged = 0
+        for (number, row), written in zip(batch.numbered(), given.rows, strict=True):
+            found = stored.get(row[:width])
+            if found is not None and found[:compared] == row[:compared] and not has_json:
+                unchanged += 1
+            else:
+                lines.append(self._line(number, written[:width], batch, row, found))
+        self._tally.unchanged += unchanged
+        await self._write([line for line in lines if not line.references])
+        self._waiting += [line for line in lines if line.references]
+
+    def _line(self, number: int, written: Values, batch: Batch, row: Values, found: Values | None) -> Line:
+        values = {name: value for name, value in zip(batch.names, row, strict=True) if value is not MISSING}
+        is_read = not _is_open(row[: len(self._table.key)])
+        normal = tuple(self._resolver.normal(part) if isinstance(part, Ref) else part for part in written)
+        line = Line(number, normal, values, is_read=is_read)
+        if found is not None:
+            self._set_stored(line, batch.names[: batch.compared], found)
+        return line
+
+    def _set_stored(self, line: Line, names: Sequence[str], found: Values) -> None:
+        line.stored = dict(zip(names, found, strict=False))
+        line.identity = found[len(names) : len(names) + len(self._table.identity)]
+
+    def _by_key(self, rows: Sequence[Values], compared: int) -> dict[Values, Values]:
+        """Return the stored rows by their natural key, and leave them where references are found."""
+        width = len(self._table.key)
+        stored = {row[:width]: row for row in rows}
+        if len(stored) != len(rows):
+            raise SeedDataError(self._ambiguity(rows))
+        if self._resolver.keeps(self._definition.seeder):
+            known = self._resolver.rows_of(self._definition.seeder)
+            known.update((key, row[compared:]) for key, row in stored.items())
+        return stored
+
+    def _ambiguity(self, rows: Sequence[Values]) -> str:
+        width = len(self._table.key)
+        keys = [row[:width] for row in rows]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        return f"several stored rows have the key {self._key_text(twice)}; which of them is meant is not known"
+
+    def _key_text(self, key: Values) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in zip(self._table.key, key, strict=True))
+
+    def _distinct_keys(self, batch: Batch) -> list[Values]:
+        width = len(self._table.key)
+        keys = [row[:width] for row in batch.rows]
+        numbered = dict(zip(keys, range(batch.first, batch.first + len(keys)), strict=True))
+        if len(numbered) < len(keys) or not self._numbers.keys().isdisjoint(numbered):
+            raise self._duplicate(batch, keys)
+        for key in self._retired & numbered.keys():
+            raise SeedDataError("the row is both shipped and retired", row=numbered[key], key=self._key_text(key))
+        self._numbers |= numbered
+        for name, values in zip(self._table.key, zip(*keys, strict=True), strict=True):
+            self._check_key(self._table.fields[name], values, batch.first)
+        return keys
+
+    def _duplicate(self, batch: Batch, keys: Sequence[Values]) -> SeedDataError:
+        numbers = dict(self._numbers)
+        for number, key in enumerate(keys, start=batch.first):
+            if key in numbers:
+                return SeedDataError(f"row {numbers[key]} has the same key", row=number, key=self._key_text(key))
+            numbers[key] = number
+        raise AssertionError
+
+    def _check_key(self, field: Field, values: Sequence[Any], first: int) -> None:
+        """Refuse what the database could not even be asked about."""
+        if field.accepts_all(values):
+            return
+        for number, value in enumerate(values, start=first):
+            if value is None or isinstance(value, Ref):
+                continue
+            reason = field.refusal(value)
+            if reason is not None:
+                raise SeedDataError(reason, row=number, column=field.name)
+
+    # References
+
+    async def _resolved(self, batch: Batch) -> Batch:
+        """Return *batch* with what its references stand for; those to rows that are not known yet stay."""
+        columns = zip(*batch.rows, strict=True)
+        positions = [position for position, values in enumerate(columns) if Ref in set(map(type, values))]
+        if not positions:
+            return batch
+        await self._look_up(batch, positions)
+        fields = [self._table.fields[name] for name in batch.names]
+        rows = [
+            tuple(
+                self._value(fields[position], value, number) if type(value) is Ref else value
+                for position, value in enumerate(row)
+            )
+            for number, row in batch.numbered()
+        ]
+        return replace(batch, rows=rows)
+
+    async def _look_up(self, batch: Batch, positions: Sequence[int]) -> None:
+        """Read the rows of other seeders that are referred to and not known."""
+        own = self._definition.seeder
+        unknown: set[Ref] = set()
+        for number, row in batch.numbered():
+            for position in positions:
+                reference = row[position]
+                if type(reference) is Ref and reference.seeder is not own:
+                    field = self._table.fields[batch.names[position]]
+                    if self._known_value(field, reference, number) is UNKNOWN:
+                        unknown.add(reference)
+        await self._resolver.look_up(unknown)
+
+    def _value(self, field: Field, reference: Ref, number: int) -> Any:
+        value = self._known_value(field, reference, number)
+        if value is not UNKNOWN:
+            return value
+        if reference.seeder is self._definition.seeder:
+            return self._resolver.normal(reference)
+        raise self._refers_to_nothing(field, reference, number)
+
+    def _known_value(self, field: Field, reference: Ref, number: int) -> Any:
+        self._check_dependency(field, reference, number)
+        try:
+            return self._resolver.value(field, reference)
+        except SeedReferenceError as error:
+            error.row, error.column = number, field.name
+            raise
+
+    def _check_dependency(self, field: Field, reference: Ref, number: int) -> None:
+        own = self._definition.seeder
+        if reference.seeder is own or reference.seeder in own.depends_on:
+            return
+        members = ", ".join(each.__name__ for each in (*own.depends_on, reference.seeder))
+        trailing = "," if not own.depends_on else ""
+        raise SeedReferenceError(
+            f"{reference!r} is of a seeder that this one does not depend on; write depends_on = ({members}{trailing})",
+            row=number,
+            column=field.name,
+        )
+
+    def _refers_to_nothing(self, field: Field, reference: Ref, number: int) -> SeedReferenceError:
+        return SeedReferenceError(
+            f"{reference!r} refers to a row that is neither shipped nor stored", row=number, column=field.name
+        )
+
+    # Rows that refer to rows of their own seeder
+
+    async def _settle(self) -> None:
+        """Write the lines that had to wait, each after those that it refers to."""
+        waiting, self._waiting = self._waiting, []
+        optional = {name for name, field in self._table.fields.items() if field.is_optional} - set(self._table.key)
+        for level in in_levels(waiting, optional):
+            await self._resolve_lines(level)
+            await self._read_lines([line for line in level if not line.is_read])
+            await self._write(level)
+        completions = [(line, *self._completion(line)) for line in waiting if line.later]
+        await self._writer.complete(completions)
+
+    async def _resolve_lines(self, lines: Sequence[Line]) -> None:
+        fields = self._table.fields
+        pending = [(line, name, each) for line in lines for name, each in line.references.items()]
+        await self._resolver.look_up(
+            {each for line, name, each in pending if self._known_value(fields[name], each, line.number) is UNKNOWN}
+        )
+        for line, name, reference in pending:
+            value = self._known_value(fields[name], reference, line.number)
+            if value is UNKNOWN:
+                raise self._refers_to_nothing(fields[name], reference, line.number)
+            line.values[name] = value
+
+    async def _read_lines(self, lines: Sequence[Line]) -> None:
+        """Look for the lines whose key was not known before."""
+        by_key: dict[Values, Line] = {}
+        for line in lines:
+            other = by_key.setdefault(tuple(line.values[name] for name in self._table.key), line)
+            if other is not line:
+                raise SeedDataError(f"row {other.number} has the same key", row=line.number)
+        compared = [*self._table.key, *self._compared_rest(lines)]
+        findable = [key for key in by_key if not _is_open(key)]
+        found = self._by_key(await self._table.read(compared, findable), len(compared))
+        for key, row in found.items():
+            self._set_stored(by_key[key], compared, row)
+            self._resolver.rows_of(self._definition.seeder)[by_key[key].written] = row[len(compared) :]
+
+    def _compared_rest(self, lines: Sequence[Line]) -> list[str]:
+        given = dict.fromkeys(name for line in lines for name in line.values)
+        return [name for name in given if name not in self._table.key and name not in self._definition.insert_only]
+
+    def _completion(self, line: Line) -> tuple[Values, Mapping[str, Any]]:
+        fields = self._table.fields
+        row = self._resolver.rows_of(self._definition.seeder)[line.written]
+        values = {name: self._known_value(fields[name], each, line.number) for name, each in line.later.items()}
+        return row[: len(self._table.identity)], values
+
+    async def _write(self, lines: Sequence[Line]) -> None:
+        for start in range(0, len(lines), BATCH_SIZE):
+            inserted = await self._writer.write(lines[start : start + BATCH_SIZE])
+            self._resolver.rows_of(self._definition.seeder).update(inserted)
+
+    def _remember_counted(self, batch: Batch) -> None:
+        """Remember the greatest key that is given and not counted up by the database."""
+        if self._table.counted in batch.names:
+            position = batch.names.index(self._table.counted)
+            given = [row[position] for row in batch.rows if isinstance(row[position], int)]
+            self._greatest_counted = max(self._greatest_counted, *given, 0)
+
+
+def _is_open(key: Values) -> bool:
+    """Tell whether no stored row can have *key* yet."""
+    return any(isinstance(part, Ref | NewRow) for part in key)
+
+
+async def _in_batches(rows: object) -> AsyncGenerator[tuple[int, Sequence[Data]]]:
+    """Return the rows some at a time, with the number of the first of them."""
+    number = 1
+    if isinstance(rows, AsyncIterable):
+        batch: list[Data] = []
+        async for row in cast("AsyncIterable[Data]", rows):
+            batch.append(row)
+            if len(batch) == BATCH_SIZE:
+                yield number, batch
+                number, batch = number + len(batch), []
+        if batch:
+            yield number, batch
+        return
+    iterator = iter(_iterable(rows))
+    while some := list(islice(iterator, BATCH_SIZE)):
+        yield number, some
+        number += len(some)
+
+
+def _iterable(rows: object) -> Iterable[Data]:
+    kind = "nothing" if rows is None else type(rows).__name__
+    if isinstance(rows, Iterable) and not isinstance(rows, Mapping | str):
+        return cast("Iterable[Data]", rows)
+    raise SeedDataError(f"rows() returned {kind}; yield the rows, or return a list of them")

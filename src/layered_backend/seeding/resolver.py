@@ -1,0 +1,115 @@
+"""Finding the rows that references name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from layered_backend.errors import SeedReferenceError
+from layered_backend.seeding.form import BadValueError, Field
+from layered_backend.seeding.references import Ref
+from layered_backend.seeding.seeder import Seeder
+from layered_backend.seeding.table import Tables
+
+__all__ = ["UNKNOWN", "Resolver"]
+
+SeederClass = type[Seeder[Any]]
+Values = tuple[Any, ...]
+
+UNKNOWN: Any = object()
+"""The value of a reference to a row that has not been met yet."""
+
+
+class Resolver:
+    """The rows that can be referred to, as far as they are known. Lives as long as the run's transaction.
+
+    Args:
+        tables: The tables of the seeders that take part, and of those that they refer to.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._rows: dict[SeederClass, dict[Values, Values]] = {}
+
+    def rows_of(self, seeder: SeederClass) -> dict[Values, Values]:
+        """Return the known rows of *seeder*, to be extended: the values of `referable` by natural key."""
+        return self._rows.setdefault(seeder, {})
+
+    def keeps(self, seeder: SeederClass) -> bool:
+        """Tell whether the rows of *seeder* are likely to be referred to, and so to be left here when they are read."""
+        return self._tables.is_referred_to(seeder)
+
+    def normal(self, reference: Ref) -> Ref:
+        """Return *reference* with its key as the columns hold it, so that two to the same row are equal.
+
+        Raises:
+            SeedReferenceError: The key does not fit its seeder.
+        """
+        table = self._tables.of(reference.seeder)
+        self._check_length(reference, table.key)
+        parts = zip(table.key, reference.key, strict=True)
+        key = (self.normal(p) if isinstance(p, Ref) else _converted(table.fields[n], p) for n, p in parts)
+        return Ref(reference.seeder, tuple(key))
+
+    def value(self, field: Field, reference: Ref) -> Any:
+        """Return what *field* is to hold for *reference*; `UNKNOWN` while the row is not known.
+
+        Raises:
+            SeedReferenceError: The reference does not fit the field, or the key of its seeder.
+        """
+        row = self.row(reference)
+        return UNKNOWN if row is None else row[self._position(field, reference.seeder)]
+
+    async def look_up(self, references: Collection[Ref]) -> None:
+        """Look in the database for rows that are not known; those that are not there stay so."""
+        by_seeder: dict[SeederClass, set[Values]] = {}
+        for reference in references:
+            key = self._key(reference)
+            if key is not UNKNOWN:
+                by_seeder.setdefault(reference.seeder, set()).add(key)
+        for seeder, keys in by_seeder.items():
+            table = self._tables.of(seeder)
+            width = len(table.key)
+            self.rows_of(seeder).update((row[:width], row[width:]) for row in await table.read(table.key, keys))
+
+    def row(self, reference: Ref) -> Values | None:
+        """Return the values of `referable` of the row that *reference* names; None while it is not known."""
+        rows = self.rows_of(reference.seeder)
+        row = rows.get(reference.key)
+        if row is None:
+            key = self._key(reference)
+            row = None if key is UNKNOWN else rows.get(key)
+            if row is not None:
+                rows[reference.key] = row  # as it is written, to be found at once the next time
+        return row
+
+    def _key(self, reference: Ref) -> Any:
+        """Return the natural key that *reference* names, as the database holds it; `UNKNOWN` where it depends on others."""
+        table = self._tables.of(reference.seeder)
+        self._check_length(reference, table.key)
+        parts = [self._part(table.fields[name], part) for name, part in zip(table.key, reference.key, strict=True)]
+        return UNKNOWN if any(part is UNKNOWN for part in parts) else tuple(parts)
+
+    def _part(self, field: Field, part: Any) -> Any:
+        return self.value(field, part) if isinstance(part, Ref) else _converted(field, part)
+
+    def _check_length(self, reference: Ref, key: tuple[str, ...]) -> None:
+        if len(reference.key) != len(key):
+            raise SeedReferenceError(f"{reference!r} should give {' and '.join(key)}, the key of that seeder")
+
+    def _position(self, field: Field, seeder: SeederClass) -> int:
+        table = self._tables.of(seeder)
+        target = table.referred_by(field)
+        if target is None:
+            raise SeedReferenceError(
+                f"it has no foreign key to the table of {seeder.name}, whose primary key is of several columns",
+                column=field.name,
+            )
+        return table.referable.index(target)
+
+
+def _converted(field: Field, part: Any) -> Any:
+    try:
+        return field.converted_key((part,))[0]
+    except BadValueError as error:
+        raise SeedReferenceError(f"{field.name} of the row that is referred to: {error}") from error

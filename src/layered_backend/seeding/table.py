@@ -1,0 +1,287 @@
+"""The rows of one mapped class in the database: read by natural key, written by primary key."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Table, and_, delete, insert, inspect, or_, select
+from sqlalchemy.orm import Mapper, Session, lazyload
+from sqlalchemy.orm.attributes import flag_modified
+
+from layered_backend.dialects import dialect_named
+from layered_backend.errors import SeedDataError, SeedReferenceError
+from layered_backend.seeding.definition import Definition, definition_of, has_own_run
+from layered_backend.seeding.form import Field, fields_of
+from layered_backend.seeding.plan import Plan
+from layered_backend.seeding.seeder import Seeder
+from layered_backend.session import GuardedSession
+
+__all__ = ["BATCH_SIZE", "SeedTable", "Tables"]
+
+BATCH_SIZE = 1000  # rows, each of which costs its key's parameters in a statement
+
+Values = tuple[Any, ...]
+
+
+class SeedTable:
+    """The stored rows of a seeder's mapped class. Lives as long as the run's transaction.
+
+    Args:
+        definition: Of the seeder.
+        referable: Attributes that others refer to, besides the primary key.
+        session: Where to work.
+
+    Attributes:
+        key: The names of the natural key's attributes.
+        fields: The attributes that have a column.
+        identity: The names of the primary key's attributes.
+        referable: The names of the attributes whose values are read with each row: the primary key's, and those that
+            others refer to.
+    """
+
+    def __init__(self, definition: Definition, referable: Iterable[str], session: GuardedSession) -> None:
+        self._session = session
+        self.key = definition.key
+        mapper = self._mapper = definition.mapper
+        dialect = session.get_bind().dialect
+        self._ways = dialect_named(dialect.name)
+        self.fields: Mapping[str, Field] = fields_of(mapper, dialect)
+        self.identity = tuple(mapper.get_property_by_column(column).key for column in mapper.primary_key)
+        self.referable = (*self.identity, *(name for name in referable if name not in self.identity))
+
+    @property
+    def tables(self) -> Collection[Table]:
+        """The tables of the mapped class, and those with foreign keys to them."""
+        own: list[Table] = [table for table in self._mapper.tables if isinstance(table, Table)]
+        others: set[Table] = {key.table for table in own for key in _keys_to(table)}
+        return [*own, *(others - set(own))]
+
+    @property
+    def own_references(self) -> Mapping[str, str]:
+        """The attributes with a foreign key to the same table, each with the attribute that it refers to."""
+        table = self._mapper.local_table
+        keys = table.foreign_keys if isinstance(table, Table) else ()
+        name_of = self._mapper.get_property_by_column
+        return {name_of(key.parent).key: name_of(key.column).key for key in keys if key.column.table is table}
+
+    def referred_by(self, field: Field) -> str | None:
+        """Return the attribute that *field*, of any table, refers to: that of its foreign key, else the primary key.
+
+        None where neither says so.
+        """
+        for key in field.column.foreign_keys:
+            if key.column.table in self._mapper.tables:
+                return self._mapper.get_property_by_column(key.column).key
+        return self.identity[0] if len(self.identity) == 1 else None
+
+    async def read(self, names: Sequence[str], keys: Collection[Values]) -> list[Values]:
+        """Return the rows that have one of the natural *keys*: their values of *names*, then of `referable`.
+
+        Each part of a key is compared by value, and NULL equals NULL.
+        """
+        attributes = [self._attribute(name) for name in (*names, *self.referable)]
+        rows: list[Values] = []
+        for some in _batched(keys):
+            rows += await self._all(select(*attributes).where(self._has_key(some)))
+        return self._in_stored_form(rows, names)
+
+    async def insert(self, rows: Sequence[Mapping[str, Any]]) -> list[Values]:
+        """Insert *rows*, and return the values of `referable` that they got."""
+        await self._keep_sequence_ahead(rows)
+        if not _is_particular(self._mapper):
+            return await self._insert_in_bulk(rows)
+
+        def insert_entities(session: Session) -> list[Values]:
+            entities = [self._mapper.class_(**row) for row in rows]
+            session.add_all(entities)
+            session.flush()
+            return [tuple(getattr(entity, name) for name in self.referable) for entity in entities]
+
+        return await self._session.run_sync(insert_entities)
+
+    async def _insert_in_bulk(self, rows: Sequence[Mapping[str, Any]]) -> list[Values]:
+        """Insert *rows* and read their keys: one statement each, where entities cost SQLite a statement for each row."""
+        options = {"render_nulls": True}  # an explicit None is no request for the default
+        await self._session.execute(insert(self._mapper.class_), list(rows), execution_options=options)
+        width = len(self.key)
+        keys = [tuple(row[name] for name in self.key) for row in rows]
+        stored = {row[:width]: row[width:] for row in await self.read(self.key, keys)}
+        if not stored.keys() >= set(keys):
+            raise SeedDataError("the database changes a value of the key when it stores it")
+        return [stored[key] for key in keys]
+
+    async def update(self, changes: Sequence[tuple[Values, Mapping[str, Any]]]) -> None:
+        """Change rows.
+
+        Args:
+            changes: The primary key of each row, and its new values by attribute.
+        """
+
+        def update(session: Session) -> None:
+            entities = {inspect(entity, raiseerr=True).identity: entity for entity in session.scalars(found)}
+            for identity, values in changes:
+                for name, value in values.items():
+                    setattr(entities[identity], name, value)
+                    flag_modified(entities[identity], name)  # to the session, 1 and true are the same
+            session.flush()
+
+        found = select(self._mapper.class_).where(self._has_identity([identity for identity, _ in changes]))
+        found = found.options(lazyload("*")).execution_options(populate_existing=True)
+        await self._session.run_sync(update)
+
+    async def delete(self, identities: Sequence[Values]) -> None:
+        """Delete the rows that have those primary keys: as the mapper says where it says something, else as the database does."""
+        for some in _batched(identities):
+            if self._mapper.inherits or any(relation.cascade.delete for relation in self._mapper.relationships):
+                await self._delete_entities(some)
+            else:
+                statement = delete(self._mapper.class_).where(self._has_identity(some))
+                await self._session.execute(statement, execution_options={"synchronize_session": False})
+
+    async def advance_sequence(self, value: int) -> None:
+        """See to it that the database counts up keys beyond *value*."""
+        column = self._counted_column
+        if column is not None:
+            await self._session.run_sync(lambda s: self._ways.advance_sequence(s.connection(), column, value))
+
+    @property
+    def counted(self) -> str | None:
+        """The attribute whose values the database counts up, or None."""
+        column = self._counted_column
+        return None if column is None else self._mapper.get_property_by_column(column).key
+
+    @property
+    def _counted_column(self) -> Any:
+        table = self._mapper.local_table
+        return table.autoincrement_column if isinstance(table, Table) else None
+
+    async def _keep_sequence_ahead(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Let nobody be given a key by the database that is about to be written, not even while it is."""
+        name = self.counted
+        given = [row[name] for row in rows if row.get(name) is not None] if name else []
+        if given:
+            await self.advance_sequence(max(given))
+
+    async def _delete_entities(self, identities: Sequence[Values]) -> None:
+        def delete_all(session: Session) -> None:
+            for entity in session.scalars(select(self._mapper.class_).where(self._has_identity(identities))).unique():
+                session.delete(entity)
+            session.flush()
+
+        await self._session.run_sync(delete_all)
+
+    async def _all(self, statement: Any) -> list[Any]:
+        """Return rows, past the session: it would look for entities in them."""
+        return await self._session.run_sync(lambda session: [*session.connection().execute(statement)])
+
+    def _in_stored_form(self, rows: list[Values], names: Sequence[str]) -> list[Values]:
+        """Return *rows* with keys as rows of a seeder have them."""
+        forms = [self.fields[name].stored_form for name in self.key]
+        if not any(forms) or tuple(names[: len(forms)]) != self.key:
+            return rows
+        return [
+            (
+                *(form(v) if form and v is not None else v for form, v in zip(forms, row, strict=False)),
+                *row[len(forms) :],
+            )
+            for row in rows
+        ]
+
+    def _attribute(self, name: str) -> Any:
+        return self._mapper.attrs[name].class_attribute
+
+    def _has_key(self, keys: Sequence[Values]) -> ColumnElement[bool]:
+        """Return what the rows meet that have one of *keys*, of which those with the same NULLs are asked for together."""
+        attributes = [self._attribute(name) for name in self.key]
+        by_nulls: dict[Values, list[Values]] = {}
+        for key in keys:
+            by_nulls.setdefault(tuple(part is None for part in key), []).append(key)
+        return or_(*(self._is_among(attributes, nulls, some) for nulls, some in by_nulls.items()))
+
+    def _is_among(self, attributes: Sequence[Any], nulls: Values, keys: Sequence[Values]) -> ColumnElement[bool]:
+        empty = [attribute.is_(None) for attribute, is_null in zip(attributes, nulls, strict=True) if is_null]
+        given = [attribute for attribute, is_null in zip(attributes, nulls, strict=True) if not is_null]
+        if not given:
+            return and_(*empty)
+        return and_(*empty, self._ways.is_among(given, [tuple(filter(_is_not_none, key)) for key in keys]))
+
+    def _has_identity(self, identities: Sequence[Values]) -> ColumnElement[bool]:
+        return self._ways.is_among([self._attribute(name) for name in self.identity], identities)
+
+
+class Tables:
+    """The tables of the seeders, each made when it is first asked for. Lives as long as the run's transaction.
+
+    Args:
+        plan: Of the run, which tells who may refer to whom.
+        session: Where to work.
+    """
+
+    def __init__(self, plan: Plan, session: GuardedSession) -> None:
+        self._plan = plan
+        self._session = session
+        self._tables: dict[type[Seeder[Any]], SeedTable] = {}
+
+    def of(self, seeder: type[Seeder[Any]]) -> SeedTable:
+        """Return the table of *seeder*.
+
+        Raises:
+            SeedReferenceError: It has no mapped class, or no key.
+        """
+        if seeder not in self._tables:
+            definition = definition_of(seeder)
+            if definition is None or not definition.key:
+                raise SeedReferenceError(f"{seeder.name} has no key to find rows by; give it one, and its mapped class")
+            self._tables[seeder] = SeedTable(definition, self._referable(definition), self._session)
+        return self._tables[seeder]
+
+    def written_by(self, seeder: type[Seeder[Any]]) -> Collection[Table]:
+        """Return the tables that *seeder* may have written, and those with foreign keys to them.
+
+        Its own `run` may have written any that the run is about.
+        """
+        candidates = self._plan.order if has_own_run(seeder) else (seeder,)
+        keyed = [each for each in candidates if (definition := definition_of(each)) and definition.key]
+        return {table for each in keyed for table in self.of(each).tables}
+
+    def is_referred_to(self, seeder: type[Seeder[Any]]) -> bool:
+        """Tell whether other seeders, or the seeder's own rows, may refer to its rows."""
+        return bool(self.of(seeder).own_references) or bool(self._plan.dependents_of(seeder))
+
+    def _referable(self, definition: Definition) -> list[str]:
+        """Return the attributes that the seeder's own rows, and those of the seeders that depend on it, refer to."""
+        mapper = definition.mapper
+        others = filter(None, map(definition_of, self._plan.dependents_of(definition.seeder)))
+        tables = [table for each in (definition, *others) for table in each.mapper.tables]
+        keys = [key for table in tables if isinstance(table, Table) for key in table.foreign_keys]
+        columns = dict.fromkeys(key.column for key in keys if key.column.table in mapper.tables)
+        return [mapper.get_property_by_column(column).key for column in columns]
+
+
+def _is_particular(mapper: Mapper[Any]) -> bool:
+    """Tell whether new entities may be more than their rows: by validators, listeners, or a constructor of their own."""
+    has_listeners = bool(mapper.dispatch.before_insert or mapper.dispatch.after_insert)
+    has_constructor = mapper.class_manager.original_init is not mapper.registry.constructor
+    return (
+        bool(mapper.inherits or mapper.polymorphic_on is not None or mapper.validators)
+        or has_listeners
+        or has_constructor
+    )
+
+
+def _is_not_none(value: object) -> bool:
+    return value is not None
+
+
+def _keys_to(table: Table) -> Iterator[Any]:
+    for other in table.metadata.tables.values():
+        for key in other.foreign_key_constraints:
+            if key.referred_table is table:
+                yield key
+
+
+def _batched(values: Collection[Values]) -> Iterator[Sequence[Values]]:
+    listed = list(values)
+    for start in range(0, len(listed), BATCH_SIZE):
+        yield listed[start : start + BATCH_SIZE]
