@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from sqlalchemy import URL, Connection, Engine
+from sqlalchemy import URL, ColumnElement, Connection, Engine
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.types import Enum, Integer, String, TypeEngine
 
@@ -71,6 +71,12 @@ class DatabaseDialect(ABC):
     streams_alone: ClassVar[bool] = False
     """Whether a connection that a result is streamed from can do nothing else meanwhile."""
 
+    nulls_are_greatest: ClassVar[bool] = False
+    """Whether ORDER BY takes NULL for greater than every value, or for less."""
+
+    seeks_by_row: ClassVar[bool] = True
+    """Whether `(a, b) > (1, 2)` reads no more of an index than it must."""
+
     extra: ClassVar[str]
     """The extra of this package that installs the drivers."""
 
@@ -122,6 +128,24 @@ class DatabaseDialect(ABC):
     def probe(self, context: ExceptionContext, reading: Reading) -> Reading:
         """Find out by asking the database what the driver left out of *reading*, while the error is handled."""
         return reading
+
+    def sorted_with_nulls(
+        self, expression: ColumnElement[Any], *, is_descending: bool, nulls_first: bool
+    ) -> tuple[ColumnElement[Any], ...]:
+        """Return what to write behind ORDER BY for an expression that can be NULL.
+
+        What the database does by itself is not written out, so that an index serves.
+        """
+        direction = expression.desc() if is_descending else expression.asc()
+        if nulls_first == (is_descending == self.nulls_are_greatest):
+            return (direction,)
+        return self.with_nulls_placed(expression, direction, nulls_first=nulls_first)
+
+    def with_nulls_placed(
+        self, expression: ColumnElement[Any], direction: ColumnElement[Any], *, nulls_first: bool
+    ) -> tuple[ColumnElement[Any], ...]:
+        """Return *direction*, of *expression*, with NULL where the database itself would not put it."""
+        return (direction.nulls_first() if nulls_first else direction.nulls_last(),)
 
     def holds(self, column_type: TypeEngine[Any], value: object) -> bool:
         """Tell whether a column of *column_type* could hold *value*, so that no statement need fail to find out."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar
 
-from sqlalchemy import URL, Connection, Engine, PrimaryKeyConstraint, event, func, select
+from sqlalchemy import URL, ColumnElement, Connection, Engine, PrimaryKeyConstraint, event, func, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -93,6 +93,7 @@ class MySQLDialect(DatabaseDialect):
         errors.RolledBackError,
     )
     streams_alone: ClassVar[bool] = True
+    seeks_by_row: ClassVar[bool] = False  # it takes no range of an index for a comparison of rows
     extra: ClassVar[str] = "mysql"
 
     def engine_options(self, url: URL, *, asynchronous: bool) -> dict[str, Any]:
@@ -107,6 +108,13 @@ class MySQLDialect(DatabaseDialect):
     def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         options = dict(super().transaction_options(read_only=False, deferred=False, isolation_level=isolation_level))
         return options | {_READ_ONLY: True} if read_only else options
+
+    def with_nulls_placed(
+        self, expression: ColumnElement[Any], direction: ColumnElement[Any], *, nulls_first: bool
+    ) -> tuple[ColumnElement[Any], ...]:
+        """Return two clauses: there is no NULLS FIRST here."""
+        is_null = expression.is_(None)
+        return (is_null.desc() if nulls_first else is_null.asc(), direction)
 
     def integers(self, column_type: Integer) -> range:
         return range(2**64) if getattr(column_type, "unsigned", False) else INT64

@@ -75,6 +75,7 @@ class PostgreSQLDialect(DatabaseDialect):
     async_driver: ClassVar[str] = "asyncpg"
     sync_driver: ClassVar[str] = "psycopg"
     async_only: ClassVar[frozenset[str]] = frozenset({"asyncpg"})
+    nulls_are_greatest: ClassVar[bool] = True
     extra: ClassVar[str] = "postgresql"
 
     def configure(self, engine: Engine) -> None:
