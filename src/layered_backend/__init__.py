@@ -34,7 +34,7 @@ from layered_backend.errors import (
     UnitOfWorkError,
     UnknownFieldError,
 )
-from layered_backend.models import Base, IntegerPrimaryKey, Timestamped, UUIDPrimaryKey
+from layered_backend.models import Base, IntegerPrimaryKey, SoftDeletable, Timestamped, UUIDPrimaryKey, Versioned
 from layered_backend.query import (
     CursorPage,
     CursorParams,
@@ -101,6 +101,7 @@ __all__ = [
     "SerializationFailureError",
     "SessionDep",
     "Slice",
+    "SoftDeletable",
     "Sorting",
     "StaleError",
     "StatementTimeoutError",
@@ -114,6 +115,7 @@ __all__ = [
     "UnitOfWork",
     "UnitOfWorkError",
     "UnknownFieldError",
+    "Versioned",
     "Where",
     "add_error_handlers",
     "get_repository",

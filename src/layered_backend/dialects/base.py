@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from sqlalchemy import URL, ColumnElement, Connection, Engine
+from sqlalchemy import URL, Column, ColumnElement, Connection, Engine, Insert, Table, tuple_
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.types import Enum, Integer, String, TypeEngine
 
@@ -77,6 +77,12 @@ class DatabaseDialect(ABC):
     seeks_by_row: ClassVar[bool] = True
     """Whether `(a, b) > (1, 2)` reads no more of an index than it must."""
 
+    parameter_limit: ClassVar[int] = 32_766
+    """How many values a statement can take."""
+
+    upserts_by_any_key: ClassVar[bool] = False
+    """Whether an upsert goes by every unique key of the table, whichever it was asked to go by."""
+
     extra: ClassVar[str]
     """The extra of this package that installs the drivers."""
 
@@ -128,6 +134,33 @@ class DatabaseDialect(ABC):
     def probe(self, context: ExceptionContext, reading: Reading) -> Reading:
         """Find out by asking the database what the driver left out of *reading*, while the error is handled."""
         return reading
+
+    @abstractmethod
+    def upsert(
+        self,
+        table: Table,
+        on: Sequence[Column[Any]],
+        changes: Callable[[Any], Mapping[Column[Any], Any]],
+        condition: ColumnElement[bool] | None,
+    ) -> Insert:
+        """Return the statement that inserts a row, or changes the one that has the same key.
+
+        Args:
+            table: Where to insert.
+            on: The columns of the key.
+            changes: From the row that could not be inserted, a collection of columns, to what to change.
+            condition: What the row that is there must meet to be changed; None for nothing.
+        """
+
+    def execute_for_each(self, connection: Connection, statement: Insert, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Execute what `upsert` returned, once for each of *rows*, which set the same columns."""
+        connection.execute(statement, rows)
+
+    def among(self, key: Sequence[ColumnElement[Any]], identities: Sequence[Sequence[Any]]) -> ColumnElement[bool]:
+        """Return the criterion of the rows whose *key*, one column or several, is one of *identities*."""
+        if len(key) == 1:
+            return key[0].in_([identity[0] for identity in identities])
+        return tuple_(*key).in_(identities)
 
     def sorted_with_nulls(
         self, expression: ColumnElement[Any], *, is_descending: bool, nulls_first: bool

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar
 
-from sqlalchemy import URL, ColumnElement, Connection, Engine, PrimaryKeyConstraint, event, func, select
+from sqlalchemy import (
+    URL,
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Insert,
+    PrimaryKeyConstraint,
+    Table,
+    and_,
+    case,
+    event,
+    func,
+    select,
+)
+from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -94,6 +109,8 @@ class MySQLDialect(DatabaseDialect):
     )
     streams_alone: ClassVar[bool] = True
     seeks_by_row: ClassVar[bool] = False  # it takes no range of an index for a comparison of rows
+    parameter_limit: ClassVar[int] = 65_535
+    upserts_by_any_key: ClassVar[bool] = True
     extra: ClassVar[str] = "mysql"
 
     def engine_options(self, url: URL, *, asynchronous: bool) -> dict[str, Any]:
@@ -118,6 +135,29 @@ class MySQLDialect(DatabaseDialect):
 
     def integers(self, column_type: Integer) -> range:
         return range(2**64) if getattr(column_type, "unsigned", False) else INT64
+
+    def upsert(
+        self,
+        table: Table,
+        on: Sequence[Column[Any]],
+        changes: Callable[[Any], Mapping[Column[Any], Any]],
+        condition: ColumnElement[bool] | None,
+    ) -> Insert:
+        """Return the statement; what has the same value in another unique key than *on* is left as it is."""
+        statement = insert(table)
+        has_key = and_(
+            *(column == statement.inserted[column.key] for column in on), *([] if condition is None else [condition])
+        )
+        changed: dict[str, ColumnElement[Any]] = {
+            column.key: case((has_key, value), else_=column) for column, value in changes(statement.inserted).items()
+        }
+        return statement.on_duplicate_key_update(changed or {on[0].key: on[0]})
+
+    def execute_for_each(self, connection: Connection, statement: Insert, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Execute it once for as many rows as it takes: the drivers' own way cannot bind values behind the rows."""
+        size = max(1, self.parameter_limit // 2 // len(statement.table.c))  # half of them for what is behind the rows
+        for start in range(0, len(rows), size):
+            connection.execute(statement.values(rows[start : start + size]))
 
     def read(self, error: BaseException) -> Reading | None:
         errno = error.args[0] if error.args else None

@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, ClassVar
 
-from sqlalchemy import URL, Connection, Dialect, Engine, event, func, select
+from sqlalchemy import (
+    URL,
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Engine,
+    Insert,
+    Table,
+    any_,
+    event,
+    func,
+    literal,
+    select,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
-from sqlalchemy.types import BigInteger, Integer, SmallInteger, TypeEngine
+from sqlalchemy.types import BigInteger, Enum, Integer, SmallInteger, String, TypeEngine, Uuid
 
 from layered_backend import errors
 from layered_backend.dialects.base import INT64, DatabaseDialect, Reading
+from layered_backend.dialects.conflicts import on_conflict
 from layered_backend.dialects.connecting import opened
 from layered_backend.dialects.lock_names import lock_number
 
@@ -23,6 +39,7 @@ __all__ = ["PostgreSQLDialect"]
 
 INT32 = range(-(2**31), 2**31)
 INT16 = range(-(2**15), 2**15)
+_ARRAY_TYPES = (Integer, String, Uuid)
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _BY_SQLSTATE: Mapping[str, type[errors.LayeredError]] = {
@@ -76,6 +93,7 @@ class PostgreSQLDialect(DatabaseDialect):
     sync_driver: ClassVar[str] = "psycopg"
     async_only: ClassVar[frozenset[str]] = frozenset({"asyncpg"})
     nulls_are_greatest: ClassVar[bool] = True
+    parameter_limit: ClassVar[int] = 32_767  # of asyncpg; psycopg takes twice as many
     extra: ClassVar[str] = "postgresql"
 
     def configure(self, engine: Engine) -> None:
@@ -92,6 +110,22 @@ class PostgreSQLDialect(DatabaseDialect):
     def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         options = dict(super().transaction_options(read_only=False, deferred=False, isolation_level=isolation_level))
         return options | {"postgresql_readonly": True} if read_only else options
+
+    def upsert(
+        self,
+        table: Table,
+        on: Sequence[Column[Any]],
+        changes: Callable[[Any], Mapping[Column[Any], Any]],
+        condition: ColumnElement[bool] | None,
+    ) -> Insert:
+        return on_conflict(insert(table), on, changes, condition)
+
+    def among(self, key: Sequence[ColumnElement[Any]], identities: Sequence[Sequence[Any]]) -> ColumnElement[bool]:
+        """Return the criterion with all keys in one array: a statement that is the same for any number of them."""
+        if len(key) > 1 or not isinstance(key[0].type, _ARRAY_TYPES) or isinstance(key[0].type, Enum):
+            return super().among(key, identities)
+        keys = literal([identity[0] for identity in identities], ARRAY(key[0].type))
+        return key[0] == any_(keys)
 
     def read(self, error: BaseException) -> Reading | None:
         sqlstate = getattr(error, "sqlstate", None)

@@ -9,14 +9,29 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import URL, Connection, Dialect, Engine, ForeignKeyConstraint, Table, Update, event, literal, select
+from sqlalchemy import (
+    URL,
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Engine,
+    ForeignKeyConstraint,
+    Insert,
+    Table,
+    Update,
+    event,
+    literal,
+    select,
+)
+from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolResetState, QueuePool
@@ -24,6 +39,7 @@ from sqlalchemy.sql.dml import UpdateBase
 
 from layered_backend import errors
 from layered_backend.dialects.base import DatabaseDialect, Reading
+from layered_backend.dialects.conflicts import on_conflict
 from layered_backend.dialects.connecting import opened
 from layered_backend.dialects.constraints import statement_table
 
@@ -126,6 +142,15 @@ class SQLiteDialect(DatabaseDialect):
     def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         # Every transaction of SQLite is serializable, whatever weaker level is asked for.
         return {_BEGIN: "DEFERRED" if deferred or read_only else "IMMEDIATE", _QUERY_ONLY: read_only}
+
+    def upsert(
+        self,
+        table: Table,
+        on: Sequence[Column[Any]],
+        changes: Callable[[Any], Mapping[Column[Any], Any]],
+        condition: ColumnElement[bool] | None,
+    ) -> Insert:
+        return on_conflict(insert(table), on, changes, condition)
 
     def read(self, error: BaseException) -> Reading | None:
         message = str(error)

@@ -17,9 +17,10 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Dialect, and_
+from sqlalchemy import Dialect, and_
 
 from layered_backend.errors import InvalidCursorError
+from layered_backend.query.criteria import Criterion
 from layered_backend.query.ordering import Term
 
 __all__ = ["Cursor", "decoded", "encoded", "fingerprint"]
@@ -45,7 +46,7 @@ class Cursor:
     is_inclusive: bool = False
 
 
-def fingerprint(terms: Sequence[Term], where: Sequence[ColumnElement[bool]], entity: str, dialect: Dialect) -> str:
+def fingerprint(terms: Sequence[Term], where: Sequence[Criterion], entity: str, dialect: Dialect) -> str:
     """Return what tells one query from another: its entity, its sort, and its filter with the values in it."""
     described = [entity, *(_described(term, dialect) for term in terms)]
     if where:

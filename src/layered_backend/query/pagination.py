@@ -25,8 +25,8 @@ _VALIDATED = ConfigDict(revalidate_instances="always", from_attributes=True)
 class PageParams(QueryModel):
     """Which page, by its number."""
 
-    page: int = Field(1, ge=1, description="Number of the page, from 1.")
-    size: int = Field(50, ge=1, le=LARGEST_PAGE, description="Rows on a page.")
+    page: int = Field(default=1, ge=1, description="Number of the page, from 1.")
+    size: int = Field(default=50, ge=1, le=LARGEST_PAGE, description="Rows on a page.")
 
     @model_validator(mode="after")
     def _within_reach(self) -> Self:
@@ -43,8 +43,10 @@ class PageParams(QueryModel):
 class CursorParams(QueryModel):
     """Which page, by the cursor that another page gave; the first one without a cursor."""
 
-    cursor: str | None = Field(None, description="`next` or `previous` of another page; none for the first page.")
-    size: int = Field(50, ge=1, le=LARGEST_PAGE, description="Rows on a page.")
+    cursor: str | None = Field(
+        default=None, description="`next` or `previous` of another page; none for the first page."
+    )
+    size: int = Field(default=50, ge=1, le=LARGEST_PAGE, description="Rows on a page.")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class QueryModel(BaseModel):
         async def list_items(query: Annotated[ItemQuery, Query()]): ...
     """
 
-    # By name too: FastAPI before 0.122 hands over what came under an alias by the field's own name.
+    # By name too: FastAPI 0.121 hands over what came under an alias by the name of its field.
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     @model_validator(mode="before")
