@@ -391,9 +391,10 @@ class BaseRepository(EntityReader[ModelT]):
 
     async def _keys(self, where: Sequence[Criterion]) -> Sequence[Any]:
         """Return the primary keys of the rows that meet the criteria."""
-        key = self._mapper.primary_key
-        rows = await self.session.execute(self.select(*where).with_only_columns(*key))
-        return [tuple(row) if len(key) > 1 else row[0] for row in rows]
+        # Attributes, not columns of the table: the scopes are of the mapped class.
+        names = [self._mapper.get_property_by_column(column).key for column in self._mapper.primary_key]
+        key = [getattr(self.model, name) for name in names]
+        return [tuple(row) for row in await self.session.execute(self.select(*where).with_only_columns(*key))]
 
 
 def repository_of(repository_class: type[RepositoryT], session: AsyncSession) -> RepositoryT:
