@@ -35,6 +35,7 @@ from layered_backend.errors import (
     UnknownFieldError,
 )
 from layered_backend.models import Base, IntegerPrimaryKey, SoftDeletable, Timestamped, UUIDPrimaryKey, Versioned
+from layered_backend.projection import Projection
 from layered_backend.query import (
     CursorPage,
     CursorParams,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
         SessionDep,
         UOWDep,
         add_error_handlers,
+        get_projection,
         get_repository,
         get_service,
         get_uow,
@@ -95,6 +97,7 @@ __all__ = [
     "PermissionDeniedError",
     "PreconditionFailedError",
     "PreconditionRequiredError",
+    "Projection",
     "ReadOnlyError",
     "RolledBackError",
     "Scope",
@@ -118,6 +121,7 @@ __all__ = [
     "Versioned",
     "Where",
     "add_error_handlers",
+    "get_projection",
     "get_repository",
     "get_service",
     "get_uow",
@@ -132,6 +136,7 @@ _OF_FASTAPI = frozenset(
         "SessionDep",
         "UOWDep",
         "add_error_handlers",
+        "get_projection",
         "get_repository",
         "get_service",
         "get_uow",

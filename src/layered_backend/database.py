@@ -59,6 +59,7 @@ class Database:
         self._lock = threading.Lock()
         self._async_engines: dict[asyncio.AbstractEventLoop, AsyncEngine] = {}
         self._unclaimed_engine: AsyncEngine | None = None
+        self._autocommit_engines: dict[AsyncEngine, AsyncEngine] = {}
         self._sync_engine: Engine | None = None
         self._keep_alive: Closeable | None = None
         self._variants: WeakKeyDictionary[Engine, dict[tuple[Any, ...], Engine]] = WeakKeyDictionary()
@@ -98,7 +99,10 @@ class Database:
     def _abandon_closed_loops(self) -> None:
         """Let go of the connections of event loops that ended without `dispose()`, where nothing can await their close."""
         for loop in [loop for loop in self._async_engines if loop.is_closed()]:
-            self.dialect.abandon(self._async_engines.pop(loop).sync_engine)
+            engine = self._async_engines.pop(loop)
+            beside = self._autocommit_engines.pop(engine, None)
+            for abandoned in filter(None, (engine, beside)):
+                self.dialect.abandon(abandoned.sync_engine)
 
     @property
     def sync_engine(self) -> Engine:
@@ -113,10 +117,10 @@ class Database:
                 self._sync_engine = self._sync_engine or self._make_sync_engine()
         return self._sync_engine
 
-    def _make_async_engine(self) -> AsyncEngine:
+    def _make_async_engine(self, **options: Any) -> AsyncEngine:
         self._refuse_second_kind(is_used=self._sync_engine is not None)
         with self._missing_driver_named(self.url):
-            engine = create_async_engine(self.url, **self._options(self.url, asynchronous=True))
+            engine = create_async_engine(self.url, **self._options(self.url, asynchronous=True) | options)
         self._prepare(engine.sync_engine)
         return engine
 
@@ -188,6 +192,20 @@ class Database:
             engine = self._variant(engine, read_only=read_only, deferred=deferred, isolation_level=isolation_level)
         return GuardedSession(engine, asynchronous=asynchronous)
 
+    def autocommit_session(self) -> GuardedSession:
+        """Return a new session, to be awaited, in which each statement is a transaction of its own.
+
+        It saves a BEGIN and a ROLLBACK, and its connections are set up once: they are in a pool of their own.
+        """
+        if self.is_in_memory:  # which is one connection
+            return self.session(isolation_level="AUTOCOMMIT")
+        engine = self.engine
+        with self._lock:
+            if engine not in self._autocommit_engines:
+                options = {**self.dialect.autocommit_options(), "pool_reset_on_return": None}
+                self._autocommit_engines[engine] = self._make_async_engine(**options)
+        return GuardedSession(self._autocommit_engines[engine].sync_engine, asynchronous=True)
+
     def _variant(self, engine: Engine, **transaction: Any) -> Engine:
         """Return *engine*, sharing its pool, with the options that begin a *transaction* of that kind."""
         variants = self._variants.setdefault(engine, {})
@@ -242,8 +260,9 @@ class Database:
         The database can be used again afterwards; one in memory is empty then.
         """
         engine = self._async_engines.get(asyncio.get_running_loop(), self._unclaimed_engine)
-        if engine is not None:
-            await engine.dispose()
+        beside = self._autocommit_engines.pop(engine, None) if engine else None
+        for disposed in filter(None, (engine, beside)):
+            await disposed.dispose()
         self._abandon_closed_loops()
         self.dispose_sync()
 

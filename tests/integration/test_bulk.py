@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import event, func, true, update
+from sqlalchemy import func, true, update
 from sqlalchemy.orm import selectinload
 
 from layered_backend import (
@@ -24,28 +24,9 @@ from layered_backend import (
 from layered_backend.dialects import dialect_named
 from tests.databases import Shop, backends_of
 from tests.shop import Category, Country, Item, ItemCreate, ShopUnitOfWork, add_item
+from tests.statements import Statements
 
 LONG_AGO = datetime(2001, 2, 3, 4, 5, 6, 789, tzinfo=UTC)
-
-
-class Statements:
-    """The statements that a database was sent, with how many rows each had."""
-
-    def __init__(self, shop: Shop) -> None:
-        self._engine = shop.database.engine.sync_engine if shop.backend.asynchronous else shop.database.sync_engine
-        self.sent: list[tuple[str, int]] = []
-
-    def _remember(self, connection: Any, cursor: Any, statement: str, *execution: Any) -> None:
-        parameters, _, many = execution
-        if not statement.startswith(("SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN", "PRAGMA")):
-            self.sent.append((statement, len(parameters) if many else 1))
-
-    def __enter__(self) -> Statements:
-        event.listen(self._engine, "before_cursor_execute", self._remember)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        event.remove(self._engine, "before_cursor_execute", self._remember)
 
 
 async def _prices(uow: ShopUnitOfWork) -> dict[str, Decimal]:

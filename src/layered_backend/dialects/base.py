@@ -127,6 +127,10 @@ class DatabaseDialect(ABC):
         """
         return {"isolation_level": isolation_level} if isolation_level else {}
 
+    def autocommit_options(self) -> Mapping[str, Any]:
+        """Return the arguments of `create_engine` under which each statement is a transaction of its own."""
+        return {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
+
     @abstractmethod
     def read(self, error: BaseException) -> Reading | None:
         """Return what the driver's *error* means, or None for one that has no class here (bad SQL, a missing table)."""

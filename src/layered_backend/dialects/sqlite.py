@@ -141,7 +141,12 @@ class SQLiteDialect(DatabaseDialect):
 
     def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         # Every transaction of SQLite is serializable, whatever weaker level is asked for.
+        if isolation_level == "AUTOCOMMIT":
+            return {_BEGIN: None}
         return {_BEGIN: "DEFERRED" if deferred or read_only else "IMMEDIATE", _QUERY_ONLY: read_only}
+
+    def autocommit_options(self) -> Mapping[str, Any]:
+        return {"execution_options": {_BEGIN: None}}
 
     def upsert(
         self,
@@ -283,7 +288,10 @@ def _turn_on_write_ahead_log(cursor: Any) -> None:
 
 def _begin(connection: Connection) -> None:
     options = connection.get_execution_options()
-    connection.exec_driver_sql(f"BEGIN {options.get(_BEGIN, 'IMMEDIATE')}")
+    kind = options.get(_BEGIN, "IMMEDIATE")
+    if kind is None:  # each statement is a transaction of its own
+        return
+    connection.exec_driver_sql(f"BEGIN {kind}")
     if options.get(_QUERY_ONLY):
         connection.exec_driver_sql("PRAGMA query_only = ON")
         connection.info[_QUERY_ONLY] = True

@@ -11,11 +11,13 @@ from layered_backend.fastapi.dependencies import (
 )
 from layered_backend.fastapi.error_handlers import add_error_handlers, status_of
 from layered_backend.fastapi.installation import install
+from layered_backend.fastapi.projections import get_projection
 
 __all__ = [
     "SessionDep",
     "UOWDep",
     "add_error_handlers",
+    "get_projection",
     "get_repository",
     "get_service",
     "get_session",

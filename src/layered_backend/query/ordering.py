@@ -15,12 +15,14 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.sql import operators
 
 from layered_backend.dialects import DatabaseDialect
+from layered_backend.errors import InvalidDataError
 
-__all__ = ["OrderBy", "Term", "listed", "opposite", "order_by_clauses", "total_order"]
+__all__ = ["OrderBy", "Term", "listed", "opposite", "order_by_clauses", "row_number", "total_order"]
 
 OrderBy: TypeAlias = ColumnExpressionArgument[Any] | Sequence[ColumnExpressionArgument[Any]]
 """What rows are sorted by: `Item.price.desc()`, or several such expressions."""
 
+_LARGEST_ROW_NUMBER = 2**63 - 1
 _MODIFIERS = (operators.asc_op, operators.desc_op, operators.nulls_first_op, operators.nulls_last_op)
 
 
@@ -68,6 +70,17 @@ def total_order(mapper: Mapper[Any], order_by: OrderBy | None) -> list[Term]:
 def order_by_clauses(terms: Sequence[Term], dialect: DatabaseDialect) -> list[ColumnElement[Any]]:
     """Return what to write behind ORDER BY for all *terms*."""
     return [clause for term in terms for clause in term.clauses(dialect)]
+
+
+def row_number(name: str, value: int) -> int:
+    """Return *value*, a limit or an offset, or the largest that every database takes.
+
+    Raises:
+        InvalidDataError: It is negative.
+    """
+    if value < 0:
+        raise InvalidDataError(f"{name} is at least 0, not {value}")
+    return min(value, _LARGEST_ROW_NUMBER)
 
 
 def opposite(expression: ColumnExpressionArgument[Any]) -> ColumnElement[Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast, get_args
 
+from pydantic import BaseModel
 from sqlalchemy import (
     ColumnElement,
     ColumnExpressionArgument,
@@ -24,22 +25,23 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.interfaces import ORMOption
 
 from layered_backend.dialects import dialect_named
-from layered_backend.errors import InvalidDataError, MultipleFoundError, NotFoundError
+from layered_backend.errors import MultipleFoundError, NotFoundError
 from layered_backend.identity import identity_of
 from layered_backend.listing import Listing
 from layered_backend.memoization import memoized
+from layered_backend.projection import Projection, SessionSource
 from layered_backend.query import Criterion, CursorPage, CursorParams, Lock, OrderBy, Page, PageParams, Slice
-from layered_backend.query.ordering import listed
+from layered_backend.query.ordering import listed, row_number
 from layered_backend.query.scope import ActiveScopes, active_scopes
 from layered_backend.repository.batches import batched
 from layered_backend.type_arguments import type_arguments
 
-__all__ = ["EntityReader"]
+__all__ = ["EntityReader", "model_of"]
 
 ModelT = TypeVar("ModelT")
+SchemaT = TypeVar("SchemaT", bound=BaseModel)
 StatementT = TypeVar("StatementT", bound=Executable)
 
-_LARGEST_ROW_NUMBER = 2**63 - 1
 _STREAMED = 1_000  # rows, of which so many are in memory at a time
 
 
@@ -56,7 +58,7 @@ class EntityReader(Generic[ModelT]):
 
     def __init__(self, session: AsyncSession, model: type[ModelT] | None = None) -> None:
         self.session = session
-        self.model: type[ModelT] = model or cast("type[ModelT]", _model_of(type(self)))
+        self.model: type[ModelT] = model or cast("type[ModelT]", model_of(type(self)))
 
     async def get(self, key: Any, *, lock: Lock | None = None, options: Sequence[ORMOption] = ()) -> ModelT:
         """Return the entity with that primary key.
@@ -166,9 +168,9 @@ class EntityReader(Generic[ModelT]):
         """
         statement = self.select(*where).order_by(*_sorted_by(self._mapper, order_by))
         if limit is not None:
-            statement = statement.limit(_row_number("limit", limit))
+            statement = statement.limit(row_number("limit", limit))
         if offset is not None:
-            statement = statement.offset(_row_number("offset", offset))
+            statement = statement.offset(row_number("offset", offset))
         return await self._entities(statement, options)
 
     async def page(
@@ -268,6 +270,14 @@ class EntityReader(Generic[ModelT]):
         """Return the statement that selects the entities that meet the criteria, to build a query of your own on."""
         return self._scoped(select(self.model).where(*where))
 
+    def project(self, schema: type[SchemaT]) -> Projection[SchemaT]:
+        """Return what reads the rows straight into *schema*, and makes no entities of them.
+
+        Raises:
+            TypeError: A field of the schema has no column and no relationship, or a schema is nested in itself.
+        """
+        return Projection(SessionSource(self.session), self.model, schema)
+
     # How
 
     @property
@@ -329,7 +339,15 @@ class _EntityRows(Generic[ModelT]):
 
 
 @memoized
-def _model_of(reader_class: type[EntityReader[Any]]) -> type[Any]:
+def model_of(reader_class: type[EntityReader[Any]]) -> type[Any]:
+    """Return the mapped class that a class of repositories, or `BaseRepository[Item]`, names.
+
+    Raises:
+        TypeError: It names none.
+    """
+    given = get_args(reader_class)
+    if given:
+        return cast("type[Any]", given[0])
     model = next(iter(type_arguments(reader_class, EntityReader)), None)
     if not isinstance(model, type):
         name = reader_class.__name__
@@ -343,13 +361,6 @@ def _sorted_by(mapper: Mapper[Any], order_by: OrderBy | None) -> Sequence[Column
 
 def _has_key(mapper: Mapper[Any], identity: Sequence[Any]) -> list[ColumnElement[bool]]:
     return [column == value for column, value in zip(mapper.primary_key, identity, strict=True)]
-
-
-def _row_number(name: str, value: int) -> int:
-    """Return *value*, or the largest that every database takes."""
-    if value < 0:
-        raise InvalidDataError(f"{name} is at least 0, not {value}")
-    return min(value, _LARGEST_ROW_NUMBER)
 
 
 @memoized
