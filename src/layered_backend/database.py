@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import URL, Engine, MetaData, create_engine, event, literal, make_url, select
+from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event, literal, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -21,9 +21,11 @@ from layered_backend.dialects.base import Closeable
 from layered_backend.dialects.connecting import replace_lost_connections
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.models import Base
-from layered_backend.session import GuardedSession, drive, watch
+from layered_backend.session import GuardedSession, drive, run_alone, watch
 
 __all__ = ["Database"]
+
+T = TypeVar("T")
 
 
 class Database:
@@ -192,19 +194,26 @@ class Database:
             engine = self._variant(engine, read_only=read_only, deferred=deferred, isolation_level=isolation_level)
         return GuardedSession(engine, asynchronous=asynchronous)
 
-    def autocommit_session(self) -> GuardedSession:
-        """Return a new session, to be awaited, in which each statement is a transaction of its own.
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run *work* on a connection on which each statement is a transaction of its own, and which only this one has.
 
-        It saves a BEGIN and a ROLLBACK, and its connections are set up once: they are in a pool of their own.
+        It saves a BEGIN and a ROLLBACK, and the connection is set up once: it is of a pool of its own. *work* reaches the
+        database as in `AsyncConnection.run_sync`.
+
+        Raises:
+            DatabaseUnavailableError: The database cannot be reached.
         """
-        if self.is_in_memory:  # which is one connection
-            return self.session(isolation_level="AUTOCOMMIT")
+        return await run_alone(self._autocommit_engine(), work)
+
+    def _autocommit_engine(self) -> Engine:
         engine = self.engine
+        if self.is_in_memory:  # which is one connection
+            return self._variant(engine.sync_engine, read_only=False, deferred=False, isolation_level="AUTOCOMMIT")
         with self._lock:
             if engine not in self._autocommit_engines:
                 options = {**self.dialect.autocommit_options(), "pool_reset_on_return": None}
                 self._autocommit_engines[engine] = self._make_async_engine(**options)
-        return GuardedSession(self._autocommit_engines[engine].sync_engine, asynchronous=True)
+        return self._autocommit_engines[engine].sync_engine
 
     def _variant(self, engine: Engine, **transaction: Any) -> Engine:
         """Return *engine*, sharing its pool, with the options that begin a *transaction* of that kind."""

@@ -361,6 +361,19 @@ class TestUpsert:
 
         assert await shop.run(_prices) == {"tea": 1, "cocoa": 1}
 
+    @pytest.mark.parametrize("shop", backends_of("mariadb"), indirect=True, ids=str)
+    async def test_what_another_key_meets_is_left_as_it_is(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            await uow.items.create({"name": "tea", "price": 1, "shelf": 1, "position": 1})
+            row = {"name": "milk", "price": 2, "shelf": 1, "position": 1}
+            for refused in (uow.items.upsert(row, on=Item.name), uow.items.upsert_many([row], on=Item.name)):
+                with pytest.raises(UniqueViolationError):
+                    await refused
+
+        await shop.run(work)
+
+        assert await shop.run(_prices) == {"tea": 1}
+
     async def test_a_key_that_is_not_unique_is_refused_and_the_unique_ones_are_named(self, sqlite_shop: Shop) -> None:
         with pytest.raises(TypeError, match=r"a unique key of Item: \(id\) or \(name\) or \(position, shelf\)"):
             await sqlite_shop.run(lambda uow: uow.items.upsert({"name": "tea", "price": 1}, on=Item.price))

@@ -12,7 +12,7 @@ import pytest
 from fastapi import Depends, FastAPI, Query
 from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field, computed_field, create_model
 from pydantic.alias_generators import to_camel
-from sqlalchemy import ForeignKey, MetaData, func, select, true
+from sqlalchemy import Connection, ForeignKey, MetaData, func, select, true
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
@@ -449,5 +449,9 @@ class TestDependency:
                     await asyncio.sleep(0)
                 task.cancel()
                 await asyncio.wait({task})
-            engine: Any = shop.database.autocommit_session().get_bind()
-            assert engine.pool.checkedout() == 0
+
+            def others(connection: Connection) -> int:
+                pool: Any = connection.engine.pool
+                return int(pool.checkedout()) - 1
+
+            assert await shop.database.read(others) == 0

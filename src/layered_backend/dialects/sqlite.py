@@ -146,7 +146,7 @@ class SQLiteDialect(DatabaseDialect):
         return {_BEGIN: "DEFERRED" if deferred or read_only else "IMMEDIATE", _QUERY_ONLY: read_only}
 
     def autocommit_options(self) -> Mapping[str, Any]:
-        return {"execution_options": {_BEGIN: None}}
+        return {**super().autocommit_options(), "execution_options": {_BEGIN: None}}
 
     def upsert(
         self,

@@ -107,11 +107,7 @@ class _AutocommitSource:
         return self._database.engine.sync_engine.dialect
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        session = self._database.autocommit_session()
-        try:
-            return await session.run_sync(lambda s: work(s.connection()))
-        finally:
-            await uninterrupted(session.finish())
+        return await self._database.read(work)
 
     async def stream(self, statement: Select[Any], batch_size: int) -> AsyncGenerator[Sequence[Any]]:
         """Yield the rows, in a transaction that only reads: PostgreSQL's cursors need one."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import AliasChoices, BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
-from sqlalchemy import Column, Connection, Select, inspect, select
+from sqlalchemy import Column, Connection, Select, bindparam, inspect, select
 from sqlalchemy.ext.hybrid import HybridExtensionType
 from sqlalchemy.orm import Mapper, aliased
 from sqlalchemy.orm.interfaces import ORMOption
@@ -40,13 +41,21 @@ class Plan(Generic[SchemaT]):
     columns: Mapping[str, Any]
     nested: Sequence[_Nested]
 
+    @cached_property
+    def by_key(self) -> Select[Any]:
+        """The statement that selects one row, by the parameters `key_0`, `key_1`, and so on."""
+        key = enumerate(self.mapper.primary_key)
+        has_key = [column == bindparam(f"key_{number}", type_=column.type) for number, column in key]
+        return self.select.where(*has_key)
+
+    @cached_property
     def select(self) -> Select[Any]:
-        """Return the statement that selects the columns, and behind them the key where nested rows need it."""
+        """The statement that selects the columns, and behind them the key where nested rows need it."""
         build: Any = select  # whose overloads count columns
         statement: Select[Any] = build(*self.columns.values(), *self._key)
         return statement.select_from(self.mapper)
 
-    @property
+    @cached_property
     def width(self) -> int:
         """How many columns the statement has."""
         return len(self.columns) + len(self._key)
@@ -113,7 +122,7 @@ class _Nested:
         outer = aliased(self.outer.class_)  # it may be the inner class as well
         outer_key = _key_of(self.outer, outer)
         order_by = self.outer.relationships[self.relationship].order_by or self.plan.mapper.primary_key
-        statement = self.plan.select().add_columns(*outer_key)
+        statement = self.plan.select.add_columns(*outer_key)
         joined = statement.select_from(outer).join(getattr(outer, self.relationship))
         return joined.where(dialect.among(outer_key, keys)).order_by(*order_by)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -75,9 +75,9 @@ class Projection(Generic[SchemaT]):
         identity = identity_of(mapper, key, self._source.dialect)
         if identity is None:
             return None
-        has_key = (column == value for column, value in zip(mapper.primary_key, identity, strict=True))
-        found = await self._items(self._rows.select(*has_key))
-        return found[0] if found else None
+        parameters = {f"key_{number}": value for number, value in enumerate(identity)}
+        found = await self._rows.rows(self._plan.by_key, parameters=parameters)
+        return found[0][0] if found else None
 
     async def first(self, *where: Criterion, order_by: OrderBy | None = None) -> SchemaT | None:
         """Return the first that meets the criteria, by primary key unless *order_by* says otherwise, or None."""
@@ -189,7 +189,7 @@ class _SchemaRows(Generic[SchemaT]):
         return dialect_named(self.dialect.name)
 
     def select(self, *where: Criterion) -> Select[Any]:
-        return self.plan.select().where(*where)
+        return self.plan.select.where(*where) if where else self.plan.select
 
     def scoped(self, statement: Select[Any]) -> Select[Any]:
         options = self.source.scopes.options()
@@ -199,11 +199,13 @@ class _SchemaRows(Generic[SchemaT]):
         statement = self.scoped(select(func.count()).select_from(self.mapper).where(*where))
         return await self.source.read(lambda connection: connection.scalar(statement)) or 0
 
-    async def rows(self, statement: Select[Any], *, further: int = 0) -> Sequence[tuple[SchemaT, Sequence[Any]]]:
+    async def rows(
+        self, statement: Select[Any], *, further: int = 0, parameters: Mapping[str, Any] | None = None
+    ) -> Sequence[tuple[SchemaT, Sequence[Any]]]:
         scoped, dialect, options = self.scoped(statement), self.ours, self.source.scopes.options()
 
         def read(connection: Connection) -> tuple[Sequence[Any], list[Record]]:
-            rows = connection.execute(scoped).all()
+            rows = connection.execute(scoped, parameters).all()
             return rows, self.plan.records(rows, connection, dialect, options)
 
         rows, records = await self.source.read(read)
