@@ -55,9 +55,12 @@ from layered_backend.unit_of_work import Outcome, UnitOfWork, transact, transact
 
 if TYPE_CHECKING:
     from layered_backend.fastapi import (
+        IfMatch,
+        IfMatchDep,
         SessionDep,
         UOWDep,
         add_error_handlers,
+        etag_of,
         get_projection,
         get_repository,
         get_service,
@@ -82,6 +85,8 @@ __all__ = [
     "FilterSet",
     "FinishedError",
     "ForeignKeyViolationError",
+    "IfMatch",
+    "IfMatchDep",
     "IntegerPrimaryKey",
     "InvalidCursorError",
     "InvalidDataError",
@@ -121,6 +126,7 @@ __all__ = [
     "Versioned",
     "Where",
     "add_error_handlers",
+    "etag_of",
     "get_projection",
     "get_repository",
     "get_service",
@@ -133,9 +139,12 @@ __all__ = [
 
 _OF_FASTAPI = frozenset(
     {
+        "IfMatch",
+        "IfMatchDep",
         "SessionDep",
         "UOWDep",
         "add_error_handlers",
+        "etag_of",
         "get_projection",
         "get_repository",
         "get_service",
