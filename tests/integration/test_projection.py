@@ -377,6 +377,9 @@ def _client(app: FastAPI) -> httpx2.AsyncClient:
 
 
 class TestDependency:
+    def test_the_same_arguments_give_the_same_dependency(self) -> None:
+        assert get_projection(ItemRepository, ItemRead) is get_projection(ItemRepository, ItemRead)
+
     async def test_outside_a_unit_of_work_it_reads_without_a_transaction(self, async_shop: Shop) -> None:
         await async_shop.run(_fill)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel
 from sqlalchemy import Connection, Dialect, Select
@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from layered_backend.database import Database
 from layered_backend.fastapi.dependencies import unit_in
 from layered_backend.fastapi.installation import installation_of
+from layered_backend.memoization import memoized
 from layered_backend.projection import Projection, SessionSource, Source, plan_of
 from layered_backend.query.scope import ActiveScopes
 from layered_backend.repository import BaseRepository, model_of
@@ -38,6 +39,8 @@ def get_projection(
     It takes part in the request's unit of work where a dependency of the route has opened one. Else each read is on a
     connection of its own, without a transaction, with the scopes of the application's unit of work.
 
+    The same arguments give the same dependency, so that `app.dependency_overrides` finds it.
+
     Args:
         repository_class: Whose rows; `BaseRepository[Item]` will do.
         schema: What to make of them.
@@ -46,12 +49,19 @@ def get_projection(
     Raises:
         TypeError: A field of the schema has no column and no relationship, or a schema is nested in itself.
     """
-    model = model_of(repository_class)
+    dependency: Any = _projection_dependency(model_of(repository_class), schema, unit_of_work)
+    return cast("Callable[[HTTPConnection], Coroutine[Any, Any, Projection[SchemaT]]]", dependency)
 
-    async def get_the_projection(connection: HTTPConnection) -> Projection[SchemaT]:
+
+@memoized
+def _projection_dependency(
+    model: type[Any], schema: type[BaseModel], unit_of_work: type[UnitOfWork]
+) -> Callable[[HTTPConnection], Coroutine[Any, Any, Projection[Any]]]:
+    _refuse_unreadable(model, schema)
+
+    async def get_the_projection(connection: HTTPConnection) -> Projection[Any]:
         return Projection(_RequestSource(connection, unit_of_work), model, schema)
 
-    _refuse_unreadable(model, schema)
     return get_the_projection
 
 

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast, get_args, get_origin
 
 from sqlalchemy import CursorResult, delete, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Session, SessionTransaction
 
 from layered_backend.errors import (
     InvalidDataError,
-    PermissionDeniedError,
     StaleError,
     UniqueViolationError,
     UnitOfWorkError,
 )
-from layered_backend.field_values import Data, changed_values, new_values
+from layered_backend.field_values import Data
 from layered_backend.models import SoftDeletable
 from layered_backend.query import Criterion
 from layered_backend.repository.batches import batched
 from layered_backend.repository.direct import deletes_directly, updates_directly
 from layered_backend.repository.inserting import insert_rows
 from layered_backend.repository.loaded import loaded_entities, read_back, read_back_new, reread
+from layered_backend.repository.nested import undone_alone
 from layered_backend.repository.reading import EntityReader
+from layered_backend.repository.scoped_values import changed_in_scope, new_in_scope, own, refuse_foreign
 from layered_backend.repository.upserting import Attributes, Upsert
 
 __all__ = ["BaseRepository", "repository_of"]
@@ -67,6 +66,7 @@ class BaseRepository(EntityReader[ModelT]):
             UnknownFieldError: The mapped class lacks a field of *data*.
             InvalidDataError: The database cannot store a value, or a relationship got nested data.
             ConflictError: A unique constraint or a foreign key is violated.
+            PermissionDeniedError: It is another tenant's, or the actor has no tenant.
         """
         return await self.add(self.model(**self._new_values(data)))
 
@@ -78,14 +78,10 @@ class BaseRepository(EntityReader[ModelT]):
             ConflictError: A unique constraint or a foreign key is violated.
             PermissionDeniedError: It is another tenant's.
         """
-        fixed = self._scopes.fixed_values(self.model)
-        for name, value in fixed.items():
-            if getattr(entity, name) is None:
-                setattr(entity, name, value)
+        own(self._scopes, self._mapper, entity)
         self.session.add(entity)
         await self.session.flush()
-        if any(getattr(entity, name) != value for name, value in fixed.items()):
-            raise self._not_ours()  # a relationship may have had the last word
+        refuse_foreign(self._scopes, self._mapper, entity)
         await read_back_new(self.session, self._mapper, entity)
         return entity
 
@@ -187,7 +183,7 @@ class BaseRepository(EntityReader[ModelT]):
         if entity is not None:
             return entity, False
         try:
-            async with _savepoint(self.session):
+            async with undone_alone(self.session):
                 return await self.create(data), True
         except UniqueViolationError:
             entity = await self.one_or_none(*key)
@@ -208,19 +204,14 @@ class BaseRepository(EntityReader[ModelT]):
             NotFoundError: No entity has that key.
             UnknownFieldError: The mapped class lacks a field of *data*; nothing is changed.
             InvalidDataError: The database cannot store a value, or a relationship got nested data.
-            ConflictError: A unique constraint or a foreign key is violated, or the row was deleted meanwhile.
+            ConflictError: A unique constraint or a foreign key is violated, or the row was changed or deleted meanwhile.
+            PermissionDeniedError: The tenant of the row would change.
             UnitOfWorkError: The entity is of another unit of work.
         """
         values = self._changed_values(data)
         entity = await self._entity(key_or_entity)
         self._check_version(entity, values)
-        if values.keys() & self._mapper.relationships.keys():
-            await self.session.run_sync(lambda _: _set(entity, values))  # what a relationship held is loaded first
-        else:
-            _set(entity, values)
-        await self.session.flush()
-        await read_back(self.session, self._mapper, entity, values)
-        return entity
+        return await self._change(entity, values)
 
     async def update_where(self, *where: Criterion, values: Data) -> int:
         """Change all rows that meet the criteria, and return how many.
@@ -320,26 +311,10 @@ class BaseRepository(EntityReader[ModelT]):
     # How
 
     def _new_values(self, data: Data) -> dict[str, Any]:
-        values = new_values(self._mapper, data)
-        fixed = self._scopes.fixed_values(self.model)
-        if any(values.get(name) not in {None, value} for name, value in fixed.items()):
-            raise self._not_ours()
-        return values | fixed
+        return new_in_scope(self._scopes, self._mapper, data)
 
     def _changed_values(self, data: Data) -> dict[str, Any]:
-        values = changed_values(self._mapper, data)
-        for name in self._scopes.fixed_values(self.model):
-            if name in values or values.keys() & self._references_by(name):
-                raise PermissionDeniedError(f"{self.model.__name__}.{name} cannot be changed within its scope")
-        return values
-
-    def _references_by(self, name: str) -> set[str]:
-        """Return the relationships whose foreign key is that attribute."""
-        columns = set(self._mapper.column_attrs[name].columns)
-        return {reference.key for reference in self._mapper.relationships if reference.local_columns & columns}
-
-    def _not_ours(self) -> PermissionDeniedError:
-        return PermissionDeniedError(f"this {self.model.__name__} is out of the scope of the unit of work")
+        return changed_in_scope(self._scopes, self._mapper, data)
 
     async def _entity(self, key_or_entity: Any) -> ModelT:
         if not isinstance(key_or_entity, self.model):
@@ -374,11 +349,20 @@ class BaseRepository(EntityReader[ModelT]):
         result = await self.session.execute(statement, execution_options=options)
         return cast("CursorResult[Any]", result).rowcount
 
+    async def _change(self, entity: ModelT, values: dict[str, Any]) -> ModelT:
+        if values.keys() & self._mapper.relationships.keys():
+            await self.session.run_sync(lambda _: _set(entity, values))  # what a relationship held is loaded first
+        else:
+            _set(entity, values)
+        await self.session.flush()
+        await read_back(self.session, self._mapper, entity, values)
+        return entity
+
     async def _update_each(self, where: Sequence[Criterion], values: dict[str, Any]) -> int:
         keys = await self._keys(where)
         async for batch in batched(keys, _BATCH):
             for entity in await self.get_many(batch):
-                await self.update(entity, dict(values))
+                await self._change(entity, values)
         return len(keys)
 
     async def _delete_each(self, where: Sequence[Criterion]) -> int:
@@ -401,25 +385,6 @@ def repository_of(repository_class: type[RepositoryT], session: AsyncSession) ->
     """Return a new repository of a class, or of a generic one with its argument, such as `BaseRepository[Item]`."""
     build: Any = get_origin(repository_class) or repository_class
     return cast("RepositoryT", build(session, *get_args(repository_class)[:1]))
-
-
-@asynccontextmanager
-async def _savepoint(session: AsyncSession) -> AsyncGenerator[None]:
-    """Undo the block alone where it raises."""
-    await session.flush()
-    nested = await session.run_sync(_begin_nested)
-    try:
-        yield
-    except BaseException:
-        await session.run_sync(lambda _: nested.rollback())
-        raise
-    await session.run_sync(lambda _: nested.commit())
-
-
-def _begin_nested(session: Session) -> SessionTransaction:
-    nested = session.begin_nested()
-    session.connection()  # SAVEPOINT is sent now, not before the first statement
-    return nested
 
 
 def _set(entity: object, values: dict[str, Any]) -> None:
