@@ -180,6 +180,7 @@ def _let_server_notice_a_lost_client(connection: DBAPIConnection, record: Connec
     locks of its transaction, for a connection that has been closed.
     """
     adapted: Any = connection
+    before = adapted.autocommit
     adapted.autocommit = True
     cursor = connection.cursor()
     try:
@@ -188,7 +189,7 @@ def _let_server_notice_a_lost_client(connection: DBAPIConnection, record: Connec
         _logger.debug("the server will not notice a lost client", exc_info=True)
     finally:
         cursor.close()
-        adapted.autocommit = False
+        adapted.autocommit = before
 
 
 class _Facts:

@@ -17,7 +17,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, cast
 
-from sqlalchemy import Dialect, and_
+from sqlalchemy import Column, Dialect, and_
 
 from layered_backend.errors import InvalidCursorError
 from layered_backend.query.criteria import Criterion
@@ -57,7 +57,10 @@ def fingerprint(terms: Sequence[Term], where: Sequence[Criterion], entity: str, 
 
 
 def _described(term: Term, dialect: Dialect) -> str:
-    return f"{term.expression.compile(dialect=dialect)} {term.is_descending} {term.nulls_first}"
+    expression = term.expression
+    is_column = isinstance(expression, Column)  # which is quicker named than compiled
+    name = f"{expression.table}.{expression.key}" if is_column else expression.compile(dialect=dialect)
+    return f"{name} {term.is_descending} {term.nulls_first}"
 
 
 def encoded(cursor: Cursor, fingerprint: str) -> str:
