@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import true
+from sqlalchemy import select, true
 from sqlalchemy.orm import joinedload, selectinload
 
 from layered_backend import (
@@ -177,6 +177,20 @@ class TestCursorPages:
                     await uow.items.cursor_page(foreign, where, order_by=order_by)
             with pytest.raises(InvalidCursorError):
                 await uow.items.cursor_page(CursorParams(cursor="rubbish"))
+
+        await shop.run(work)
+
+    async def test_rows_are_sorted_by_what_is_related_to_them(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            for name, items in (("food", ("bread",)), ("drinks", ("tea", "cocoa"))):
+                category = await uow.categories.create({"name": name})
+                for item in items:
+                    await uow.items.create({"name": item, "price": 1, "category_id": category.id})
+            await uow.items.create({"name": "alone", "price": 1})
+            related = select(Category.name).where(Category.id == Item.category_id).scalar_subquery()
+
+            pages = await _walk(uow, CursorParams(size=1), order_by=[related, Item.name.desc()])
+            assert [item.name for page in pages for item in page.items] == ["tea", "cocoa", "bread", "alone"]
 
         await shop.run(work)
 

@@ -24,7 +24,7 @@ from layered_backend.dialects import dialect_named
 from layered_backend.query.cursor import Cursor, decoded, encoded, fingerprint
 from layered_backend.query.keyset import behind
 from layered_backend.query.ordering import Term, order_by_clauses, total_order
-from tests.shop import Item, Stock
+from tests.shop import Category, Item, Stock
 
 SQLITE = sqlite_dialect()
 
@@ -128,6 +128,13 @@ class TestOrder:
         terms = total_order(inspect(Item), [func.lower(Item.name), Item.name])
 
         assert [term.is_nullable for term in terms] == [True, False, False]
+
+    def test_a_column_of_another_table_is_refused_as_it_would_multiply_the_rows(self) -> None:
+        with pytest.raises(TypeError, match=r"categories\.name is not of Item, .* column_property"):
+            total_order(inspect(Item), Category.name.desc())
+
+        related = select(Category.name).where(Category.id == Item.category_id).scalar_subquery()
+        assert len(total_order(inspect(Item), related)) == 2
 
     @pytest.mark.parametrize("order_by", ["name", ["name"]])
     def test_text_is_refused(self, order_by: Any) -> None:

@@ -59,7 +59,7 @@ def total_order(mapper: Mapper[Any], order_by: OrderBy | None) -> list[Term]:
     """Return the terms of *order_by* with those of the primary key behind them, so that no two rows are equal.
 
     Raises:
-        TypeError: *order_by* is text.
+        TypeError: *order_by* is text, or has a column of another table.
     """
     terms = [_term(mapper, expression) for expression in listed(order_by)]
     named = [term.expression for term in terms]
@@ -106,6 +106,11 @@ def listed(order_by: OrderBy | None) -> Sequence[ColumnExpressionArgument[Any]]:
 
 def _term(mapper: Mapper[Any], expression: ColumnExpressionArgument[Any]) -> Term:
     element, modifiers = _without_modifiers(expression)
+    if isinstance(element, Column) and not mapper.persist_selectable.is_derived_from(element.table):
+        raise TypeError(
+            f"{element} is not of {mapper.class_.__name__}, and to sort by it would multiply the rows; "
+            "sort by a column_property, or by a scalar_subquery() of the related column"
+        )
     is_descending = _is_descending(modifiers)
     is_placed = operators.nulls_first_op in modifiers or operators.nulls_last_op in modifiers
     nulls_first = operators.nulls_first_op in modifiers if is_placed else is_descending
