@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -360,6 +361,12 @@ def _application(shop: Shop) -> FastAPI:
     async def stream_items(items: Items) -> list[str]:
         return [item.name async for item in items.stream(batch_size=2)]
 
+    @app.get("/first")
+    async def first_item(items: Items) -> tuple[str, int]:
+        async with aclosing(items.stream(batch_size=1)) as stream:
+            item = await anext(stream)
+        return item.name, shop.checked_out
+
     @app.get("/items/{item_id}")
     async def read_item(item_id: int, items: Items) -> ItemRead:
         return await items.get(item_id)
@@ -413,6 +420,7 @@ class TestDependency:
 
         async with _client(_application(async_shop)) as client:
             assert len((await client.get("/stream")).json()) == 5
+            assert (await client.get("/first")).json() == ["drinks 1", 0], "one that is left early, at once"
 
         assert async_shop.checked_out == 0
 

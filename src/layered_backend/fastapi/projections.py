@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import aclosing
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel
@@ -123,7 +124,8 @@ class _AutocommitSource:
         """Yield the rows, in a transaction that only reads: PostgreSQL's cursors need one."""
         session = self._database.session(read_only=True)
         try:
-            async for batch in SessionSource(session).stream(statement, batch_size):
-                yield batch
+            async with aclosing(SessionSource(session).stream(statement, batch_size)) as batches:
+                async for batch in batches:
+                    yield batch
         finally:
             await uninterrupted(session.finish())

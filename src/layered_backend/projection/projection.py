@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -137,9 +138,10 @@ class Projection(Generic[SchemaT]):
             return
         statement = self._rows.scoped(self._sorted(where, order_by))
         names = tuple(self._plan.columns)
-        async for rows in self._source.stream(statement, batch_size):
-            for schema in self._plan.adapter.validate_python([dict(zip(names, row, strict=True)) for row in rows]):
-                yield schema
+        async with aclosing(self._source.stream(statement, batch_size)) as batches:
+            async for rows in batches:
+                for schema in self._plan.adapter.validate_python([dict(zip(names, row, strict=True)) for row in rows]):
+                    yield schema
 
     async def _stream_by_place(
         self, where: Sequence[Criterion], order_by: OrderBy | None, batch_size: int
