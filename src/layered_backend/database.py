@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import URL, Engine, MetaData, create_engine, event, literal, make_url, select
+from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event, literal, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -21,9 +21,11 @@ from layered_backend.dialects.base import Closeable
 from layered_backend.dialects.connecting import replace_lost_connections
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.models import Base
-from layered_backend.session import GuardedSession, drive, watch
+from layered_backend.session import GuardedSession, drive, run_alone, watch
 
 __all__ = ["Database"]
+
+T = TypeVar("T")
 
 
 class Database:
@@ -59,6 +61,7 @@ class Database:
         self._lock = threading.Lock()
         self._async_engines: dict[asyncio.AbstractEventLoop, AsyncEngine] = {}
         self._unclaimed_engine: AsyncEngine | None = None
+        self._autocommit_engines: dict[AsyncEngine, AsyncEngine] = {}
         self._sync_engine: Engine | None = None
         self._keep_alive: Closeable | None = None
         self._variants: WeakKeyDictionary[Engine, dict[tuple[Any, ...], Engine]] = WeakKeyDictionary()
@@ -98,7 +101,10 @@ class Database:
     def _abandon_closed_loops(self) -> None:
         """Let go of the connections of event loops that ended without `dispose()`, where nothing can await their close."""
         for loop in [loop for loop in self._async_engines if loop.is_closed()]:
-            self.dialect.abandon(self._async_engines.pop(loop).sync_engine)
+            engine = self._async_engines.pop(loop)
+            beside = self._autocommit_engines.pop(engine, None)
+            for abandoned in filter(None, (engine, beside)):
+                self.dialect.abandon(abandoned.sync_engine)
 
     @property
     def sync_engine(self) -> Engine:
@@ -113,10 +119,10 @@ class Database:
                 self._sync_engine = self._sync_engine or self._make_sync_engine()
         return self._sync_engine
 
-    def _make_async_engine(self) -> AsyncEngine:
+    def _make_async_engine(self, **options: Any) -> AsyncEngine:
         self._refuse_second_kind(is_used=self._sync_engine is not None)
         with self._missing_driver_named(self.url):
-            engine = create_async_engine(self.url, **self._options(self.url, asynchronous=True))
+            engine = create_async_engine(self.url, **self._options(self.url, asynchronous=True) | options)
         self._prepare(engine.sync_engine)
         return engine
 
@@ -188,6 +194,27 @@ class Database:
             engine = self._variant(engine, read_only=read_only, deferred=deferred, isolation_level=isolation_level)
         return GuardedSession(engine, asynchronous=asynchronous)
 
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run *work* on a connection on which each statement is a transaction of its own, and which only this one has.
+
+        It saves a BEGIN and a ROLLBACK, and the connection is set up once: it is of a pool of its own. *work* reaches the
+        database as in `AsyncConnection.run_sync`.
+
+        Raises:
+            DatabaseUnavailableError: The database cannot be reached.
+        """
+        return await run_alone(self._autocommit_engine(), work)
+
+    def _autocommit_engine(self) -> Engine:
+        engine = self.engine
+        if self.is_in_memory:  # which is one connection
+            return self._variant(engine.sync_engine, read_only=False, deferred=False, isolation_level="AUTOCOMMIT")
+        with self._lock:
+            if engine not in self._autocommit_engines:
+                options = {**self.dialect.autocommit_options(), "pool_reset_on_return": None}
+                self._autocommit_engines[engine] = self._make_async_engine(**options)
+        return self._autocommit_engines[engine].sync_engine
+
     def _variant(self, engine: Engine, **transaction: Any) -> Engine:
         """Return *engine*, sharing its pool, with the options that begin a *transaction* of that kind."""
         variants = self._variants.setdefault(engine, {})
@@ -242,8 +269,9 @@ class Database:
         The database can be used again afterwards; one in memory is empty then.
         """
         engine = self._async_engines.get(asyncio.get_running_loop(), self._unclaimed_engine)
-        if engine is not None:
-            await engine.dispose()
+        beside = self._autocommit_engines.pop(engine, None) if engine else None
+        for disposed in filter(None, (engine, beside)):
+            await disposed.dispose()
         self._abandon_closed_loops()
         self.dispose_sync()
 

@@ -10,7 +10,8 @@
     ├── InvalidDataError
     │   ├── NotNullViolationError
     │   ├── CheckViolationError
-    │   └── UnknownFieldError
+    │   ├── UnknownFieldError
+    │   └── InvalidCursorError
     ├── PermissionDeniedError
     ├── UnauthenticatedError
     ├── PreconditionFailedError
@@ -54,6 +55,7 @@ __all__ = [
     "DeadlockError",
     "FinishedError",
     "ForeignKeyViolationError",
+    "InvalidCursorError",
     "InvalidDataError",
     "LayeredError",
     "LockTimeoutError",
@@ -251,6 +253,13 @@ class UnknownFieldError(InvalidDataError):
         nearest = difflib.get_close_matches(self.field, self.known, n=1, cutoff=0.5)
         tip = f"did you mean {nearest[0]!r}?" if nearest else f"it has {', '.join(self.known)}"
         return f"{self.entity} has no field {self.field!r}; {tip}"
+
+
+class InvalidCursorError(InvalidDataError):
+    """The cursor of a page is broken, or was made for another sort or filter."""
+
+    def _sentence(self) -> str:
+        return "the cursor is broken or was made for another sort or filter; begin again without one"
 
 
 class PermissionDeniedError(LayeredError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 import uuid
+import weakref
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,10 +18,20 @@ from typing import Any
 from sqlalchemy import DateTime, Dialect, Float, MetaData, Numeric, String, Uuid
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.engine.default import DefaultExecutionContext
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-__all__ = ["Base", "ExactDecimal", "IntegerPrimaryKey", "Timestamped", "UTCDateTime", "UUIDPrimaryKey", "uuid7"]
+__all__ = [
+    "Base",
+    "ExactDecimal",
+    "IntegerPrimaryKey",
+    "SoftDeletable",
+    "Timestamped",
+    "UTCDateTime",
+    "UUIDPrimaryKey",
+    "Versioned",
+    "uuid7",
+]
 
 NAMING_CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -177,16 +188,61 @@ class UUIDPrimaryKey:
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid7, sort_order=-10)
 
 
+_MOMENT = "layered_backend.moment"
+
+
+def _moment_of_transaction(context: DefaultExecutionContext) -> datetime:
+    """Return when the transaction first wrote a stamped row: all rows of one transaction have the same stamp."""
+    connection: Any = context.root_connection
+    transaction = connection.get_transaction()
+    of_transaction, moment = connection.info.get(_MOMENT, (None, None))
+    if of_transaction is None or of_transaction() is not transaction:
+        moment = datetime.now(UTC)
+        connection.info[_MOMENT] = weakref.ref(transaction), moment
+    stamp: datetime = moment
+    return stamp
+
+
 def _created_at(context: DefaultExecutionContext) -> datetime:
     """Return the row's `created_at`: a row that was never updated says so."""
     parameters: Any = context.get_current_parameters()  # type: ignore[no-untyped-call]  # is not annotated
-    return parameters.get("created_at") or datetime.now(UTC)
+    return parameters.get("created_at") or _moment_of_transaction(context)
 
 
 class Timestamped:
-    """When the row was created and last updated, in UTC; the two are equal until the first update."""
+    """When the row was created and last updated, in UTC; the two are equal until the first update.
 
-    created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=lambda: datetime.now(UTC), sort_order=10)
+    The moment is that of the first such write of the transaction, for all of its rows.
+    """
+
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=_moment_of_transaction, sort_order=10)
     updated_at: Mapped[datetime] = mapped_column(
-        UTCDateTime, default=_created_at, onupdate=lambda: datetime.now(UTC), sort_order=11
+        UTCDateTime, default=_created_at, onupdate=_moment_of_transaction, sort_order=11
     )
+
+
+class SoftDeletable:
+    """When the row was deleted, in UTC, None while it is not: `delete` marks it, and `restore` takes that back.
+
+    Declare the scope that keeps deleted rows out of sight:
+
+        scopes = (Scope(SoftDeletable, lambda cls: cls.deleted_at.is_(None), name="soft_delete"),)
+    """
+
+    deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime, default=None, sort_order=12)
+
+
+class Versioned:
+    """How often the row was written (Fowler, PoEAA: Optimistic Offline Lock).
+
+    An update of a row that somebody else has changed since it was read is a StaleError. So is one whose data has the
+    `version` that was read, and another is stored.
+    """
+
+    version: Mapped[int] = mapped_column(default=1, sort_order=13)
+
+    @declared_attr.directive
+    def __mapper_args__(cls) -> dict[str, Any]:  # noqa: N805  # SQLAlchemy passes the class
+        """Add to what the base class says, which this mixin would hide otherwise."""
+        inherited: dict[str, Any] = dict(getattr(super(), "__mapper_args__", {}))
+        return inherited | {"version_id_col": cls.version}

@@ -10,7 +10,8 @@ from typing_extensions import TypeVar
 
 from layered_backend.field_values import Data
 from layered_backend.memoization import memoized
-from layered_backend.repository import BaseRepository, Criterion, OrderBy
+from layered_backend.query import Criterion, OrderBy, Page, PageParams
+from layered_backend.repository import BaseRepository
 from layered_backend.type_arguments import type_arguments
 from layered_backend.unit_of_work import UnitOfWork
 
@@ -78,6 +79,17 @@ class BaseService(Generic[ModelT, RepositoryT_co, CreateT_contra, UpdateT_contra
     ) -> Sequence[ModelT]:
         """Return all entities that meet the criteria, as `BaseRepository.list` does."""
         return await self._entities.list(*where, order_by=order_by, limit=limit, offset=offset, options=options)
+
+    async def page(
+        self,
+        params: PageParams,
+        /,
+        *where: Criterion,
+        order_by: OrderBy | None = None,
+        options: Sequence[ORMOption] = (),
+    ) -> Page[ModelT]:
+        """Return one page, and how many entities there are on all of them, as `BaseRepository.page` does."""
+        return await self._entities.page(params, *where, order_by=order_by, options=options)
 
     async def create(self, data: CreateT_contra) -> ModelT:
         """Make an entity of *data*, write it and return it.

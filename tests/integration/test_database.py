@@ -5,16 +5,19 @@ import gc
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from sqlalchemy import StaticPool, text
+from sqlalchemy import Connection, StaticPool, text
+from sqlalchemy.exc import DBAPIError
 
-from layered_backend import Database, DatabaseUnavailableError, ReadOnlyError, UnitOfWorkError
+from layered_backend import Database, DatabaseUnavailableError, ReadOnlyError, UniqueViolationError, UnitOfWorkError
 from tests.databases import Shop, backends_of, database_at, driver_threads
 from tests.shop import Base, ShopUnitOfWork
 
+_SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT count(*) FROM n"
 _ROOT = Path(__file__).parents[2]
 
 
@@ -145,6 +148,87 @@ async def shop_url(shop: Shop) -> str:
         url = shop.database.url.set(database=f"{shop.database.url.database}.new")
         return url.render_as_string(hide_password=False)
     return shop.database.url.render_as_string(hide_password=False)
+
+
+def _ask(connection: Connection) -> Any:
+    return connection.scalar(text("SELECT 1"))
+
+
+def _wait_for_the_end_of(names: set[str]) -> None:
+    for thread in threading.enumerate():
+        if thread.name in names:
+            thread.join(timeout=10)
+            assert not thread.is_alive()
+
+
+class TestReadingAlone:
+    """`Database.read`: a connection for one piece of work, and no transaction."""
+
+    async def test_each_statement_is_a_transaction_of_its_own(self, async_shop: Shop) -> None:
+        def add_and_fail(connection: Connection) -> None:
+            connection.execute(text("INSERT INTO categories (name) VALUES ('kept')"))
+            connection.execute(text("SELECT nothing"))
+
+        with pytest.raises(DBAPIError):
+            await async_shop.database.read(add_and_fail)
+
+        assert [c.name for c in await async_shop.run(lambda uow: uow.categories.list())] == ["kept"]
+
+    async def test_an_error_is_the_librarys(self, async_shop: Shop) -> None:
+        def violate(connection: Connection) -> None:
+            for _ in range(2):
+                connection.execute(text("INSERT INTO categories (name) VALUES ('twice')"))
+
+        with pytest.raises(UniqueViolationError):
+            await async_shop.database.read(violate)
+        assert await async_shop.database.read(_ask) == 1
+
+    @pytest.mark.parametrize("driver", ["postgresql+asyncpg", "postgresql+psycopg", "mariadb+asyncmy"])
+    async def test_an_unreachable_database_is_unavailable(self, driver: str) -> None:
+        async with Database(f"{driver}://nobody@127.0.0.1:1/nothing") as database:
+            with pytest.raises(DatabaseUnavailableError):
+                await database.read(_ask)
+
+    async def test_the_time_to_wait_for_a_connection_ends(self, tmp_path: Path) -> None:
+        options: dict[str, Any] = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.05}
+        async with Database(f"sqlite:///{tmp_path}/shop.db", **options) as database:
+
+            async def hold() -> None:
+                await database.read(lambda connection: connection.scalar(text(_SLOW)))
+
+            holding = asyncio.create_task(hold())
+            await asyncio.sleep(0.02)
+            with pytest.raises(DatabaseUnavailableError, match="no pooled connection became free"):
+                await database.read(_ask)
+            await holding
+
+    async def test_dispose_closes_its_connections_and_it_can_be_used_again(self, tmp_path: Path) -> None:
+        before = driver_threads()
+        database = Database(f"sqlite:///{tmp_path}/shop.db")
+        for _ in range(2):
+            assert await database.read(_ask) == 1
+            assert driver_threads() - before
+            await database.dispose()
+            await asyncio.to_thread(_wait_for_the_end_of, driver_threads() - before)
+
+    async def test_a_database_in_memory_is_the_same_one(self) -> None:
+        async with Database("sqlite://") as database:
+            await database.create_all(Base.metadata)
+            async with ShopUnitOfWork(database) as uow:
+                await uow.categories.create({"name": "drinks"})
+
+            names = await database.read(lambda connection: connection.scalar(text("SELECT name FROM categories")))
+
+        assert names == "drinks"
+
+    def test_a_loop_that_ended_without_dispose_leaves_no_thread(self, tmp_path: Path) -> None:
+        before = driver_threads()
+        database = Database(f"sqlite:///{tmp_path}/shop.db")
+        for _ in range(3):
+            assert asyncio.run(database.read(_ask)) == 1
+        assert len(driver_threads() - before) == 1
+        asyncio.run(database.dispose())
+        _wait_for_the_end_of(driver_threads() - before)
 
 
 class TestInMemory:

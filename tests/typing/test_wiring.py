@@ -12,11 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, assert_type
 
 from fastapi import Depends
 from sqlalchemy import Select
+from starlette.requests import HTTPConnection
 
 from layered_backend import (
     BaseRepository,
     BaseService,
+    CursorPage,
+    CursorParams,
+    Lock,
+    Page,
+    PageParams,
+    Projection,
+    Slice,
     UnitOfWork,
+    get_projection,
     get_repository,
     get_service,
     transact,
@@ -27,6 +36,7 @@ from tests.shop import (
     CategoryRepository,
     Item,
     ItemCreate,
+    ItemRead,
     ItemRepository,
     ItemService,
     ItemUpdate,
@@ -57,6 +67,9 @@ def test_the_dependencies_are_typed_by_what_they_are_given() -> None:
     assert_type(get_service(ItemService), ItemDependency)
     assert_type(get_service(ShopItemService), Callable[[UnitOfWork], Coroutine[Any, Any, ShopItemService]])
     assert_type(get_repository(ItemRepository), Callable[[UnitOfWork], Coroutine[Any, Any, ItemRepository]])
+    assert_type(
+        get_projection(ItemRepository, ItemRead), Callable[[HTTPConnection], Coroutine[Any, Any, Projection[ItemRead]]]
+    )
     assert_type(uow_dependency(ShopUnitOfWork), Callable[..., Coroutine[Any, Any, ShopUnitOfWork]])
 
 
@@ -80,6 +93,18 @@ async def unit_of_work(uow: ShopUnitOfWork) -> None:
     assert_type(await uow.items.delete(1), Item)
     assert_type(await uow.items.exists(), bool)
     assert_type(uow.items.select(), Select[Item])
+    assert_type(await uow.items.get(1, lock=Lock.update()), Item)
+    assert_type(await uow.items.get_many([1, 2]), Sequence[Item])
+    assert_type(await uow.items.page(PageParams(), Item.price < 5, order_by=Item.price), Page[Item])
+    assert_type(await uow.items.slice(PageParams()), Slice[Item])
+    assert_type(await uow.items.cursor_page(CursorParams()), CursorPage[Item])
+    assert_type([item async for item in uow.items.stream()], list[Item])
+    assert_type(await uow.items.upsert({"name": "tea"}, on=Item.name, update=[Item.price, Item.note]), Item)
+    assert_type(await uow.items.get_or_create({"name": "tea"}, on=(Item.shelf, Item.position)), tuple[Item, bool])
+    assert_type(await uow.items.update_where(Item.price < 5, values={"price": Item.price * 2}), int)
+    assert_type(uow.items.project(ItemRead), Projection[ItemRead])
+    assert_type(await uow.items.project(ItemRead).page(PageParams()), Page[ItemRead])
+    assert_type(await uow.items.project(ItemRead).get_or_none(1), ItemRead | None)
     async with ShopUnitOfWork() as entered:
         assert_type(entered, ShopUnitOfWork)
     with ShopUnitOfWork() as entered:
@@ -94,6 +119,7 @@ async def service_and_transact(service: ItemService, shop_service: ShopItemServi
     assert_type(await service.create(ItemCreate(name="tea", price=Decimal(1))), Item)
     assert_type(await service.update(1, ItemUpdate(price=Decimal(2))), Item)
     assert_type(await service.list(), Sequence[Item])
+    assert_type(await service.page(PageParams()), Page[Item])
     assert_type(service.repository, ItemRepository)
     assert_type(service.uow, UnitOfWork)
     assert_type(shop_service.uow, ShopUnitOfWork)
@@ -122,5 +148,9 @@ if TYPE_CHECKING:
         # A column that does not exist, and a criterion that is none.
         await uow.items.list(Item.prise < 5)  # type: ignore[attr-defined]  # pyright: ignore
         await uow.items.list("price < 5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        # A page for a cursor, and text for attributes and for an order.
+        await uow.items.cursor_page(PageParams())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        await uow.items.upsert({"name": "tea"}, on="name")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        await uow.items.page(PageParams(), order_by="name")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         # An entity in place of a class, and one of another class.
         await uow.items.add(Category(name="drinks"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from sqlalchemy import URL, Column, ColumnElement, Connection, Dialect, Engine, Table, tuple_
+from sqlalchemy import URL, Column, ColumnElement, Connection, Dialect, Engine, Insert, Table, tuple_
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.types import REAL, Enum, Float, Integer, String, TypeEngine
 
@@ -72,6 +72,18 @@ class DatabaseDialect(ABC):
     streams_alone: ClassVar[bool] = False
     """Whether a connection that a result is streamed from can do nothing else meanwhile."""
 
+    nulls_are_greatest: ClassVar[bool] = False
+    """Whether ORDER BY takes NULL for greater than every value, or for less."""
+
+    seeks_by_row: ClassVar[bool] = True
+    """Whether `(a, b) > (1, 2)` reads no more of an index than it must."""
+
+    parameter_limit: ClassVar[int] = 32_766
+    """How many values a statement can take."""
+
+    upserts_by_any_key: ClassVar[bool] = False
+    """Whether an upsert goes by every unique key of the table, whichever it was asked to go by."""
+
     extra: ClassVar[str]
     """The extra of this package that installs the drivers."""
 
@@ -116,6 +128,10 @@ class DatabaseDialect(ABC):
         """
         return {"isolation_level": isolation_level} if isolation_level else {}
 
+    def autocommit_options(self) -> Mapping[str, Any]:
+        """Return the arguments of `create_engine` under which each statement is a transaction of its own."""
+        return {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
+
     @abstractmethod
     def read(self, error: BaseException) -> Reading | None:
         """Return what the driver's *error* means, or None for one that has no class here (bad SQL, a missing table)."""
@@ -123,6 +139,51 @@ class DatabaseDialect(ABC):
     def probe(self, context: ExceptionContext, reading: Reading) -> Reading:
         """Find out by asking the database what the driver left out of *reading*, while the error is handled."""
         return reading
+
+    @abstractmethod
+    def upsert(
+        self,
+        table: Table,
+        on: Sequence[Column[Any]],
+        changes: Callable[[Any], Mapping[Column[Any], Any]],
+        condition: ColumnElement[bool] | None,
+    ) -> Insert:
+        """Return the statement that inserts a row, or changes the one that has the same key.
+
+        Args:
+            table: Where to insert.
+            on: The columns of the key.
+            changes: From the row that could not be inserted, a collection of columns, to what to change.
+            condition: What the row that is there must meet to be changed; None for nothing.
+        """
+
+    def execute_for_each(self, connection: Connection, statement: Insert, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Execute what `upsert` returned, once for each of *rows*, which set the same columns."""
+        connection.execute(statement, rows)
+
+    def among(self, key: Sequence[ColumnElement[Any]], identities: Sequence[Sequence[Any]]) -> ColumnElement[bool]:
+        """Return the criterion of the rows whose *key*, one column or several, is one of *identities*, none of them NULL."""
+        if len(key) == 1:
+            return key[0].in_([identity[0] for identity in identities])
+        return tuple_(*key).in_(identities)
+
+    def sorted_with_nulls(
+        self, expression: ColumnElement[Any], *, is_descending: bool, nulls_first: bool
+    ) -> tuple[ColumnElement[Any], ...]:
+        """Return what to write behind ORDER BY for an expression that can be NULL.
+
+        What the database does by itself is not written out, so that an index serves.
+        """
+        direction = expression.desc() if is_descending else expression.asc()
+        if nulls_first == (is_descending == self.nulls_are_greatest):
+            return (direction,)
+        return self.with_nulls_placed(expression, direction, nulls_first=nulls_first)
+
+    def with_nulls_placed(
+        self, expression: ColumnElement[Any], direction: ColumnElement[Any], *, nulls_first: bool
+    ) -> tuple[ColumnElement[Any], ...]:
+        """Return *direction*, of *expression*, with NULL where the database itself would not put it."""
+        return (direction.nulls_first() if nulls_first else direction.nulls_last(),)
 
     def holds(self, column_type: TypeEngine[Any], value: object) -> bool:
         """Tell whether a column of *column_type* could hold *value*, so that no statement need fail to find out."""
@@ -161,12 +222,6 @@ class DatabaseDialect(ABC):
 
     def advance_sequence(self, connection: Connection, column: Column[Any], value: int) -> None:  # noqa: B027
         """See to it that the key which *column* counts up next is greater than *value*, whoever inserts meanwhile."""
-
-    def is_among(self, columns: Sequence[ColumnElement[Any]], keys: Sequence[tuple[Any, ...]]) -> ColumnElement[bool]:
-        """Return what the rows meet whose *columns* have the values of one of *keys*, none of which is NULL."""
-        if len(columns) == 1:
-            return columns[0].in_([value for (value,) in keys])
-        return tuple_(*columns).in_(keys)
 
     def stored_form(self, column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
         """Return what makes of a value the form that it is compared in, where a column gives back less than it got.

@@ -6,12 +6,28 @@ import logging
 import math
 import re
 import time as clock
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, time
 from functools import partial
 from typing import Any, ClassVar
 
-from sqlalchemy import URL, Connection, Dialect, Engine, PrimaryKeyConstraint, event, func, select
+from sqlalchemy import (
+    URL,
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Engine,
+    Insert,
+    PrimaryKeyConstraint,
+    Table,
+    and_,
+    case,
+    event,
+    func,
+    select,
+)
+from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
@@ -97,6 +113,9 @@ class MySQLDialect(DatabaseDialect):
         errors.RolledBackError,
     )
     streams_alone: ClassVar[bool] = True
+    seeks_by_row: ClassVar[bool] = False  # it takes no range of an index for a comparison of rows
+    parameter_limit: ClassVar[int] = 65_535
+    upserts_by_any_key: ClassVar[bool] = True
     extra: ClassVar[str] = "mysql"
 
     def engine_options(self, url: URL, *, asynchronous: bool) -> dict[str, Any]:
@@ -113,8 +132,38 @@ class MySQLDialect(DatabaseDialect):
         options = dict(super().transaction_options(read_only=False, deferred=False, isolation_level=isolation_level))
         return options | {_READ_ONLY: True} if read_only else options
 
+    def with_nulls_placed(
+        self, expression: ColumnElement[Any], direction: ColumnElement[Any], *, nulls_first: bool
+    ) -> tuple[ColumnElement[Any], ...]:
+        """Return two clauses: there is no NULLS FIRST here."""
+        is_null = expression.is_(None)
+        return (is_null.desc() if nulls_first else is_null.asc(), direction)
+
     def integers(self, column_type: Integer) -> range:
         return range(2**64) if getattr(column_type, "unsigned", False) else INT64
+
+    def upsert(
+        self,
+        table: Table,
+        on: Sequence[Column[Any]],
+        changes: Callable[[Any], Mapping[Column[Any], Any]],
+        condition: ColumnElement[bool] | None,
+    ) -> Insert:
+        """Return the statement; what has the same value in another unique key than *on* is left as it is."""
+        statement = insert(table)
+        has_key = and_(
+            *(column == statement.inserted[column.key] for column in on), *([] if condition is None else [condition])
+        )
+        changed: dict[str, ColumnElement[Any]] = {
+            column.key: case((has_key, value), else_=column) for column, value in changes(statement.inserted).items()
+        }
+        return statement.on_duplicate_key_update(changed or {on[0].key: on[0]})
+
+    def execute_for_each(self, connection: Connection, statement: Insert, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Execute it once for as many rows as it takes: the drivers' own way cannot bind values behind the rows."""
+        size = max(1, self.parameter_limit // 2 // len(statement.table.c))  # half of them for what is behind the rows
+        for start in range(0, len(rows), size):
+            connection.execute(statement.values(rows[start : start + size]))
 
     def read(self, error: BaseException) -> Reading | None:
         errno = error.args[0] if error.args else None

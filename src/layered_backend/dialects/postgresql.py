@@ -9,13 +9,13 @@ from importlib import import_module
 from typing import Any, ClassVar
 
 from sqlalchemy import (
-    ARRAY,
     URL,
     Column,
     ColumnElement,
     Connection,
     Dialect,
     Engine,
+    Insert,
     Table,
     any_,
     event,
@@ -26,12 +26,14 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy import Sequence as NumberSequence
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
-from sqlalchemy.types import CHAR, BigInteger, Integer, SmallInteger, TypeEngine
+from sqlalchemy.types import CHAR, BigInteger, Enum, Integer, SmallInteger, String, TypeEngine, Uuid
 
 from layered_backend import errors
 from layered_backend.dialects.base import INT64, DatabaseDialect, Reading
+from layered_backend.dialects.conflicts import on_conflict
 from layered_backend.dialects.connecting import opened
 from layered_backend.dialects.lock_names import lock_number
 
@@ -39,6 +41,7 @@ __all__ = ["PostgreSQLDialect"]
 
 INT32 = range(-(2**31), 2**31)
 INT16 = range(-(2**15), 2**15)
+_ARRAY_TYPES = (Integer, String, Uuid)
 
 _TIME_LIMITS = ("lock_timeout", "statement_timeout")
 _SHORT_WAY = 1000  # numbers
@@ -94,6 +97,8 @@ class PostgreSQLDialect(DatabaseDialect):
     async_driver: ClassVar[str] = "asyncpg"
     sync_driver: ClassVar[str] = "psycopg"
     async_only: ClassVar[frozenset[str]] = frozenset({"asyncpg"})
+    nulls_are_greatest: ClassVar[bool] = True
+    parameter_limit: ClassVar[int] = 32_767  # of asyncpg; psycopg takes twice as many
     extra: ClassVar[str] = "postgresql"
 
     def configure(self, engine: Engine) -> None:
@@ -110,6 +115,27 @@ class PostgreSQLDialect(DatabaseDialect):
     def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         options = dict(super().transaction_options(read_only=False, deferred=False, isolation_level=isolation_level))
         return options | {"postgresql_readonly": True} if read_only else options
+
+    def upsert(
+        self,
+        table: Table,
+        on: Sequence[Column[Any]],
+        changes: Callable[[Any], Mapping[Column[Any], Any]],
+        condition: ColumnElement[bool] | None,
+    ) -> Insert:
+        return on_conflict(insert(table), on, changes, condition)
+
+    def among(self, key: Sequence[ColumnElement[Any]], identities: Sequence[Sequence[Any]]) -> ColumnElement[bool]:
+        """Return the criterion with an array for each column: a statement that is the same for any number of keys."""
+        if not all(isinstance(column.type, _ARRAY_TYPES) and not isinstance(column.type, Enum) for column in key):
+            return super().among(key, identities)
+        arrays = [
+            literal(list(values), ARRAY(column.type))
+            for column, values in zip(key, zip(*identities, strict=True), strict=True)
+        ]
+        if len(key) == 1:
+            return key[0] == any_(arrays[0])
+        return tuple_(*key).in_(select(*(func.unnest(array) for array in arrays)))
 
     def read(self, error: BaseException) -> Reading | None:
         sqlstate = getattr(error, "sqlstate", None)
@@ -172,16 +198,6 @@ class PostgreSQLDialect(DatabaseDialect):
                 )
                 connection.execute(drawn, {"sequence": sequence, "missing": missing})
 
-    def is_among(self, columns: Sequence[ColumnElement[Any]], keys: Sequence[tuple[Any, ...]]) -> ColumnElement[bool]:
-        """Return what the rows meet, with an array for each column: a parameter for each value costs far more."""
-        arrays = [
-            literal(list(values), ARRAY(column.type))
-            for column, values in zip(columns, zip(*keys, strict=True), strict=True)
-        ]
-        if len(columns) == 1:
-            return columns[0] == any_(arrays[0])
-        return tuple_(*columns).in_(select(*(func.unnest(array) for array in arrays)))
-
     def stored_form(self, column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
         return _without_blanks if isinstance(column_type, CHAR) else super().stored_form(column_type, dialect)
 
@@ -227,6 +243,7 @@ def _let_server_notice_a_lost_client(connection: DBAPIConnection, record: Connec
     locks of its transaction, for a connection that has been closed.
     """
     adapted: Any = connection
+    before = adapted.autocommit
     adapted.autocommit = True
     cursor = connection.cursor()
     try:
@@ -235,7 +252,7 @@ def _let_server_notice_a_lost_client(connection: DBAPIConnection, record: Connec
         _logger.debug("the server will not notice a lost client", exc_info=True)
     finally:
         cursor.close()
-        adapted.autocommit = False
+        adapted.autocommit = before
 
 
 class _Facts:

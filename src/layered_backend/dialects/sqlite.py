@@ -9,13 +9,28 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import URL, Connection, Dialect, Engine, ForeignKeyConstraint, Table, Update, event, literal, select
+from sqlalchemy import (
+    URL,
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    Engine,
+    ForeignKeyConstraint,
+    Insert,
+    Table,
+    Update,
+    event,
+    literal,
+    select,
+)
+from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolResetState, QueuePool
@@ -24,6 +39,7 @@ from sqlalchemy.types import TypeEngine
 
 from layered_backend import errors
 from layered_backend.dialects.base import DatabaseDialect, Reading
+from layered_backend.dialects.conflicts import on_conflict
 from layered_backend.dialects.connecting import opened
 from layered_backend.dialects.constraints import statement_table
 
@@ -125,7 +141,21 @@ class SQLiteDialect(DatabaseDialect):
 
     def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         # Every transaction of SQLite is serializable, whatever weaker level is asked for.
+        if isolation_level == "AUTOCOMMIT":
+            return {_BEGIN: None}
         return {_BEGIN: "DEFERRED" if deferred or read_only else "IMMEDIATE", _QUERY_ONLY: read_only}
+
+    def autocommit_options(self) -> Mapping[str, Any]:
+        return {**super().autocommit_options(), "execution_options": {_BEGIN: None}}
+
+    def upsert(
+        self,
+        table: Table,
+        on: Sequence[Column[Any]],
+        changes: Callable[[Any], Mapping[Column[Any], Any]],
+        condition: ColumnElement[bool] | None,
+    ) -> Insert:
+        return on_conflict(insert(table), on, changes, condition)
 
     def read(self, error: BaseException) -> Reading | None:
         message = str(error)
@@ -271,7 +301,10 @@ def _turn_on_write_ahead_log(cursor: Any) -> None:
 
 def _begin(connection: Connection) -> None:
     options = connection.get_execution_options()
-    connection.exec_driver_sql(f"BEGIN {options.get(_BEGIN, 'IMMEDIATE')}")
+    kind = options.get(_BEGIN, "IMMEDIATE")
+    if kind is None:  # each statement is a transaction of its own
+        return
+    connection.exec_driver_sql(f"BEGIN {kind}")
     if options.get(_QUERY_ONLY):
         connection.exec_driver_sql("PRAGMA query_only = ON")
         connection.info[_QUERY_ONLY] = True

@@ -11,11 +11,18 @@ from layered_backend.fastapi.dependencies import (
 )
 from layered_backend.fastapi.error_handlers import add_error_handlers, status_of
 from layered_backend.fastapi.installation import install
+from layered_backend.fastapi.preconditions import IfMatch, IfMatchDep, etag_of, get_if_match
+from layered_backend.fastapi.projections import get_projection
 
 __all__ = [
+    "IfMatch",
+    "IfMatchDep",
     "SessionDep",
     "UOWDep",
     "add_error_handlers",
+    "etag_of",
+    "get_if_match",
+    "get_projection",
     "get_repository",
     "get_service",
     "get_session",

@@ -18,7 +18,16 @@ from layered_backend.repository import BaseRepository
 from layered_backend.service import BaseService, unit_of_work_of
 from layered_backend.unit_of_work import UnitOfWork
 
-__all__ = ["SessionDep", "UOWDep", "get_repository", "get_service", "get_session", "get_uow", "uow_dependency"]
+__all__ = [
+    "SessionDep",
+    "UOWDep",
+    "get_repository",
+    "get_service",
+    "get_session",
+    "get_uow",
+    "unit_in",
+    "uow_dependency",
+]
 
 ModelT = TypeVar("ModelT")
 RepositoryT = TypeVar("RepositoryT", bound=BaseRepository[Any])
@@ -41,6 +50,12 @@ def _unit_of(connection: HTTPConnection, wanted: type[UnitOfWork]) -> tuple[Unit
     uow = units[kind] = installation.open(wanted)
     uow.begins_deferred = connection.scope.get("method") in _SAFE_METHODS  # readers do not queue behind a writer
     return uow, True
+
+
+def unit_in(connection: HTTPConnection, wanted: type[UnitOfWork]) -> UnitOfWork | None:
+    """Return the request's unit of work of that kind, where a dependency has opened it."""
+    units: dict[type[UnitOfWork], UnitOfWork] = connection.scope.get(_UNITS, {})
+    return units.get(installation_of(connection).kind(wanted))
 
 
 def _opener(wanted: type[UnitOfWork]) -> Callable[[HTTPConnection], AsyncGenerator[UnitOfWork]]:

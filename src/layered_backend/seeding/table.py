@@ -204,10 +204,10 @@ class SeedTable:
         given = [attribute for attribute, is_null in zip(attributes, nulls, strict=True) if not is_null]
         if not given:
             return and_(*empty)
-        return and_(*empty, self._ways.is_among(given, [tuple(filter(_is_not_none, key)) for key in keys]))
+        return and_(*empty, self._ways.among(given, [tuple(filter(_is_not_none, key)) for key in keys]))
 
     def _has_identity(self, identities: Sequence[Values]) -> ColumnElement[bool]:
-        return self._ways.is_among([self._attribute(name) for name in self.identity], identities)
+        return self._ways.among([self._attribute(name) for name in self.identity], identities)
 
 
 class Tables:

@@ -1,9 +1,20 @@
 """The session of a unit of work, and what guards it."""
 
+from layered_backend.session.alone import run_alone
 from layered_backend.session.driving import drive
 from layered_backend.session.guarded import GuardedSession
 from layered_backend.session.savepoint_stack import Frame, Hook, SavepointStack
 from layered_backend.session.translation import describe, rolled_back
 from layered_backend.session.watching import watch
 
-__all__ = ["Frame", "GuardedSession", "Hook", "SavepointStack", "describe", "drive", "rolled_back", "watch"]
+__all__ = [
+    "Frame",
+    "GuardedSession",
+    "Hook",
+    "SavepointStack",
+    "describe",
+    "drive",
+    "rolled_back",
+    "run_alone",
+    "watch",
+]

@@ -16,6 +16,7 @@ from layered_backend.errors import (
     ForeignKeyViolationError,
     InvalidDataError,
     LayeredError,
+    PermissionDeniedError,
     ReadOnlyError,
     RolledBackError,
     StaleError,
@@ -40,6 +41,8 @@ _DRIVER_REFUSALS = (OverflowError, TypeError, UnicodeError)
 def translated_driver_error(context: ExceptionContext) -> LayeredError | None:
     """Translate what the driver raised, or what it let through: asyncpg and asyncmy do not wrap what the socket says."""
     original = context.original_exception
+    if isinstance(original, PermissionDeniedError):  # a scope has found nobody to give it its value
+        return PermissionDeniedError(*original.args)
     dialect = dialect_named(context.dialect.name)
     reading = dialect.read(original)
     if not isinstance(original, context.dialect.loaded_dbapi.Error):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -17,6 +18,8 @@ from layered_backend.errors import (
     FinishedError,
     UnitOfWorkError,
 )
+from layered_backend.query import Scope
+from layered_backend.query.scope import ActiveScopes, active_scopes
 from layered_backend.repository import BaseRepository, repository_of
 from layered_backend.session import GuardedSession, Hook, drive, rolled_back
 from layered_backend.unit_of_work.hooks import run_hooks
@@ -63,6 +66,8 @@ class UnitOfWork:
     isolation_level: str | None = None
     begins_deferred: bool = False
     """On SQLite, take the write lock at the first write instead of at the first statement. Set it before entering."""
+    scopes: Sequence[Scope] = ()
+    """The criteria that every repository of this unit of work adds to its statements."""
     is_rerun: bool = False
     """Whether `transact` may run the work again, so that it cannot commit in mid-block."""
 
@@ -176,6 +181,17 @@ class UnitOfWork:
         """
         self.session.stack.top.hooks.append(hook)
 
+    def without(self, *names: str) -> AbstractContextManager[None]:
+        """Return a block in which the scopes of those names do not hold; the others do.
+
+            with uow.without("soft_delete"):
+                deleted = await uow.items.list(Item.deleted_at.is_not(None))
+
+        Raises:
+            UnitOfWorkError: There is no scope of that name.
+        """
+        return active_scopes(self.session.info).without(*names)
+
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Drive *coroutine* to its end, inside `with`.
 
@@ -245,6 +261,8 @@ class UnitOfWork:
                 isolation_level=self.isolation_level,
             )
             self._session.sync_session.before_begin = self._refuse_waiting_for_itself
+            if self.scopes:
+                ActiveScopes(self.scopes, lambda: self.actor).carry(self._session.info)
             self._owner = current
             _entered.set((*_entered.get(), self))
         elif self._owner is not current:

@@ -1,0 +1,7 @@
+"""Projections: rows read straight into Pydantic schemas."""
+
+from layered_backend.projection.plan import plan_of
+from layered_backend.projection.projection import Projection
+from layered_backend.projection.source import SessionSource, Source
+
+__all__ = ["Projection", "SessionSource", "Source", "plan_of"]

@@ -1,0 +1,205 @@
+"""What to select for a schema: its columns, and those of the schemas that are nested in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Generic, TypeVar, get_args
+
+from pydantic import AliasChoices, BaseModel, TypeAdapter
+from pydantic.fields import FieldInfo
+from sqlalchemy import Column, Connection, Select, bindparam, inspect, select
+from sqlalchemy.ext.hybrid import HybridExtensionType
+from sqlalchemy.orm import Mapper, aliased
+from sqlalchemy.orm.interfaces import ORMOption
+
+from layered_backend.dialects import DatabaseDialect
+from layered_backend.memoization import memoized
+
+__all__ = ["Plan", "Record", "plan_of"]
+
+SchemaT = TypeVar("SchemaT", bound=BaseModel)
+
+Record = dict[str, Any]
+"""The values of one row, by the names under which its schema takes them."""
+
+
+@dataclass(frozen=True)
+class Plan(Generic[SchemaT]):
+    """How a schema is read from the rows of a mapped class. Lives as long as the process.
+
+    Attributes:
+        mapper: Of the mapped class.
+        adapter: What makes the schemas.
+        columns: What to select, by the name under which the schema takes it.
+        nested: What to read in a statement of its own.
+    """
+
+    mapper: Mapper[Any]
+    adapter: TypeAdapter[list[SchemaT]]
+    columns: Mapping[str, Any]
+    nested: Sequence[_Nested]
+
+    @cached_property
+    def by_key(self) -> Select[Any]:
+        """The statement that selects one row, by the parameters `key_0`, `key_1`, and so on."""
+        key = enumerate(self.mapper.primary_key)
+        has_key = [column == bindparam(f"key_{number}", type_=column.type) for number, column in key]
+        return self.select.where(*has_key)
+
+    @cached_property
+    def select(self) -> Select[Any]:
+        """The statement that selects the columns, and behind them the key where nested rows need it."""
+        build: Any = select  # whose overloads count columns
+        statement: Select[Any] = build(*self.columns.values(), *self._key)
+        return statement.select_from(self.mapper)
+
+    @cached_property
+    def width(self) -> int:
+        """How many columns the statement has."""
+        return len(self.columns) + len(self._key)
+
+    @property
+    def _key(self) -> Sequence[Any]:
+        return _key_of(self.mapper, self.mapper.class_) if self.nested else ()
+
+    def records(
+        self, rows: Sequence[Any], connection: Connection, dialect: DatabaseDialect, options: Sequence[ORMOption]
+    ) -> list[Record]:
+        """Return *rows* as the schema takes them, with the rows that are nested in them."""
+        names = tuple(self.columns)
+        records = [dict(zip(names, row, strict=False)) for row in rows]
+        if self.nested and records:
+            keys = [tuple(row[len(names) : self.width]) for row in rows]
+            for nested in self.nested:
+                nested.attach(records, keys, connection, dialect, options)
+        return records
+
+
+@dataclass(frozen=True)
+class _Nested:
+    """A field that is a schema of its own, over a relationship.
+
+    Attributes:
+        name: Under which the outer schema takes it.
+        relationship: The relationship's name.
+        is_list: Whether there are several.
+        outer: The mapper that the relationship belongs to.
+        plan: Of the inner schema.
+    """
+
+    name: str
+    relationship: str
+    is_list: bool
+    outer: Mapper[Any]
+    plan: Plan[Any]
+
+    def attach(
+        self,
+        records: Sequence[Record],
+        keys: Sequence[tuple[Any, ...]],
+        connection: Connection,
+        dialect: DatabaseDialect,
+        options: Sequence[ORMOption],
+    ) -> None:
+        """Give each of *records*, whose keys are *keys*, what is nested in it."""
+        found: dict[tuple[Any, ...], list[Record]] = {}
+        wanted = list(dict.fromkeys(keys))
+        size = dialect.parameter_limit // len(keys[0])
+        for start in range(0, len(wanted), size):
+            statement = self._statement(wanted[start : start + size], dialect).options(*options)
+            rows = connection.execute(statement).all()
+            inner = self.plan.records(rows, connection, dialect, options)
+            for row, record in zip(rows, inner, strict=True):
+                found.setdefault(tuple(row[self.plan.width :]), []).append(record)
+        for record, key in zip(records, keys, strict=True):
+            several = found.get(key, [])
+            record[self.name] = several if self.is_list else next(iter(several), None)
+
+    def _statement(self, keys: Sequence[tuple[Any, ...]], dialect: DatabaseDialect) -> Select[Any]:
+        """Return the statement of the inner rows; behind the plan's columns comes the key of the outer row."""
+        outer = aliased(self.outer.class_)  # it may be the inner class as well
+        outer_key = _key_of(self.outer, outer)
+        order_by = self.outer.relationships[self.relationship].order_by or self.plan.mapper.primary_key
+        statement = self.plan.select.add_columns(*outer_key)
+        joined = statement.select_from(outer).join(getattr(outer, self.relationship))
+        return joined.where(dialect.among(outer_key, keys)).order_by(*order_by)
+
+
+@memoized
+def plan_of(model: type[Any], schema: type[SchemaT]) -> Plan[SchemaT]:
+    """Return how *schema* is read from the rows of *model*.
+
+    Raises:
+        TypeError: A field has no column and no relationship, or a schema is nested in itself.
+    """
+    return _planned(model, schema, ())
+
+
+def _planned(model: type[Any], schema: type[SchemaT], above: Sequence[type[BaseModel]]) -> Plan[SchemaT]:
+    if schema in above:
+        raise TypeError(
+            f"{schema.__name__} is nested in itself, which has no end; give the inner one a schema of its own"
+        )
+    mapper: Mapper[Any] = inspect(model, raiseerr=True)
+    columns: dict[str, Any] = {}
+    nested: list[_Nested] = []
+    for name, field in schema.model_fields.items():
+        attribute, taken_as = _attribute(mapper, schema, name, field)
+        inner = _schema_in(field.annotation) if attribute in mapper.relationships else None
+        if inner is None:
+            columns[taken_as] = _column(mapper, schema, name, attribute)
+            continue
+        relationship = mapper.relationships[attribute]
+        plan: Plan[Any] = _planned(relationship.mapper.class_, inner, (*above, schema))
+        nested.append(_Nested(taken_as, attribute, bool(relationship.uselist), mapper, plan))
+    list_of: Any = list
+    return Plan(mapper, TypeAdapter(list_of[schema]), columns, nested)
+
+
+def _attribute(mapper: Mapper[Any], schema: type[BaseModel], name: str, field: FieldInfo) -> tuple[str, str]:
+    """Return the name of the attribute that a field is read from, and the name under which the schema takes it.
+
+    As Pydantic has it for attributes: the alias where the mapped class has that, else the field's own name.
+    """
+    aliases = list(_aliases(field))
+    attributes = [candidate for candidate in (*aliases, name) if candidate in mapper.all_orm_descriptors]
+    if not attributes or (field.validation_alias is not None and not aliases):
+        raise _no_column(mapper, schema, name)
+    return attributes[0], aliases[0] if aliases else name
+
+
+def _aliases(field: FieldInfo) -> Iterator[str]:
+    alias = field.validation_alias
+    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    return (choice for choice in choices if isinstance(choice, str))
+
+
+def _column(mapper: Mapper[Any], schema: type[BaseModel], name: str, attribute: str) -> Any:
+    is_column = attribute in mapper.column_attrs or attribute in mapper.synonyms
+    kind = mapper.all_orm_descriptors[attribute].extension_type
+    if not (is_column or kind is HybridExtensionType.HYBRID_PROPERTY):
+        raise _no_column(mapper, schema, name)
+    return getattr(mapper.class_, attribute)
+
+
+def _no_column(mapper: Mapper[Any], schema: type[BaseModel], name: str) -> TypeError:
+    model = mapper.class_.__name__
+    return TypeError(
+        f"{schema.__name__}.{name} cannot be read: {model} has no column of that name, and no relationship with a schema; "
+        f"make it a computed_field, or a column_property or hybrid_property of {model}"
+    )
+
+
+def _schema_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the schema in an annotation such as `list[ItemRead]` or `ItemRead | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_schema_in(argument) for argument in get_args(annotation))
+    return next((schema for schema in found if schema is not None), None)
+
+
+def _key_of(mapper: Mapper[Any], entity: Any) -> list[Column[Any]]:
+    """Return the primary key as attributes of *entity*, the mapped class or an alias of it."""
+    return [getattr(entity, mapper.get_property_by_column(column).key) for column in mapper.primary_key]

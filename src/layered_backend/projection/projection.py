@@ -1,0 +1,215 @@
+"""The projection: rows that become schemas, and never entities."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+from sqlalchemy import Connection, Dialect, Select, func, select
+from sqlalchemy.orm import Mapper
+
+from layered_backend.dialects import DatabaseDialect, dialect_named
+from layered_backend.errors import NotFoundError
+from layered_backend.identity import identity_of
+from layered_backend.listing import Listing
+from layered_backend.projection.plan import Plan, Record, plan_of
+from layered_backend.projection.source import Source
+from layered_backend.query import Criterion, CursorPage, CursorParams, OrderBy, Page, PageParams, Slice
+from layered_backend.query.keyset import behind
+from layered_backend.query.ordering import listed, order_by_clauses, row_number, total_order
+
+__all__ = ["Projection"]
+
+SchemaT = TypeVar("SchemaT", bound=BaseModel)
+
+_STREAMED = 1_000  # rows, of which so many are in memory at a time
+
+
+class Projection(Generic[SchemaT]):
+    """Reads the rows of one mapped class straight into a Pydantic schema. Lives as long as its unit of work.
+
+        items = uow.items.project(ItemRead)
+        page = await items.page(PageParams(size=20), Item.price < 5)
+
+    It selects the columns that the schema has, and nothing else. A schema that is nested in it, over a relationship, is
+    read in one statement more, however many rows there are. Filters, sorts, pages and scopes are the repository's.
+
+    Args:
+        source: Where to read.
+        model: The mapped class.
+        schema: What to make of its rows.
+
+    Raises:
+        TypeError: A field of the schema has no column and no relationship, or a schema is nested in itself.
+    """
+
+    def __init__(self, source: Source, model: type[Any], schema: type[SchemaT]) -> None:
+        self._source = source
+        self._model = model
+        self._plan: Plan[SchemaT] = plan_of(model, schema)
+
+    async def get(self, key: Any) -> SchemaT:
+        """Return what has that primary key.
+
+        Args:
+            key: The value of the primary key, as for `BaseRepository.get`.
+
+        Raises:
+            NotFoundError: There is none, or no row of this database can have that key.
+            InvalidDataError: The key has another number of parts, or a part another type.
+        """
+        found = await self.get_or_none(key)
+        if found is None:
+            raise NotFoundError(self._model.__name__, key)
+        return found
+
+    async def get_or_none(self, key: Any) -> SchemaT | None:
+        """Return what has that primary key, or None if there is none.
+
+        Raises:
+            InvalidDataError: The key has another number of parts, or a part another type.
+        """
+        mapper = self._plan.mapper
+        identity = identity_of(mapper, key, self._source.dialect)
+        if identity is None:
+            return None
+        parameters = {f"key_{number}": value for number, value in enumerate(identity)}
+        found = await self._rows.rows(self._plan.by_key, parameters=parameters)
+        return found[0][0] if found else None
+
+    async def first(self, *where: Criterion, order_by: OrderBy | None = None) -> SchemaT | None:
+        """Return the first that meets the criteria, by primary key unless *order_by* says otherwise, or None."""
+        found = await self.list(*where, order_by=order_by, limit=1)
+        return found[0] if found else None
+
+    async def list(
+        self,
+        *where: Criterion,
+        order_by: OrderBy | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+    ) -> Sequence[SchemaT]:
+        """Return all that meet the criteria, as `BaseRepository.list` does.
+
+        Raises:
+            InvalidDataError: *limit* or *offset* is negative.
+        """
+        statement = self._sorted(where, order_by)
+        if limit is not None:
+            statement = statement.limit(row_number("limit", limit))
+        if offset is not None:
+            statement = statement.offset(row_number("offset", offset))
+        return await self._items(statement)
+
+    async def page(self, params: PageParams, /, *where: Criterion, order_by: OrderBy | None = None) -> Page[SchemaT]:
+        """Return one page, and how many rows there are on all of them, as `BaseRepository.page` does."""
+        return await self._listing(params, where, order_by).page(params)
+
+    async def slice(self, params: PageParams, /, *where: Criterion, order_by: OrderBy | None = None) -> Slice[SchemaT]:
+        """Return one page, and whether there is another, as `BaseRepository.slice` does."""
+        return await self._listing(params, where, order_by).slice(params)
+
+    async def cursor_page(
+        self, params: CursorParams, /, *where: Criterion, order_by: OrderBy | None = None
+    ) -> CursorPage[SchemaT]:
+        """Return one page, and the cursors of those beside it, as `BaseRepository.cursor_page` does.
+
+        Raises:
+            InvalidCursorError: The cursor is broken, or was made for another sort or filter.
+        """
+        return await self._listing(params, where, order_by).cursor_page(params)
+
+    async def stream(
+        self, *where: Criterion, order_by: OrderBy | None = None, batch_size: int = _STREAMED
+    ) -> AsyncGenerator[SchemaT]:
+        """Yield all that meet the criteria, with one batch of them in memory.
+
+        Args:
+            where: SQLAlchemy expressions, all of which must hold.
+            order_by: One expression or several; the primary key unless it is given.
+            batch_size: How many rows are read at a time, from 1.
+        """
+        if self._plan.nested:
+            async for schema in self._stream_by_place(where, order_by, batch_size):
+                yield schema
+            return
+        statement = self._rows.scoped(self._sorted(where, order_by))
+        names = tuple(self._plan.columns)
+        async with aclosing(self._source.stream(statement, batch_size)) as batches:
+            async for rows in batches:
+                for schema in self._plan.adapter.validate_python([dict(zip(names, row, strict=True)) for row in rows]):
+                    yield schema
+
+    async def _stream_by_place(
+        self, where: Sequence[Criterion], order_by: OrderBy | None, batch_size: int
+    ) -> AsyncGenerator[SchemaT]:
+        """Yield batch by batch, each of them a query: nested rows need statements beside the stream of the outer ones."""
+        terms, dialect = total_order(self._plan.mapper, order_by), self._rows.ours
+        statement = self._rows.select(*where).add_columns(*(term.expression for term in terms))
+        statement = statement.order_by(*order_by_clauses(terms, dialect)).limit(batch_size)
+        rows = await self._rows.rows(statement, further=len(terms))
+        while rows:
+            for schema, _ in rows:
+                yield schema
+            place = behind(terms, rows[-1][1], by_row=dialect.seeks_by_row)
+            rows = await self._rows.rows(statement.where(place), further=len(terms))
+
+    @property
+    def _rows(self) -> _SchemaRows[SchemaT]:
+        return _SchemaRows(self._source, self._plan)
+
+    def _listing(self, params: Any, where: Sequence[Criterion], order_by: OrderBy | None) -> Listing[SchemaT]:
+        return Listing[SchemaT].asked_for(self._rows, params, where, order_by)
+
+    def _sorted(self, where: Sequence[Criterion], order_by: OrderBy | None) -> Select[Any]:
+        return self._rows.select(*where).order_by(*(listed(order_by) or self._plan.mapper.primary_key))
+
+    async def _items(self, statement: Select[Any]) -> Sequence[SchemaT]:
+        return [schema for schema, _ in await self._rows.rows(statement)]
+
+
+@dataclass(frozen=True)
+class _SchemaRows(Generic[SchemaT]):
+    """The rows of a projection, for a listing."""
+
+    source: Source
+    plan: Plan[SchemaT]
+
+    @property
+    def mapper(self) -> Mapper[Any]:
+        return self.plan.mapper
+
+    @property
+    def dialect(self) -> Dialect:
+        return self.source.dialect
+
+    @property
+    def ours(self) -> DatabaseDialect:
+        return dialect_named(self.dialect.name)
+
+    def select(self, *where: Criterion) -> Select[Any]:
+        return self.plan.select.where(*where) if where else self.plan.select
+
+    def scoped(self, statement: Select[Any]) -> Select[Any]:
+        options = self.source.scopes.options()
+        return statement.options(*options) if options else statement
+
+    async def count(self, *where: Criterion) -> int:
+        statement = self.scoped(select(func.count()).select_from(self.mapper).where(*where))
+        return await self.source.read(lambda connection: connection.scalar(statement)) or 0
+
+    async def rows(
+        self, statement: Select[Any], *, further: int = 0, parameters: Mapping[str, Any] | None = None
+    ) -> Sequence[tuple[SchemaT, Sequence[Any]]]:
+        scoped, dialect, options = self.scoped(statement), self.ours, self.source.scopes.options()
+
+        def read(connection: Connection) -> tuple[Sequence[Any], list[Record]]:
+            rows = connection.execute(scoped, parameters).all()
+            return rows, self.plan.records(rows, connection, dialect, options)
+
+        rows, records = await self.source.read(read)
+        schemas = self.plan.adapter.validate_python(records)
+        return [(schema, row[len(row) - further :]) for schema, row in zip(schemas, rows, strict=True)]

@@ -1,0 +1,75 @@
+"""Where a projection reads: the connection of a session, or one of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Dialect, Select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
+
+from layered_backend.query.scope import ActiveScopes, active_scopes
+
+__all__ = ["SessionSource", "Source"]
+
+T = TypeVar("T")
+
+
+class Source(Protocol):
+    """Gives a connection to read with."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """SQLAlchemy's, of the database."""
+        ...
+
+    @property
+    def scopes(self) -> ActiveScopes:
+        """What is added to each statement."""
+        ...
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run *work*, which may send any number of statements, without giving way to the event loop's other callers."""
+        ...
+
+    def stream(self, statement: Select[Any], batch_size: int) -> AsyncGenerator[Sequence[Any]]:
+        """Yield the rows of *statement* in batches, one of which is in memory at a time."""
+        ...
+
+
+class SessionSource:
+    """The connection of a session, after its pending changes are written. Lives as long as the session.
+
+    Args:
+        session: Whose connection to read with.
+    """
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    @property
+    def dialect(self) -> Dialect:
+        return self._session.get_bind().dialect
+
+    @property
+    def scopes(self) -> ActiveScopes:
+        return active_scopes(self._session.info)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        return await self._session.run_sync(_read, work)
+
+    async def stream(self, statement: Select[Any], batch_size: int) -> AsyncGenerator[Sequence[Any]]:
+        options = {"yield_per": batch_size}
+        result: Any = await self._session.run_sync(lambda s: s.execute(statement, execution_options=options))
+        batches = result.partitions()
+        try:
+            while batch := await self._session.run_sync(lambda _: next(batches, None)):
+                yield batch
+        finally:
+            await self._session.run_sync(lambda _: result.close())
+
+
+def _read(session: Session, work: Callable[[Connection], T]) -> T:
+    session.flush()
+    return work(session.connection())

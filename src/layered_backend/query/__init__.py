@@ -1,0 +1,24 @@
+"""What to ask for: criteria, sorts, pages, locks and scopes. It reads and writes nothing itself."""
+
+from layered_backend.query.criteria import Criterion, FilterSet, Where
+from layered_backend.query.lock import Lock
+from layered_backend.query.ordering import OrderBy
+from layered_backend.query.pagination import CursorPage, CursorParams, Page, PageParams, Slice
+from layered_backend.query.scope import Scope, TenantScope
+from layered_backend.query.sorting import Sorting
+
+__all__ = [
+    "Criterion",
+    "CursorPage",
+    "CursorParams",
+    "FilterSet",
+    "Lock",
+    "OrderBy",
+    "Page",
+    "PageParams",
+    "Scope",
+    "Slice",
+    "Sorting",
+    "TenantScope",
+    "Where",
+]

@@ -1,0 +1,147 @@
+"""Cursors: a place in an order, as text that only this module reads.
+
+A cursor holds the values that its row is sorted by, and a fingerprint of the sort and the filter that it was made for:
+another query refuses it, where it would mean another place.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any, cast
+
+from sqlalchemy import Column, Dialect, and_
+
+from layered_backend.errors import InvalidCursorError
+from layered_backend.query.criteria import Criterion
+from layered_backend.query.ordering import Term
+
+__all__ = ["Cursor", "decoded", "encoded", "fingerprint"]
+
+_NUMBERS = (int, float, Decimal)
+_MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_MICROSECOND = timedelta(microseconds=1)
+_FINGERPRINT_SIZE = 9  # bytes, which base64 makes 12 characters of
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place in an order.
+
+    Attributes:
+        values: What the row at that place is sorted by.
+        is_backward: Whether the page ends before that place, or begins behind it.
+        is_inclusive: Whether the row at that place is on the page.
+    """
+
+    values: tuple[Any, ...]
+    is_backward: bool = False
+    is_inclusive: bool = False
+
+
+def fingerprint(terms: Sequence[Term], where: Sequence[Criterion], entity: str, dialect: Dialect) -> str:
+    """Return what tells one query from another: its entity, its sort, and its filter with the values in it."""
+    described = [entity, *(_described(term, dialect) for term in terms)]
+    if where:
+        compiled = and_(*where).compile(dialect=dialect)
+        described += [str(compiled), repr(sorted(compiled.params.items()))]
+    digest = hashlib.sha256("\n".join(described).encode(errors="backslashreplace"))
+    return base64.urlsafe_b64encode(digest.digest()[:_FINGERPRINT_SIZE]).decode()
+
+
+def _described(term: Term, dialect: Dialect) -> str:
+    expression = term.expression
+    is_column = isinstance(expression, Column)  # which is quicker named than compiled
+    name = f"{expression.table}.{expression.key}" if is_column else expression.compile(dialect=dialect)
+    return f"{name} {term.is_descending} {term.nulls_first}"
+
+
+def encoded(cursor: Cursor, fingerprint: str) -> str:
+    """Return *cursor* as text for a URL.
+
+    Raises:
+        TypeError: A value is of a type that cannot be put into a cursor.
+    """
+    values = [_tagged(value) for value in cursor.values]
+    content = json.dumps([cursor.is_backward, cursor.is_inclusive, values], separators=(",", ":"))
+    return fingerprint + base64.urlsafe_b64encode(content.encode()).decode().rstrip("=")
+
+
+def decoded(text: str, fingerprint: str, terms: Sequence[Term]) -> Cursor:
+    """Return the cursor that *text* holds.
+
+    Raises:
+        InvalidCursorError: It is broken, or of another query.
+    """
+    if not text.startswith(fingerprint):
+        raise InvalidCursorError
+    content = text.removeprefix(fingerprint)
+    try:
+        raw = base64.b64decode(content + "=" * (-len(content) % 4), altchars=b"-_", validate=True)
+        is_backward, is_inclusive, values = json.loads(raw)
+        read = [_untagged(value, term) for value, term in zip(values, terms, strict=True)]
+    except _MALFORMED as error:
+        raise InvalidCursorError from error
+    return Cursor(tuple(read), is_backward is True, is_inclusive is True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Notation:
+    """How values of a type are written that JSON does not know."""
+
+    type: type[Any]
+    write: Callable[[Any], str]
+    read: Callable[[str], Any]
+
+
+# A datetime is a date too, so it comes first.
+_NOTATIONS: Mapping[str, _Notation] = {
+    "datetime": _Notation(datetime, datetime.isoformat, datetime.fromisoformat),
+    "date": _Notation(date, date.isoformat, date.fromisoformat),
+    "time": _Notation(time, time.isoformat, time.fromisoformat),
+    "microseconds": _Notation(
+        timedelta, lambda value: str(value // _MICROSECOND), lambda text: int(text) * _MICROSECOND
+    ),
+    "decimal": _Notation(Decimal, str, Decimal),
+    "uuid": _Notation(uuid.UUID, str, uuid.UUID),
+    "bytes": _Notation(bytes, bytes.hex, bytes.fromhex),
+}
+
+
+def _tagged(value: Any) -> Any:
+    """Return *value* as JSON has it, or as a pair of its type and its text where JSON does not."""
+    if isinstance(value, Enum):
+        return ["enum", value.name]
+    if value is None or isinstance(value, bool | str | int | float):
+        return value
+    for tag, notation in _NOTATIONS.items():
+        if isinstance(value, notation.type):
+            return [tag, notation.write(value)]
+    raise TypeError(f"a cursor cannot hold a {type(value).__name__}; sort by something simpler")
+
+
+def _untagged(value: Any, term: Term) -> Any:
+    if isinstance(value, list):
+        tag, text = cast("tuple[str, str]", value)
+        column_type: Any = term.expression.type
+        value = column_type.enum_class[text] if tag == "enum" else _NOTATIONS[tag].read(text)
+    if not _fits(value, term):
+        raise TypeError
+    return value
+
+
+def _fits(value: Any, term: Term) -> bool:
+    """Tell whether *term* can be compared with *value*: somebody may have made the cursor up."""
+    try:
+        expected = term.expression.type.python_type
+    except NotImplementedError:
+        return not isinstance(value, dict)
+    # A sum of integers may come as a Decimal.
+    return value is None or isinstance(value, _NUMBERS if issubclass(expected, _NUMBERS) else expected)

@@ -1,0 +1,151 @@
+"""The order of rows, exact on every database: where NULLs stand, and which of two equal rows comes first.
+
+NULL counts as greater than every value, as PostgreSQL has it: last in ascending order, first in descending order, unless
+the expression says `nulls_first()` or `nulls_last()`. Rows that are equal otherwise are sorted by primary key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, cast
+
+from sqlalchemy import ClauseElement, Column, ColumnElement, ColumnExpressionArgument, UnaryExpression
+from sqlalchemy.orm import Mapper
+from sqlalchemy.sql import operators
+
+from layered_backend.dialects import DatabaseDialect
+from layered_backend.errors import InvalidDataError
+
+__all__ = ["OrderBy", "Term", "listed", "opposite", "order_by_clauses", "row_number", "total_order"]
+
+OrderBy: TypeAlias = ColumnExpressionArgument[Any] | Sequence[ColumnExpressionArgument[Any]]
+"""What rows are sorted by: `Item.price.desc()`, or several such expressions."""
+
+_LARGEST_ROW_NUMBER = 2**63 - 1
+_MODIFIERS = (operators.asc_op, operators.desc_op, operators.nulls_first_op, operators.nulls_last_op)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One expression that rows are sorted by.
+
+    Attributes:
+        expression: What is compared.
+        is_descending: Whether the greatest value comes first.
+        nulls_first: Whether NULL comes before every value.
+        is_nullable: Whether the expression can be NULL at all.
+    """
+
+    expression: ColumnElement[Any]
+    is_descending: bool
+    nulls_first: bool
+    is_nullable: bool
+
+    def reversed(self) -> Term:
+        """Return the term that sorts the other way round."""
+        return replace(self, is_descending=not self.is_descending, nulls_first=not self.nulls_first)
+
+    def clauses(self, dialect: DatabaseDialect) -> tuple[ColumnElement[Any], ...]:
+        """Return what to write behind ORDER BY."""
+        if not self.is_nullable:
+            return (self.expression.desc() if self.is_descending else self.expression.asc(),)
+        return dialect.sorted_with_nulls(
+            self.expression, is_descending=self.is_descending, nulls_first=self.nulls_first
+        )
+
+
+def total_order(mapper: Mapper[Any], order_by: OrderBy | None) -> list[Term]:
+    """Return the terms of *order_by* with those of the primary key behind them, so that no two rows are equal.
+
+    Raises:
+        TypeError: *order_by* is text, or has a column of another table.
+    """
+    terms = [_term(mapper, expression) for expression in listed(order_by)]
+    named = [term.expression for term in terms]
+    by_key = [column for column in mapper.primary_key if not any(_is_same(column, other) for other in named)]
+    return terms + [_term(mapper, column) for column in by_key]
+
+
+def order_by_clauses(terms: Sequence[Term], dialect: DatabaseDialect) -> list[ColumnElement[Any]]:
+    """Return what to write behind ORDER BY for all *terms*."""
+    return [clause for term in terms for clause in term.clauses(dialect)]
+
+
+def row_number(name: str, value: int) -> int:
+    """Return *value*, a limit or an offset, or the largest that every database takes.
+
+    Raises:
+        InvalidDataError: It is negative.
+    """
+    if value < 0:
+        raise InvalidDataError(f"{name} is at least 0, not {value}")
+    return min(value, _LARGEST_ROW_NUMBER)
+
+
+def opposite(expression: ColumnExpressionArgument[Any]) -> ColumnElement[Any]:
+    """Return *expression* in the other direction; NULLs stay where it says that they stand."""
+    element, modifiers = _without_modifiers(expression)
+    directed = element.asc() if _is_descending(modifiers) else element.desc()
+    if operators.nulls_first_op in modifiers:
+        return directed.nulls_first()
+    return directed.nulls_last() if operators.nulls_last_op in modifiers else directed
+
+
+def listed(order_by: OrderBy | None) -> Sequence[ColumnExpressionArgument[Any]]:
+    """Return *order_by*, one expression or several, as a sequence.
+
+    Raises:
+        TypeError: It is text, or has some in it.
+    """
+    several = cast("Sequence[Any]", order_by if isinstance(order_by, Sequence) else (order_by,))
+    if isinstance(order_by, str) or any(isinstance(expression, str) for expression in several):
+        raise TypeError("order_by takes expressions such as Item.name, not text")
+    return () if order_by is None else several
+
+
+def _term(mapper: Mapper[Any], expression: ColumnExpressionArgument[Any]) -> Term:
+    element, modifiers = _without_modifiers(expression)
+    if isinstance(element, Column) and not mapper.persist_selectable.is_derived_from(element.table):
+        raise TypeError(
+            f"{element} is not of {mapper.class_.__name__}, and to sort by it would multiply the rows; "
+            "sort by a column_property, or by a scalar_subquery() of the related column"
+        )
+    is_descending = _is_descending(modifiers)
+    is_placed = operators.nulls_first_op in modifiers or operators.nulls_last_op in modifiers
+    nulls_first = operators.nulls_first_op in modifiers if is_placed else is_descending
+    return Term(element, is_descending, nulls_first, _is_nullable(mapper, element))
+
+
+def _without_modifiers(expression: Any) -> tuple[ColumnElement[Any], list[Any]]:
+    """Return what `element.desc().nulls_last()` modifies, and the modifiers, outermost first."""
+    modifiers: list[Any] = []
+    element = _clause(expression)
+    while _is_modified(element):
+        modifiers.append(element.modifier)
+        element = _clause(element.element)
+    return element, modifiers
+
+
+def _clause(expression: Any) -> Any:
+    """Return the SQL expression that an attribute of a mapped class stands for; any other is one itself."""
+    return expression if isinstance(expression, ClauseElement) else expression.__clause_element__()
+
+
+def _is_descending(modifiers: Sequence[Any]) -> bool:
+    return operators.desc_op in modifiers
+
+
+def _is_modified(expression: Any) -> bool:
+    return isinstance(expression, UnaryExpression) and expression.modifier in _MODIFIERS
+
+
+def _is_nullable(mapper: Mapper[Any], element: ColumnElement[Any]) -> bool:
+    """Tell whether *element* can be NULL, which only a column of the entity's own table rules out."""
+    return not (isinstance(element, Column) and element.table in mapper.tables and not element.nullable)
+
+
+def _is_same(column: ColumnElement[Any], other: ColumnElement[Any]) -> bool:
+    if not (isinstance(column, Column) and isinstance(other, Column)):
+        return False
+    return column.key == other.key and hash(column.table) == hash(other.table)

@@ -1,0 +1,112 @@
+"""Pages: what a client asks for, and what it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Generic, Self, TypeVar
+
+from pydantic import ConfigDict, Field, computed_field, model_validator
+from pydantic_core import PydanticCustomError
+
+from layered_backend.query.parameters import QueryModel
+
+__all__ = ["CursorPage", "CursorParams", "Page", "PageParams", "Slice"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+LARGEST_PAGE = 100
+_LAST_ROW = 2**63 - 1  # the largest OFFSET that every database takes
+
+# FastAPI would let an entity through `response_model=Page[ItemRead]` as it is, unvalidated, without both of these.
+_VALIDATED = ConfigDict(revalidate_instances="always", from_attributes=True)
+
+
+class PageParams(QueryModel):
+    """Which page, by its number."""
+
+    page: int = Field(default=1, ge=1, description="Number of the page, from 1.")
+    size: int = Field(default=50, ge=1, le=LARGEST_PAGE, description="Rows on a page.")
+
+    @model_validator(mode="after")
+    def _within_reach(self) -> Self:
+        if self.page * self.size > _LAST_ROW:
+            raise PydanticCustomError("page_too_far", "page times size is at most {most}", {"most": _LAST_ROW})
+        return self
+
+    @property
+    def offset(self) -> int:
+        """How many rows come before the page."""
+        return (self.page - 1) * self.size
+
+
+class CursorParams(QueryModel):
+    """Which page, by the cursor that another page gave; the first one without a cursor."""
+
+    cursor: str | None = Field(
+        default=None, description="`next` or `previous` of another page; none for the first page."
+    )
+    size: int = Field(default=50, ge=1, le=LARGEST_PAGE, description="Rows on a page.")
+
+
+@dataclass(frozen=True)
+class Page(Generic[T_co]):
+    """One page, and how many rows there are on all of them.
+
+    Attributes:
+        items: The rows of this page.
+        total: How many rows there are on all pages.
+        page: The number of this page, from 1.
+        size: How many rows a page has at most.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _VALIDATED
+
+    items: Sequence[T_co]
+    total: int
+    page: int
+    size: int
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy refuses decorated properties (python/mypy#1362)
+    @property
+    def pages(self) -> int:
+        """How many pages there are."""
+        return -(-self.total // self.size)
+
+
+@dataclass(frozen=True)
+class Slice(Generic[T_co]):
+    """One page, and whether there is another; nothing is counted.
+
+    Attributes:
+        items: The rows of this page.
+        page: The number of this page, from 1.
+        size: How many rows a page has at most.
+        has_next: Whether there are more rows.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _VALIDATED
+
+    items: Sequence[T_co]
+    page: int
+    size: int
+    has_next: bool
+
+
+@dataclass(frozen=True)
+class CursorPage(Generic[T_co]):
+    """One page, and the cursors of those beside it: as fast far behind as at the beginning.
+
+    Attributes:
+        items: The rows of this page.
+        size: How many rows a page has at most.
+        next: The cursor of the page behind this one; None where it is the last.
+        previous: The cursor of the page before this one; None where it is the first.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _VALIDATED
+
+    items: Sequence[T_co]
+    size: int
+    next: str | None
+    previous: str | None

@@ -1,0 +1,7 @@
+"""The repository: a collection of entities that happens to be stored (Fowler, PoEAA: Repository)."""
+
+from layered_backend.query import Criterion, OrderBy
+from layered_backend.repository.base import BaseRepository, repository_of
+from layered_backend.repository.reading import model_of
+
+__all__ = ["BaseRepository", "Criterion", "OrderBy", "model_of", "repository_of"]

@@ -1,0 +1,392 @@
+"""The repository: entities, stored; the base class of the application's own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar, cast, get_args, get_origin
+
+from sqlalchemy import CursorResult, delete, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from layered_backend.errors import (
+    InvalidDataError,
+    StaleError,
+    UniqueViolationError,
+    UnitOfWorkError,
+)
+from layered_backend.field_values import Data
+from layered_backend.models import SoftDeletable
+from layered_backend.query import Criterion
+from layered_backend.repository.batches import batched
+from layered_backend.repository.direct import deletes_directly, updates_directly
+from layered_backend.repository.inserting import insert_rows
+from layered_backend.repository.loaded import loaded_entities, read_back, read_back_new, reread
+from layered_backend.repository.nested import undone_alone
+from layered_backend.repository.reading import EntityReader
+from layered_backend.repository.scoped_values import changed_in_scope, new_in_scope, own, refuse_foreign
+from layered_backend.repository.upserting import Attributes, Upsert
+
+__all__ = ["BaseRepository", "repository_of"]
+
+ModelT = TypeVar("ModelT")
+RepositoryT = TypeVar("RepositoryT", bound="BaseRepository[Any]")
+
+_BATCH = 1_000  # rows, of which so many are in memory at a time
+
+
+class BaseRepository(EntityReader[ModelT]):
+    """The entities of one mapped class, in one transaction. Lives as long as its unit of work.
+
+    Subclass it with the mapped class as type argument and add queries that have a name in the domain:
+
+        class ItemRepository(BaseRepository[Item]):
+            async def cheaper_than(self, price: Decimal) -> Sequence[Item]:
+                return await self.list(Item.price < price, order_by=Item.price)
+
+    Criteria are SQLAlchemy expressions. Writes are flushed, so that what the database refuses is raised at the call
+    that caused it; a repository never commits and never rolls back.
+
+    Args:
+        session: The session to work in.
+        model: The mapped class; the type argument unless it is given.
+
+    Raises:
+        TypeError: There is neither a type argument nor *model*.
+    """
+
+    async def create(self, data: Data) -> ModelT:
+        """Make an entity of *data*, write it and return it.
+
+        Args:
+            data: A mapping by attribute name, or a Pydantic model: the fields that were set, and the defaults its schema
+                declares. An omitted field whose default is None is left to the mapped class.
+
+        Raises:
+            UnknownFieldError: The mapped class lacks a field of *data*.
+            InvalidDataError: The database cannot store a value, or a relationship got nested data.
+            ConflictError: A unique constraint or a foreign key is violated.
+            PermissionDeniedError: It is another tenant's, or the actor has no tenant.
+        """
+        return await self.add(self.model(**self._new_values(data)))
+
+    async def add(self, entity: ModelT) -> ModelT:
+        """Write a new entity and return it.
+
+        Raises:
+            InvalidDataError: The database cannot store a value.
+            ConflictError: A unique constraint or a foreign key is violated.
+            PermissionDeniedError: It is another tenant's.
+        """
+        own(self._scopes, self._mapper, entity)
+        self.session.add(entity)
+        await self.session.flush()
+        refuse_foreign(self._scopes, self._mapper, entity)
+        await read_back_new(self.session, self._mapper, entity)
+        return entity
+
+    async def create_many(self, rows: Iterable[Data] | AsyncIterable[Data]) -> int:
+        """Write many new rows, and return how many; no entities are made of them.
+
+        Args:
+            rows: Data as for `create`, from any iterable: a batch of it is in memory at a time.
+
+        Raises:
+            UnknownFieldError: The mapped class lacks a field of a row.
+            InvalidDataError: The database cannot store a value.
+            ConflictError: A unique constraint or a foreign key is violated.
+        """
+        count = 0
+        async for batch in batched(rows, _BATCH):
+            await insert_rows(self.session, self._mapper, [self._new_values(data) for data in batch])
+            count += len(batch)
+        return count
+
+    async def upsert(self, data: Data, *, on: Attributes | None = None, update: Attributes | None = None) -> ModelT:
+        """Write a row, or change the one that has the same key, and return the entity as the database has it.
+
+        Whoever writes the same key at the same time: there is one row, and no error. A key with None in it is equal to
+        no other, as in a unique constraint, so its row is new.
+
+        Args:
+            data: A mapping by attribute name, or a Pydantic model, as for `create`; plain values of columns.
+            on: What makes the key, which must be unique: `Item.name`, or several; the primary key unless it is given.
+            update: What to change where the row is there, nothing for `()`; all that *data* sets unless it is given.
+
+        Raises:
+            TypeError: *on* is no unique key of the mapped class.
+            UnknownFieldError: The mapped class lacks a field of *data*.
+            InvalidDataError: The database cannot store a value, or one is not plain.
+            UniqueViolationError: Another unique value is taken, or the row with this key is out of scope.
+        """
+        plan = Upsert.of(self.session, self._mapper, on, update)
+        values = self._new_values(data)
+        if not plan.has_key(values):
+            return await self.create(data)
+        await plan.write([values])
+        entity = await self.one_or_none(*self._equal(values, plan.on))
+        if entity is None:
+            raise UniqueViolationError(table=str(self._mapper.local_table))
+        await reread(self.session, self._mapper, [entity])
+        return entity
+
+    async def upsert_many(
+        self,
+        rows: Iterable[Data] | AsyncIterable[Data],
+        *,
+        on: Attributes | None = None,
+        update: Attributes | None = None,
+    ) -> int:
+        """Write many rows, or change those that have the same key, and return how many were given.
+
+        Args:
+            rows: Data as for `upsert`, from any iterable: a batch of it is in memory at a time.
+            on: What makes the key, as for `upsert`.
+            update: What to change where a row is there, as for `upsert`.
+
+        Raises:
+            TypeError: *on* is no unique key of the mapped class.
+            UnknownFieldError: The mapped class lacks a field of a row.
+            InvalidDataError: The database cannot store a value, or one is not plain.
+            UniqueViolationError: Another unique value is taken, or a row with such a key is out of scope.
+        """
+        plan = Upsert.of(self.session, self._mapper, on, update)
+        count = 0
+        async for batch in batched(rows, _BATCH):
+            await plan.write([self._new_values(data) for data in batch])
+            count += len(batch)
+        await reread(self.session, self._mapper, loaded_entities(self.session, self.model))
+        return count
+
+    async def get_or_create(self, data: Data, *, on: Attributes) -> tuple[ModelT, bool]:
+        """Return the entity with the key, and whether it was created now, of *data*.
+
+        Whoever creates it at the same time: there is one row, and no error. A key with None in it is equal to no other,
+        as in a unique constraint, so its row is new.
+
+        Args:
+            data: A mapping by attribute name, or a Pydantic model, as for `create`.
+            on: What makes the key, which must be unique: `Item.name`, or several.
+
+        Raises:
+            TypeError: *on* is no unique key of the mapped class.
+            UnknownFieldError: The mapped class lacks a field of *data*.
+            InvalidDataError: The database cannot store a value.
+            UniqueViolationError: Another unique value is taken, or the row with this key is out of scope.
+        """
+        plan = Upsert.of(self.session, self._mapper, on, ())
+        values = self._new_values(data)
+        if not plan.has_key(values):
+            return await self.create(data), True
+        key = self._equal(values, plan.on)
+        entity = await self.one_or_none(*key)
+        if entity is not None:
+            return entity, False
+        try:
+            async with undone_alone(self.session):
+                return await self.create(data), True
+        except UniqueViolationError:
+            entity = await self.one_or_none(*key)
+            if entity is None:
+                raise
+            return entity, False
+
+    async def update(self, key_or_entity: Any, data: Data) -> ModelT:
+        """Change the fields that *data* sets, and return the entity.
+
+        An omitted field stays as it is; an explicit None is written.
+
+        Args:
+            key_or_entity: The primary key, as for `get`, or an entity of this unit of work.
+            data: A mapping by attribute name, or a Pydantic model, of which only the fields that were set count.
+
+        Raises:
+            NotFoundError: No entity has that key.
+            UnknownFieldError: The mapped class lacks a field of *data*; nothing is changed.
+            InvalidDataError: The database cannot store a value, or a relationship got nested data.
+            ConflictError: A unique constraint or a foreign key is violated, or the row was changed or deleted meanwhile.
+            PermissionDeniedError: The tenant of the row would change.
+            UnitOfWorkError: The entity is of another unit of work.
+        """
+        values = self._changed_values(data)
+        entity = await self._entity(key_or_entity)
+        self._check_version(entity, values)
+        return await self._change(entity, values)
+
+    async def update_where(self, *where: Criterion, values: Data) -> int:
+        """Change all rows that meet the criteria, and return how many.
+
+        Args:
+            where: SQLAlchemy expressions, all of which must hold; `sqlalchemy.true()` for every row.
+            values: What to change, as for `update`: values, or expressions such as `Item.price * 2`.
+
+        Raises:
+            UnknownFieldError: The mapped class lacks a field of *values*; nothing is changed.
+            InvalidDataError: There are no criteria, or the database cannot store a value.
+            ConflictError: A unique constraint or a foreign key is violated.
+        """
+        self._refuse_no_criteria(where, "update_where")
+        changed = self._changed_values(values)
+        if not changed:
+            return await self.count(*where)
+        if changed.keys() & self._mapper.relationships.keys() or not updates_directly(
+            self._mapper, self.session.sync_session
+        ):
+            return await self._update_each(where, changed)
+        version = self._mapper.version_id_col
+        if version is not None:
+            changed[self._mapper.get_property_by_column(version).key] = version + 1
+        statement = self._scoped(update(self.model).where(*where).values(changed))
+        written = await self._written(statement, synchronize_session=False)
+        await reread(self.session, self._mapper, loaded_entities(self.session, self.model))
+        return written
+
+    async def delete(self, key_or_entity: Any) -> ModelT:
+        """Delete the entity and return it, as it was; one that is SoftDeletable is marked as deleted instead.
+
+        Args:
+            key_or_entity: The primary key, as for `get`, or an entity of this unit of work.
+
+        Raises:
+            NotFoundError: No entity has that key.
+            ForeignKeyViolationError: Other rows refer to it.
+            UnitOfWorkError: The entity is of another unit of work.
+        """
+        entity = await self._entity(key_or_entity)
+        if isinstance(entity, SoftDeletable):
+            entity.deleted_at = datetime.now(UTC)
+        else:
+            await self.session.delete(entity)
+        await self.session.flush()
+        return entity
+
+    async def delete_where(self, *where: Criterion) -> int:
+        """Delete all rows that meet the criteria, or mark them where they are SoftDeletable, and return how many.
+
+        Args:
+            where: SQLAlchemy expressions, all of which must hold; `sqlalchemy.true()` for every row.
+
+        Raises:
+            InvalidDataError: There are no criteria.
+            ForeignKeyViolationError: Other rows refer to one of them.
+        """
+        self._refuse_no_criteria(where, "delete_where")
+        if issubclass(self.model, SoftDeletable):
+            where = (*where, self.model.deleted_at.is_(None))
+            return await self.update_where(*where, values={"deleted_at": datetime.now(UTC)})
+        if not deletes_directly(self._mapper, self.session.sync_session):
+            return await self._delete_each(where)
+        are_some_loaded = bool(loaded_entities(self.session, self.model))
+        statement = self._scoped(delete(self.model).where(*where))
+        return await self._written(statement, synchronize_session="auto" if are_some_loaded else False)
+
+    async def restore(self, key_or_entity: Any) -> ModelT:
+        """Take back that the entity was deleted, and return it.
+
+        Raises:
+            NotFoundError: No entity has that key, deleted or not.
+            TypeError: The mapped class is not SoftDeletable.
+            ConflictError: Another row has taken its unique value meanwhile.
+            UnitOfWorkError: The entity is of another unit of work.
+        """
+        if not issubclass(self.model, SoftDeletable):
+            raise TypeError(f"{self.model.__name__} is deleted for good; derive it from SoftDeletable to restore it")
+        with self._scopes.without_those_of(SoftDeletable):
+            return await self.update(key_or_entity, {"deleted_at": None})
+
+    async def hard_delete(self, key_or_entity: Any) -> ModelT:
+        """Delete the row for good, one that is marked as deleted too, and return the entity, as it was.
+
+        Raises:
+            NotFoundError: No entity has that key, deleted or not.
+            ForeignKeyViolationError: Other rows refer to it.
+            UnitOfWorkError: The entity is of another unit of work.
+        """
+        with self._scopes.without_those_of(SoftDeletable):
+            entity = await self._entity(key_or_entity)
+            await self.session.delete(entity)
+            await self.session.flush()
+        return entity
+
+    # How
+
+    def _new_values(self, data: Data) -> dict[str, Any]:
+        return new_in_scope(self._scopes, self._mapper, data)
+
+    def _changed_values(self, data: Data) -> dict[str, Any]:
+        return changed_in_scope(self._scopes, self._mapper, data)
+
+    async def _entity(self, key_or_entity: Any) -> ModelT:
+        if not isinstance(key_or_entity, self.model):
+            return await self.get(key_or_entity)
+        if key_or_entity not in self.session:
+            raise UnitOfWorkError(
+                f"this {self.model.__name__} is not of this unit of work, which would not write its changes; pass its key"
+            )
+        if self._scopes.concern(self.model):  # it may have been loaded while they were lifted, or past them
+            await self.get(tuple(self._mapper.primary_key_from_instance(key_or_entity)))
+        return key_or_entity
+
+    def _check_version(self, entity: ModelT, values: dict[str, Any]) -> None:
+        """Take the version out of *values*: it says which one was read, and SQLAlchemy counts it."""
+        if self._mapper.version_id_col is None:
+            return
+        name = self._mapper.get_property_by_column(self._mapper.version_id_col).key
+        if name in values and values.pop(name) != getattr(entity, name):
+            raise StaleError
+
+    def _refuse_no_criteria(self, where: Sequence[Criterion], method: str) -> None:
+        if not where:
+            raise InvalidDataError(
+                f"{method} without criteria would be for every {self.model.__name__}; pass sqlalchemy.true() to mean that"
+            )
+
+    def _equal(self, values: Mapping[str, Any], names: Sequence[str]) -> list[Criterion]:
+        return [getattr(self.model, name) == values[name] for name in names]
+
+    async def _written(self, statement: Any, **options: Any) -> int:
+        await self.session.flush()
+        result = await self.session.execute(statement, execution_options=options)
+        return cast("CursorResult[Any]", result).rowcount
+
+    async def _change(self, entity: ModelT, values: dict[str, Any]) -> ModelT:
+        if values.keys() & self._mapper.relationships.keys():
+            await self.session.run_sync(lambda _: _set(entity, values))  # what a relationship held is loaded first
+        else:
+            _set(entity, values)
+        await self.session.flush()
+        await read_back(self.session, self._mapper, entity, values)
+        return entity
+
+    async def _update_each(self, where: Sequence[Criterion], values: dict[str, Any]) -> int:
+        keys = await self._keys(where)
+        async for batch in batched(keys, _BATCH):
+            for entity in await self.get_many(batch):
+                await self._change(entity, values)
+        return len(keys)
+
+    async def _delete_each(self, where: Sequence[Criterion]) -> int:
+        keys = await self._keys(where)
+        async for batch in batched(keys, _BATCH):
+            for entity in await self.get_many(batch):
+                await self.session.delete(entity)
+            await self.session.flush()
+        return len(keys)
+
+    async def _keys(self, where: Sequence[Criterion]) -> Sequence[Any]:
+        """Return the primary keys of the rows that meet the criteria."""
+        # Attributes, not columns of the table: the scopes are of the mapped class.
+        names = [self._mapper.get_property_by_column(column).key for column in self._mapper.primary_key]
+        key = [getattr(self.model, name) for name in names]
+        return [tuple(row) for row in await self.session.execute(self.select(*where).with_only_columns(*key))]
+
+
+def repository_of(repository_class: type[RepositoryT], session: AsyncSession) -> RepositoryT:
+    """Return a new repository of a class, or of a generic one with its argument, such as `BaseRepository[Item]`."""
+    build: Any = get_origin(repository_class) or repository_class
+    return cast("RepositoryT", build(session, *get_args(repository_class)[:1]))
+
+
+def _set(entity: object, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        setattr(entity, name, value)

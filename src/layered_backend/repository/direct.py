@@ -1,0 +1,105 @@
+"""Where a direct statement may stand in for the ORM's own path: wherever it would skip nothing of the mapper's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from sqlalchemy import ClauseElement, Column, Connection, Table
+from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm.interfaces import RelationshipDirection
+
+from layered_backend.memoization import memoized
+
+__all__ = [
+    "columns_by_name",
+    "deletes_directly",
+    "inserts_directly",
+    "is_direct_row",
+    "updates_directly",
+    "values_on_update",
+]
+
+
+def inserts_directly(mapper: Mapper[Any], session: Session) -> bool:
+    """Tell whether rows can be inserted without entities: no constructor, validator or event would notice."""
+    return _is_plain(mapper) and _has_own_constructor(mapper) and not _is_listened_to(mapper, session, "insert")
+
+
+def updates_directly(mapper: Mapper[Any], session: Session) -> bool:
+    """Tell whether rows can be changed by one statement: no validator or event would notice."""
+    return _is_plain(mapper) and not _is_listened_to(mapper, session, "update")
+
+
+def deletes_directly(mapper: Mapper[Any], session: Session) -> bool:
+    """Tell whether rows can be deleted by one statement: the ORM would not touch other rows, and no event notices."""
+    return _is_plain(mapper) and not _touches_others(mapper) and not _is_listened_to(mapper, session, "delete")
+
+
+def is_direct_row(mapper: Mapper[Any], values: Mapping[str, Any]) -> bool:
+    """Tell whether *values*, by attribute name, are plain values of columns, so that many rows can share a statement."""
+    columns = columns_by_name(mapper)
+    return all(name in columns and not _is_expression(value) for name, value in values.items())
+
+
+@memoized
+def columns_by_name(mapper: Mapper[Any]) -> Mapping[str, Column[Any]]:
+    """Return the columns of the mapper's table, by the names of their attributes."""
+    first_columns = {attribute.key: attribute.columns[0] for attribute in mapper.column_attrs}
+    return {name: column for name, column in first_columns.items() if isinstance(column, Column)}
+
+
+def values_on_update(table: Table, connection: Connection) -> dict[Column[Any], Any]:
+    """Return what the columns get at each update that does not set them, for a statement that would leave it out."""
+    with_rule = {column: cast("Any", column.onupdate) for column in table.columns if column.onupdate is not None}
+    context = _StatementContext(connection)
+    return {
+        column: rule.arg(context) if rule.is_callable else rule.arg
+        for column, rule in with_rule.items()
+        if not rule.is_sequence
+    }
+
+
+class _StatementContext:
+    """What a column's default function may ask of the statement that it is called for."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = self.root_connection = connection
+        self.dialect = connection.dialect
+
+    def get_current_parameters(self, isolate_multiinsert_groups: bool = True) -> Mapping[str, Any]:
+        return {}
+
+
+def _is_expression(value: object) -> bool:
+    return isinstance(value, ClauseElement) or hasattr(value, "__clause_element__")
+
+
+@memoized
+def _is_plain(mapper: Mapper[Any]) -> bool:
+    has_family = mapper.inherits is not None or mapper.polymorphic_on is not None
+    return isinstance(mapper.local_table, Table) and not (has_family or mapper.validators)
+
+
+@memoized
+def _has_own_constructor(mapper: Mapper[Any]) -> bool:
+    manager: Any = mapper.class_manager
+    return manager.original_init in {mapper.registry.constructor, object.__init__}
+
+
+def _is_listened_to(mapper: Mapper[Any], session: Session, verb: str) -> bool:
+    of_mapper, of_session = cast("Any", mapper.dispatch), cast("Any", session.dispatch)
+    names = (f"before_{verb}", f"after_{verb}")
+    of_flush = (of_session.before_flush, of_session.after_flush, of_session.after_flush_postexec)
+    return any(bool(getattr(of_mapper, name)) for name in names) or any(bool(listeners) for listeners in of_flush)
+
+
+@memoized
+def _touches_others(mapper: Mapper[Any]) -> bool:
+    """Tell whether deleting an entity makes the ORM delete, or detach, others."""
+    return any(
+        relationship.cascade.delete or not relationship.passive_deletes
+        for relationship in mapper.relationships
+        if not relationship.viewonly
+        and (relationship.direction is not RelationshipDirection.MANYTOONE or relationship.cascade.delete)
+    )

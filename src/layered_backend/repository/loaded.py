@@ -1,0 +1,103 @@
+"""What the session knows of rows that a statement has changed past it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Column, ColumnElement, inspect, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstanceState, Mapper, selectinload
+from sqlalchemy.orm.attributes import set_committed_value
+
+from layered_backend.dialects import dialect_named
+from layered_backend.query.scope import active_scopes
+from layered_backend.repository.batches import batched
+
+__all__ = ["loaded_entities", "read_back", "read_back_new", "reread"]
+
+EntityT = TypeVar("EntityT")
+
+
+def loaded_entities(session: AsyncSession, model: type[EntityT]) -> list[EntityT]:
+    """Return the entities of *model* that the session has."""
+    return [entity for entity in session.identity_map.values() if isinstance(entity, model)]
+
+
+async def read_back(session: AsyncSession, mapper: Mapper[Any], entity: object, changed: Collection[str]) -> None:
+    """Read what a flush left unknown or outdated: columns that the database computed, and references that moved."""
+    columns = _unread_columns(mapper, entity)
+    if columns:
+        await session.refresh(entity, columns)
+    references = _moved_references(mapper, entity, changed)
+    if references:
+        await _load_again(session, mapper, entity, references)
+
+
+async def read_back_new(session: AsyncSession, mapper: Mapper[Any], entity: object) -> None:
+    """Read what the database computed of a new row; a column that was left out, and has no default, is NULL."""
+    computed = _state(entity).expired_attributes
+    for name in _unread_columns(mapper, entity):
+        if name not in computed and _is_null_by_default(mapper.column_attrs[name].columns[0]):
+            set_committed_value(entity, name, None)
+    await read_back(session, mapper, entity, ())
+
+
+def _is_null_by_default(column: ColumnElement[Any]) -> bool:
+    return isinstance(column, Column) and column.default is None and column.server_default is None
+
+
+async def reread(session: AsyncSession, mapper: Mapper[Any], entities: Iterable[object]) -> None:
+    """Read the columns of *entities* anew; a relationship whose foreign key has moved is no longer loaded."""
+    by_identity = {_state(entity).identity or (): entity for entity in entities}
+    key = mapper.primary_key
+    names = [attribute.key for attribute in mapper.column_attrs if not attribute.deferred]
+    columns = [getattr(mapper.class_, name) for name in names]
+    ours = dialect_named(session.get_bind().dialect.name)
+    async for batch in batched(by_identity, ours.parameter_limit // len(key)):
+        for row in await session.execute(select(*key, *columns).where(ours.among(key, batch))):
+            identity, values = tuple(row[: len(key)]), row[len(key) :]
+            if identity in by_identity:
+                _take(mapper, by_identity[identity], dict(zip(names, values, strict=True)))
+
+
+def _take(mapper: Mapper[Any], entity: object, values: dict[str, Any]) -> None:
+    known = vars(entity)
+    changed = {name: value for name, value in values.items() if name not in known or known[name] != value}
+    for name in _moved_references(mapper, entity, changed):
+        _state(entity)._expire_attributes(known, [name])  # pyright: ignore[reportPrivateUsage]
+    for name, value in changed.items():
+        set_committed_value(entity, name, value)
+
+
+def _state(entity: object) -> InstanceState[Any]:
+    state: InstanceState[Any] = inspect(entity, raiseerr=True)
+    return state
+
+
+async def _load_again(session: AsyncSession, mapper: Mapper[Any], entity: object, references: Sequence[str]) -> None:
+    """Load relationships anew by a query of the entity: unlike a refresh, it has the scopes."""
+    session.expire(entity, references)
+    identity = _state(entity).identity or ()
+    options = [selectinload(getattr(mapper.class_, name)) for name in references]
+    statement = select(mapper.class_).options(*options, *active_scopes(session.info).options())
+    has_key = (column == value for column, value in zip(mapper.primary_key, identity, strict=True))
+    (await session.scalars(statement.where(*has_key))).unique().all()
+
+
+def _unread_columns(mapper: Mapper[Any], entity: object) -> list[str]:
+    unloaded = _state(entity).unloaded
+    return [name for name in unloaded if name in mapper.column_attrs and not mapper.column_attrs[name].deferred]
+
+
+def _moved_references(mapper: Mapper[Any], entity: object, changed: Collection[str]) -> list[str]:
+    """Return the loaded relationships whose foreign key is among the *changed* fields."""
+    if not changed:
+        return []
+    return [
+        relationship.key
+        for relationship in mapper.relationships
+        if relationship.key in vars(entity)
+        and relationship.key not in changed
+        and any(mapper.get_property_by_column(column).key in changed for column in relationship.local_columns)
+    ]

@@ -1,0 +1,374 @@
+"""Reading entities: by key, by criteria, page by page, and as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar, cast, get_args
+
+from pydantic import BaseModel
+from sqlalchemy import (
+    ColumnElement,
+    ColumnExpressionArgument,
+    Dialect,
+    Executable,
+    Result,
+    Select,
+    func,
+    inspect,
+    literal,
+    select,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapper
+from sqlalchemy.orm.interfaces import ORMOption
+
+from layered_backend.dialects import dialect_named
+from layered_backend.errors import MultipleFoundError, NotFoundError
+from layered_backend.identity import identity_of
+from layered_backend.listing import Listing
+from layered_backend.memoization import memoized
+from layered_backend.projection import Projection, SessionSource
+from layered_backend.query import Criterion, CursorPage, CursorParams, Lock, OrderBy, Page, PageParams, Slice
+from layered_backend.query.ordering import listed, row_number
+from layered_backend.query.scope import ActiveScopes, active_scopes
+from layered_backend.repository.batches import batched
+from layered_backend.type_arguments import type_arguments
+
+__all__ = ["EntityReader", "model_of"]
+
+ModelT = TypeVar("ModelT")
+SchemaT = TypeVar("SchemaT", bound=BaseModel)
+StatementT = TypeVar("StatementT", bound=Executable)
+
+_STREAMED = 1_000  # rows, of which so many are in memory at a time
+
+
+class EntityReader(Generic[ModelT]):
+    """The reading half of a repository; see `BaseRepository`.
+
+    Args:
+        session: The session to work in.
+        model: The mapped class; the type argument unless it is given.
+
+    Raises:
+        TypeError: There is neither a type argument nor *model*.
+    """
+
+    def __init__(self, session: AsyncSession, model: type[ModelT] | None = None) -> None:
+        self.session = session
+        self.model: type[ModelT] = model or cast("type[ModelT]", model_of(type(self)))
+
+    async def get(self, key: Any, *, lock: Lock | None = None, options: Sequence[ORMOption] = ()) -> ModelT:
+        """Return the entity with that primary key.
+
+        Args:
+            key: The value of the primary key; a tuple in the order of its columns, or a mapping by attribute name, for
+                a composite one.
+            lock: A lock to hold on the row until the transaction ends; the row is then read anew.
+            options: SQLAlchemy's loader options, such as `selectinload(Item.tags)`.
+
+        Raises:
+            NotFoundError: There is none, or no row of this database can have that key.
+            InvalidDataError: The key has another number of parts, or a part another type.
+            LockTimeoutError: Another transaction has the row, and *lock* does not wait.
+        """
+        entity = await self.get_or_none(key, lock=lock, options=options)
+        if entity is None:
+            raise NotFoundError(self.model.__name__, key)
+        return entity
+
+    async def get_or_none(
+        self, key: Any, *, lock: Lock | None = None, options: Sequence[ORMOption] = ()
+    ) -> ModelT | None:
+        """Return the entity with that primary key, or None if there is none.
+
+        Raises:
+            InvalidDataError: The key has another number of parts, or a part another type.
+            LockTimeoutError: Another transaction has the row, and *lock* does not wait.
+        """
+        identity = identity_of(self._mapper, key, self._dialect)
+        if identity is None:
+            return None
+        if not (options or lock or self._scopes.options()):
+            return await self.session.get(self.model, identity)
+        # Session.get would return an entity that is loaded already, whatever the options and the scopes ask for.
+        statement = self.select(*_has_key(self._mapper, identity))
+        return await self._only(lock.on(statement, self.model) if lock else statement, options)
+
+    async def get_many(self, keys: Iterable[Any], *, options: Sequence[ORMOption] = ()) -> Sequence[ModelT]:
+        """Return the entities with those primary keys, in the order of the keys.
+
+        A key that no row has is left out, and one that comes twice counts once.
+
+        Args:
+            keys: Primary keys, as for `get`; any number of them.
+            options: SQLAlchemy's loader options, such as `selectinload(Item.tags)`.
+
+        Raises:
+            InvalidDataError: A key has another number of parts, or a part another type.
+        """
+        identities = (identity_of(self._mapper, key, self._dialect) for key in keys)
+        wanted = dict.fromkeys(identity for identity in identities if identity is not None)
+        ours = dialect_named(self._dialect.name)
+        found: dict[Any, ModelT] = {}
+        async for batch in batched(wanted, ours.parameter_limit // len(self._mapper.primary_key)):
+            statement = self.select(ours.among(self._mapper.primary_key, batch))
+            for entity in await self._entities(statement, options):
+                found[tuple(self._mapper.primary_key_from_instance(entity))] = entity
+        return [found[identity] for identity in wanted if identity in found]
+
+    async def one(self, *where: Criterion, options: Sequence[ORMOption] = ()) -> ModelT:
+        """Return the only entity that meets the criteria.
+
+        Raises:
+            NotFoundError: None does.
+            MultipleFoundError: Several do.
+        """
+        entity = await self.one_or_none(*where, options=options)
+        if entity is None:
+            raise NotFoundError(self.model.__name__)
+        return entity
+
+    async def one_or_none(self, *where: Criterion, options: Sequence[ORMOption] = ()) -> ModelT | None:
+        """Return the only entity that meets the criteria, or None if none does.
+
+        Raises:
+            MultipleFoundError: Several do.
+        """
+        return await self._only(self.select(*where).limit(2), options)
+
+    async def first(
+        self, *where: Criterion, order_by: OrderBy | None = None, options: Sequence[ORMOption] = ()
+    ) -> ModelT | None:
+        """Return the first entity that meets the criteria, by primary key unless *order_by* says otherwise, or None."""
+        found = await self.list(*where, order_by=order_by, limit=1, options=options)
+        return found[0] if found else None
+
+    async def list(
+        self,
+        *where: Criterion,
+        order_by: OrderBy | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        options: Sequence[ORMOption] = (),
+    ) -> Sequence[ModelT]:
+        """Return all entities that meet the criteria; every entity without criteria.
+
+        Args:
+            where: SQLAlchemy expressions, all of which must hold.
+            order_by: One expression or several; the primary key unless it is given.
+            limit: How many at most, from 0; None for all of them.
+            offset: How many to pass over, from 0.
+            options: SQLAlchemy's loader options, such as `selectinload(Item.tags)`.
+
+        Raises:
+            InvalidDataError: *limit* or *offset* is negative.
+        """
+        statement = self.select(*where).order_by(*_sorted_by(self._mapper, order_by))
+        if limit is not None:
+            statement = statement.limit(row_number("limit", limit))
+        if offset is not None:
+            statement = statement.offset(row_number("offset", offset))
+        return await self._entities(statement, options)
+
+    async def page(
+        self,
+        params: PageParams,
+        /,
+        *where: Criterion,
+        order_by: OrderBy | None = None,
+        options: Sequence[ORMOption] = (),
+    ) -> Page[ModelT]:
+        """Return one page, and how many entities there are on all of them.
+
+        Rows that *order_by* does not tell apart are sorted by primary key, so that no row is on two pages.
+
+        Args:
+            params: Which page; a query model's own filters and sort count too.
+            where: SQLAlchemy expressions, all of which must hold.
+            order_by: The sort where *params* ask for none; the primary key unless it is given.
+            options: SQLAlchemy's loader options, such as `selectinload(Item.tags)`.
+        """
+        return await self._listing(params, where, order_by, options).page(params)
+
+    async def slice(
+        self,
+        params: PageParams,
+        /,
+        *where: Criterion,
+        order_by: OrderBy | None = None,
+        options: Sequence[ORMOption] = (),
+    ) -> Slice[ModelT]:
+        """Return one page, and whether there is another: `page` without the counting."""
+        return await self._listing(params, where, order_by, options).slice(params)
+
+    async def cursor_page(
+        self,
+        params: CursorParams,
+        /,
+        *where: Criterion,
+        order_by: OrderBy | None = None,
+        options: Sequence[ORMOption] = (),
+    ) -> CursorPage[ModelT]:
+        """Return one page, and the cursors of those beside it.
+
+        Rows that come or go between two calls shift nothing, and the last page costs no more than the first where an
+        index has the sort's columns.
+
+        Args:
+            params: Which page; a query model's own filters and sort count too.
+            where: SQLAlchemy expressions, all of which must hold.
+            order_by: The sort where *params* ask for none; the primary key unless it is given.
+            options: SQLAlchemy's loader options, such as `selectinload(Item.tags)`.
+
+        Raises:
+            InvalidCursorError: The cursor is broken, or was made for another sort or filter.
+        """
+        return await self._listing(params, where, order_by, options).cursor_page(params)
+
+    async def stream(
+        self,
+        *where: Criterion,
+        order_by: OrderBy | None = None,
+        batch_size: int = _STREAMED,
+        options: Sequence[ORMOption] = (),
+    ) -> AsyncGenerator[ModelT]:
+        """Yield the entities that meet the criteria, with one batch of them in memory.
+
+        On MariaDB the connection can do nothing else meanwhile.
+
+        Args:
+            where: SQLAlchemy expressions, all of which must hold.
+            order_by: One expression or several; the primary key unless it is given.
+            batch_size: How many rows are fetched at a time, from 1.
+            options: SQLAlchemy's loader options, such as `selectinload(Item.tags)`.
+        """
+        statement = self.select(*where).order_by(*_sorted_by(self._mapper, order_by)).options(*options)
+        streaming = {"yield_per": batch_size}
+        result: Result[Any] = await self.session.run_sync(lambda s: s.execute(statement, execution_options=streaming))
+        batches = result.scalars().partitions()
+        try:
+            while batch := await self.session.run_sync(lambda _: next(batches, None)):
+                for entity in batch:
+                    yield entity
+        finally:
+            await self.session.run_sync(lambda _: result.close())
+
+    async def exists(self, *where: Criterion) -> bool:
+        """Tell whether an entity meets the criteria."""
+        statement = self._scoped(select(literal(1)).select_from(self.model).where(*where).limit(1))
+        return await self.session.scalar(statement) is not None
+
+    async def count(self, *where: Criterion) -> int:
+        """Return how many entities meet the criteria."""
+        statement = self._scoped(select(func.count()).select_from(self.model).where(*where))
+        return await self.session.scalar(statement) or 0
+
+    def select(self, *where: Criterion) -> Select[ModelT]:
+        """Return the statement that selects the entities that meet the criteria, to build a query of your own on."""
+        return self._scoped(select(self.model).where(*where))
+
+    def project(self, schema: type[SchemaT]) -> Projection[SchemaT]:
+        """Return what reads the rows straight into *schema*, and makes no entities of them.
+
+        Raises:
+            TypeError: A field of the schema has no column and no relationship, or a schema is nested in itself.
+        """
+        return Projection(SessionSource(self.session), self.model, schema)
+
+    # How
+
+    @property
+    def _mapper(self) -> Mapper[ModelT]:
+        return cast("Mapper[ModelT]", inspect(self.model))
+
+    @property
+    def _dialect(self) -> Dialect:
+        return self.session.get_bind().dialect
+
+    @property
+    def _scopes(self) -> ActiveScopes:
+        return active_scopes(self.session.info)
+
+    def _scoped(self, statement: StatementT) -> StatementT:
+        options = self._scopes.options()
+        return statement.options(*options) if options else statement
+
+    def _listing(
+        self, params: Any, where: Sequence[Criterion], order_by: OrderBy | None, options: Sequence[ORMOption]
+    ) -> Listing[ModelT]:
+        source = _EntityRows(self, self._mapper, self._dialect, partial(self._rows, options=options))
+        return Listing[ModelT].asked_for(source, params, where, order_by)
+
+    async def _only(self, statement: Select[ModelT], options: Sequence[ORMOption]) -> ModelT | None:
+        found = await self._entities(statement, options)
+        if len(found) > 1:
+            raise MultipleFoundError(self.model.__name__)
+        return found[0] if found else None
+
+    async def _entities(self, statement: Select[ModelT], options: Sequence[ORMOption]) -> Sequence[ModelT]:
+        return (await self._rows(statement, options)).scalars().all()
+
+    async def _rows(self, statement: Select[Any], options: Sequence[ORMOption]) -> Result[Any]:
+        """Return the rows of *statement*, each with an entity in it, and none of them twice."""
+        result: Result[Any] = await self.session.execute(statement.options(*options) if options else statement)
+        if options or _joins_collections(self._mapper):
+            result = result.unique()  # a joined collection repeats its owner in every row
+        return result
+
+
+@dataclass(frozen=True)
+class _EntityRows(Generic[ModelT]):
+    """The entities of a repository, for a listing."""
+
+    reader: EntityReader[ModelT]
+    mapper: Mapper[Any]
+    dialect: Dialect
+    fetch: Callable[[Select[Any]], Awaitable[Result[Any]]]
+
+    def select(self, *where: Criterion) -> Select[Any]:
+        return self.reader.select(*where)
+
+    async def count(self, *where: Criterion) -> int:
+        return await self.reader.count(*where)
+
+    async def rows(self, statement: Select[Any], *, further: int = 0) -> Sequence[tuple[ModelT, Sequence[Any]]]:
+        return [(row[0], row[1:]) for row in await self.fetch(statement)]
+
+
+@memoized
+def model_of(reader_class: type[EntityReader[Any]]) -> type[Any]:
+    """Return the mapped class that a class of repositories, or `BaseRepository[Item]`, names.
+
+    Raises:
+        TypeError: It names none.
+    """
+    given = get_args(reader_class)
+    if given:
+        return cast("type[Any]", given[0])
+    model = next(iter(type_arguments(reader_class, EntityReader)), None)
+    if not isinstance(model, type):
+        name = reader_class.__name__
+        raise TypeError(f"{name} does not know its model; write class {name}(BaseRepository[Item]), or pass the model")
+    return model
+
+
+def _sorted_by(mapper: Mapper[Any], order_by: OrderBy | None) -> Sequence[ColumnExpressionArgument[Any]]:
+    return listed(order_by) or mapper.primary_key
+
+
+def _has_key(mapper: Mapper[Any], identity: Sequence[Any]) -> list[ColumnElement[bool]]:
+    return [column == value for column, value in zip(mapper.primary_key, identity, strict=True)]
+
+
+@memoized
+def _joins_collections(mapper: Mapper[Any], *above: Mapper[Any]) -> bool:
+    """Tell whether the rows of *mapper* come joined with those of a collection, directly or further down."""
+    joined = [relationship for relationship in mapper.relationships if relationship.lazy == "joined"]
+    return any(
+        relationship.uselist
+        or (relationship.mapper not in above and _joins_collections(relationship.mapper, mapper, *above))
+        for relationship in joined
+    )

@@ -1,0 +1,66 @@
+"""What may be written within the scopes of a unit of work: a tenant's rows get the tenant, and keep it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.orm import Mapper
+
+from layered_backend.errors import PermissionDeniedError
+from layered_backend.field_values import Data, changed_values, new_values
+from layered_backend.query.scope import ActiveScopes
+
+__all__ = ["changed_in_scope", "new_in_scope", "own", "refuse_foreign"]
+
+
+def new_in_scope(scopes: ActiveScopes, mapper: Mapper[Any], data: Data) -> dict[str, Any]:
+    """Return the values of a new entity, as `new_values` does, and those that the scopes fix.
+
+    Raises:
+        PermissionDeniedError: *data* has others.
+    """
+    values = new_values(mapper, data)
+    fixed = scopes.fixed_values(mapper.class_)
+    if any(values.get(name) not in (None, value) for name, value in fixed.items()):
+        raise _out_of_scope(mapper)
+    return values | fixed
+
+
+def changed_in_scope(scopes: ActiveScopes, mapper: Mapper[Any], data: Data) -> dict[str, Any]:
+    """Return the values to change, as `changed_values` does.
+
+    Raises:
+        PermissionDeniedError: One of them is fixed by a scope.
+    """
+    values = changed_values(mapper, data)
+    for name in scopes.fixed_values(mapper.class_):
+        if values.keys() & {name, *_references_by(mapper, name)}:
+            raise PermissionDeniedError(f"{mapper.class_.__name__}.{name} cannot be changed within its scope")
+    return values
+
+
+def own(scopes: ActiveScopes, mapper: Mapper[Any], entity: object) -> None:
+    """Give a new entity what the scopes fix, where it has nothing there."""
+    for name, value in scopes.fixed_values(mapper.class_).items():
+        if getattr(entity, name) is None:
+            setattr(entity, name, value)
+
+
+def refuse_foreign(scopes: ActiveScopes, mapper: Mapper[Any], entity: object) -> None:
+    """Raise for an entity that has something else than what the scopes fix; a relationship may have had the last word.
+
+    Raises:
+        PermissionDeniedError: It has.
+    """
+    if any(getattr(entity, name) != value for name, value in scopes.fixed_values(mapper.class_).items()):
+        raise _out_of_scope(mapper)
+
+
+def _references_by(mapper: Mapper[Any], name: str) -> set[str]:
+    """Return the relationships whose foreign key is that attribute."""
+    columns = set(mapper.column_attrs[name].columns)
+    return {reference.key for reference in mapper.relationships if reference.local_columns & columns}
+
+
+def _out_of_scope(mapper: Mapper[Any]) -> PermissionDeniedError:
+    return PermissionDeniedError(f"this {mapper.class_.__name__} is out of the scope of the unit of work")

@@ -1,0 +1,169 @@
+"""Upserts: inserting a row, or changing the one that has the same key, whoever writes at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+from sqlalchemy import Column, Table, UniqueConstraint, and_, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute, Mapper, Session
+
+from layered_backend.dialects import DatabaseDialect, dialect_named
+from layered_backend.errors import InvalidDataError, UniqueViolationError
+from layered_backend.memoization import memoized
+from layered_backend.query.scope import active_scopes
+from layered_backend.repository.direct import columns_by_name, is_direct_row, values_on_update
+from layered_backend.repository.inserting import alike, insert_rows
+
+__all__ = ["Attributes", "Upsert", "names_of"]
+
+Attributes: TypeAlias = InstrumentedAttribute[Any] | Sequence[InstrumentedAttribute[Any]]
+"""Attributes of a mapped class: `Item.name`, or several of them."""
+
+
+def names_of(attributes: Attributes) -> tuple[str, ...]:
+    """Return the names of *attributes*, one or several."""
+    several = cast("Sequence[Any]", attributes if isinstance(attributes, Sequence) else (attributes,))
+    return tuple(attribute.key for attribute in several)
+
+
+@dataclass(frozen=True)
+class Upsert:
+    """Upserts into the table of one mapped class. Lives as long as one call.
+
+    Attributes:
+        session: Where to write.
+        mapper: Of the mapped class.
+        on: The names of the attributes that make the key.
+        update: The names of the attributes to change where the row is there; None for all that a row sets.
+    """
+
+    session: AsyncSession
+    mapper: Mapper[Any]
+    on: tuple[str, ...]
+    update: tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, session: AsyncSession, mapper: Mapper[Any], on: Attributes | None, update: Attributes | None) -> Upsert:
+        """Return the upsert by the key *on*, the primary key unless it is given.
+
+        Raises:
+            TypeError: The entities are in several tables, or *on* is no unique key of theirs.
+        """
+        if not isinstance(mapper.local_table, Table) or mapper.inherits is not None:
+            raise TypeError(f"{mapper.class_.__name__} is stored in several tables, which one upsert cannot write")
+        names = _primary_key(mapper) if on is None else names_of(on)
+        if frozenset(names) not in _unique_keys(mapper):
+            keys = " or ".join(f"({', '.join(sorted(key))})" for key in _unique_keys(mapper))
+            raise TypeError(f"on= is a unique key of {mapper.class_.__name__}: {keys}")
+        return cls(session, mapper, names, None if update is None else names_of(update))
+
+    def has_key(self, row: Mapping[str, Any]) -> bool:
+        """Tell whether *row* could meet another with its key: None, in SQL, is equal to nothing."""
+        return all(row.get(name) is not None for name in self.on)
+
+    async def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert *rows*, or change those that are there.
+
+        Raises:
+            InvalidDataError: A value is an expression or a relationship, or the database cannot store it.
+            UniqueViolationError: A row that is out of the scopes has the key, or one with another key has a unique value.
+            ConflictError: Another constraint is violated.
+        """
+        _refuse_indirect(self.mapper, rows)
+        keyed = [row for row in rows if self.has_key(row)]
+        if len(keyed) < len(rows):
+            await insert_rows(self.session, self.mapper, [row for row in rows if not self.has_key(row)])
+        if keyed:
+            await self.session.run_sync(self._execute, keyed)
+            await self._check(keyed)
+
+    @property
+    def _dialect(self) -> DatabaseDialect:
+        return dialect_named(self.session.get_bind().dialect.name)
+
+    def _execute(self, session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+        session.flush()  # what the rows refer to may be pending
+        connection = session.connection()
+        table = cast("Table", self.mapper.local_table)
+        columns = columns_by_name(self.mapper)
+        by_rule = values_on_update(table, connection)
+        scopes = active_scopes(self.session.info).criteria(self.mapper.class_)
+        key = [columns[name] for name in self.on]
+        for given, alike_rows in _grouped(rows).items():
+            changed = self._changed(given)
+
+            def changes(new: Any, changed: Sequence[Column[Any]] = changed) -> dict[Column[Any], Any]:
+                return _changes(self.mapper, new, changed, by_rule)
+
+            statement = self._dialect.upsert(table, key, changes, and_(*scopes) if scopes else None)
+            for parameters in alike(self.mapper, alike_rows):
+                self._dialect.execute_for_each(connection, statement, parameters)
+
+    def _changed(self, given: frozenset[str]) -> list[Column[Any]]:
+        """Return the columns to change where the row is there."""
+        kept = {*self.on, *_primary_key(self.mapper)}
+        names = sorted(given - kept) if self.update is None else self.update
+        return [columns_by_name(self.mapper)[name] for name in names]
+
+    async def _check(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Raise for rows that the database has left as they were, and that are none of ours."""
+        scopes = active_scopes(self.session.info)
+        others = [key for key in _unique_keys(self.mapper) if key != frozenset(self.on)]
+        if not (scopes.concern(self.mapper.class_) or (self._dialect.upserts_by_any_key and others)):
+            return
+        keys = {tuple(row[name] for name in self.on) for row in rows}
+        columns = [columns_by_name(self.mapper)[name] for name in self.on]
+        found = select(func.count()).select_from(self.mapper).where(self._dialect.among(columns, list(keys)))
+        if (await self.session.scalar(found.options(*scopes.options())) or 0) < len(keys):
+            raise UniqueViolationError(table=columns[0].table.name)
+
+
+def _grouped(rows: Sequence[Mapping[str, Any]]) -> Mapping[frozenset[str], list[Mapping[str, Any]]]:
+    """Return the rows by the names of what they set: a row changes nothing else where it is there."""
+    groups: dict[frozenset[str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(frozenset(row), []).append(row)
+    return groups
+
+
+def _changes(
+    mapper: Mapper[Any], new: Any, changed: Iterable[Column[Any]], by_rule: Mapping[Column[Any], Any]
+) -> dict[Column[Any], Any]:
+    """Return what to change: what the row sets, and what changes with each update; nothing where it sets nothing."""
+    values: dict[Column[Any], Any] = {column: new[column.key] for column in changed}
+    if not values:
+        return {}
+    version = mapper.version_id_col
+    counted = {} if version is None else {cast("Column[Any]", version): version + 1}
+    return {**by_rule, **values, **counted}
+
+
+def _refuse_indirect(mapper: Mapper[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    if not all(is_direct_row(mapper, row) for row in rows):
+        raise InvalidDataError(f"an upsert of {mapper.class_.__name__} takes plain values of columns, and nothing else")
+
+
+@memoized
+def _primary_key(mapper: Mapper[Any]) -> tuple[str, ...]:
+    return tuple(mapper.get_property_by_column(column).key for column in mapper.primary_key)
+
+
+@memoized
+def _unique_keys(mapper: Mapper[Any]) -> Sequence[frozenset[str]]:
+    """Return the sets of attributes that no two rows have in common, as the metadata declares them."""
+    table = cast("Table", mapper.local_table)
+    constraints = [constraint.columns for constraint in table.constraints if isinstance(constraint, UniqueConstraint)]
+    indexes = [index.columns for index in table.indexes if index.unique and not _is_partial(index)]
+    named = {column.key: name for name, column in columns_by_name(mapper).items()}
+    return [
+        frozenset(_primary_key(mapper)),
+        *sorted((frozenset(named[column.key] for column in key) for key in (*constraints, *indexes)), key=sorted),
+    ]
+
+
+def _is_partial(index: Any) -> bool:
+    options = index.dialect_options
+    return any(options[name].get("where") is not None for name in ("postgresql", "sqlite") if name in options)
