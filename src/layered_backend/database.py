@@ -49,6 +49,8 @@ class Database:
     def __init__(
         self, url: str | URL, *, sync_url: str | URL | None = None, pgbouncer: bool = False, **engine_options: Any
     ) -> None:
+        if str(engine_options.get("isolation_level")).upper() == "AUTOCOMMIT":
+            raise ValueError("units of work are transactions; the isolation level of a database cannot be AUTOCOMMIT")
         given = _parsed(url)
         self.dialect = dialect_named(given.get_backend_name())
         resolved = self.dialect.effective_url(given)

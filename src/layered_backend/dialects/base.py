@@ -128,6 +128,10 @@ class DatabaseDialect(ABC):
         """
         return {"isolation_level": isolation_level} if isolation_level else {}
 
+    def has_ended_transaction(self, connection: Connection) -> bool:
+        """Tell, after an error, whether the transaction of *connection* is no more, and a statement would be outside of it."""
+        return False
+
     def autocommit_options(self) -> Mapping[str, Any]:
         """Return the arguments of `create_engine` under which each statement is a transaction of its own."""
         return {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}

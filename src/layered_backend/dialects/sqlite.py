@@ -157,6 +157,11 @@ class SQLiteDialect(DatabaseDialect):
     ) -> Insert:
         return on_conflict(insert(table), on, changes, condition)
 
+    def has_ended_transaction(self, connection: Connection) -> bool:
+        """Tell whether ON CONFLICT ROLLBACK, or a trigger's RAISE(ROLLBACK), has left the connection in autocommit."""
+        driver_connection: Any = connection.connection.driver_connection
+        return driver_connection is not None and not driver_connection.in_transaction
+
     def read(self, error: BaseException) -> Reading | None:
         message = str(error)
         reading = next((reading for text, reading in _BY_MESSAGE.items() if text in message), None)

@@ -19,7 +19,7 @@ from sqlalchemy.util.concurrency import in_greenlet
 from layered_backend.dialects import dialect_named
 from layered_backend.errors import ConcurrentUseError, LayeredError, UnitOfWorkError
 from layered_backend.session.savepoint_stack import SavepointStack
-from layered_backend.session.translation import translated_session_error
+from layered_backend.session.translation import rolled_back, translated_session_error
 from layered_backend.session.turn import Owner, Turn, current_task, name_of
 from layered_backend.session.unloaded import refuse_unloaded
 from layered_backend.session.watching import follow, refuse
@@ -59,6 +59,7 @@ class _WatchedSession(Session):
         stack: The errors and hooks of the transaction, by savepoint.
         turn: Who has a call under way.
         has_begun: Whether a transaction is open in the database.
+        is_ending: Whether a commit or a rollback is under way.
         is_commit_sent: Whether COMMIT is on its way, or past.
         is_committed: Whether it has succeeded.
         before_begin: What is called before a transaction begins, so that it can refuse.
@@ -78,6 +79,7 @@ class _WatchedSession(Session):
         self.stack = SavepointStack()
         self.turn = Turn(current, streams_alone=dialect_named(engine.dialect.name).streams_alone)
         self.has_begun = False
+        self.is_ending = False
         self.is_commit_sent = False
         self.is_committed = False
         self.before_begin: Callable[[], None] | None = None
@@ -164,6 +166,9 @@ class _WatchedSession(Session):
     def close(self) -> None:
         refuse("session.close()")
 
+    def get_transaction(self) -> SessionTransaction | None:
+        refuse("session.get_transaction()")
+
     def reset(self) -> None:
         refuse("session.reset()")
 
@@ -177,16 +182,29 @@ class _WatchedSession(Session):
     def end_transaction(self, *, commit: bool) -> None:
         """Commit or roll back, on behalf of the unit of work."""
         with self._call:
-            self.turn.close_streams()
+            self._close_streams(fatal=commit)
             self.is_commit_sent = self.is_committed = False
+            self.is_ending = True
             try:
                 if commit:
                     super().commit()
                 else:
                     super().rollback()
             finally:
-                self.has_begun = False
+                self.is_ending = False
+                # A listener that forbids the commit leaves the transaction open.
+                self.has_begun = self.has_begun and not self.is_commit_sent and self.in_transaction()
+                self.turn.is_void = self.turn.is_void and self.has_begun
         self.stack.clear()
+
+    def _close_streams(self, *, fatal: bool) -> None:
+        try:
+            self.turn.close_streams()
+        except Exception as error:
+            if fatal:  # the database may have taken offence, and would answer COMMIT with a rollback
+                self.stack.remember(error, undoes_all=True)
+                raise rolled_back(error) from error
+            _logger.debug("a streamed result could not be closed", exc_info=True)
 
     def finish(self) -> None:
         """Undo what is not committed and give the connection back, for good."""
@@ -199,7 +217,7 @@ class _WatchedSession(Session):
     def _close(self) -> None:
         self.turn.enter()
         try:
-            self.turn.close_streams()
+            self._close_streams(fatal=False)
             super().close()
         except BaseException as error:
             super().invalidate()  # a connection that cannot even roll back is of use to nobody
@@ -277,20 +295,24 @@ class GuardedSession(AsyncSession):
         """End the call that is still under way, wait for it, and return the error that says so.
 
         Closing the session under a running query would hand its connection, and its locks, to the next one. A task is
-        cancelled; a thread, which cannot be, is waited for.
+        cancelled; a thread, which cannot be, is waited for, and so is a commit or a rollback, which must not be cut in two.
         """
-        turn = self.sync_session.turn
-        error: ConcurrentUseError | None = None
-        while (owner := turn.owner) is not None:
-            error = error or ConcurrentUseError(
-                f"the block ended while {name_of(owner)} had a call under way in its unit of work; nothing was saved. "
-                "Await every task inside the block"
-            )
+        sync = self.sync_session
+        stray, is_ended_by_stray = sync.turn.owner, False
+        while (owner := sync.turn.owner) is not None:
+            is_ended_by_stray = is_ended_by_stray or sync.is_ending
             if isinstance(owner, asyncio.Task):
-                await _stop(owner, turn)
+                await _stop(owner, sync)
             else:
                 time.sleep(_POLLING_INTERVAL)  # noqa: ASYNC251  # there is no event loop
-        return error
+        sync.turn.close_to_others()
+        if stray is None:
+            return None
+        rest = "its commit or rollback was waited for" if is_ended_by_stray else "nothing was saved"
+        return ConcurrentUseError(
+            f"the block ended while {name_of(stray)} had a call under way in its unit of work; {rest}. "
+            "Await every task inside the block"
+        )
 
     async def call(self, work: Callable[[], T]) -> T:
         """Run *work*, which reaches the database, as a call of the session: in turn, and its errors translated."""
@@ -318,15 +340,15 @@ class GuardedSession(AsyncSession):
             await self.finish()
 
 
-async def _stop(task: asyncio.Task[Any], turn: Turn) -> None:
-    """Cancel *task* and wait for its end.
+async def _stop(task: asyncio.Task[Any], session: _WatchedSession) -> None:
+    """Cancel *task* and wait for the end of its call, not for whatever else it does.
 
     Each call of it is cancelled once: a driver may lose a cancellation (before Python 3.12 `asyncio.wait_for` does, where
     what it waits for comes at the same moment), and the task would go on to its next call.
     """
     cancelled_at: int | None = None
-    while not task.done():
-        if turn.owner is task and turn.calls != cancelled_at:
-            cancelled_at = turn.calls
+    while session.turn.owner is task:
+        if session.turn.calls != cancelled_at and not session.is_ending:
+            cancelled_at = session.turn.calls
             task.cancel()
         await asyncio.wait({task}, timeout=_POLLING_INTERVAL)

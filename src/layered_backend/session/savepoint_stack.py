@@ -16,7 +16,7 @@ Hook = Callable[[], Awaitable[object] | object]
 """What runs after a commit: a function, or a coroutine function, without arguments."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Frame:
     """What happened since a savepoint was opened; the outermost frame is the transaction.
 
@@ -43,6 +43,20 @@ class SavepointStack:
     @property
     def top(self) -> Frame:
         return self._frames[-1]
+
+    @property
+    def hooks(self) -> list[Hook]:
+        """What is to run after the commit, in the order in which it was added."""
+        return [hook for frame in self._frames for hook in frame.hooks]
+
+    def has_left_open(self, frame: Frame) -> bool:
+        """Tell whether a savepoint that was opened after *frame* is still open."""
+        return frame in self._frames and frame is not self.top
+
+    def drop_after(self, frame: Frame) -> None:
+        """Forget the frames of savepoints after *frame*, which could not be opened."""
+        while self.top is not frame:
+            self._frames.pop()
 
     @property
     def error(self) -> BaseException | None:

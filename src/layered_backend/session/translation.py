@@ -23,7 +23,14 @@ from layered_backend.errors import (
 )
 from layered_backend.session.savepoint_stack import SavepointStack
 
-__all__ = ["describe", "rolled_back", "translated_driver_error", "translated_session_error", "undoes_transaction"]
+__all__ = [
+    "describe",
+    "has_ended_transaction",
+    "rolled_back",
+    "translated_driver_error",
+    "translated_session_error",
+    "undoes_transaction",
+]
 
 _CAUGHT = (
     "{} was caught, but it had already undone this unit of work; nothing was saved. Wrap the statement in "
@@ -124,6 +131,13 @@ def _translated_connect_error(error: BaseException, dialect_name: str) -> Layere
 def undoes_transaction(error: BaseException, context: ExceptionContext) -> bool:
     """Tell whether the database answered with *error* by undoing the whole transaction, its savepoints included."""
     return isinstance(error, dialect_named(context.dialect.name).undoing_all)
+
+
+def has_ended_transaction(context: ExceptionContext) -> bool:
+    """Tell whether the database has ended the transaction with the error, so that nothing more belongs to it."""
+    if context.connection is None or context.is_disconnect:
+        return False
+    return dialect_named(context.dialect.name).has_ended_transaction(context.connection)
 
 
 def rolled_back(first: BaseException) -> RolledBackError:

@@ -13,9 +13,8 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakSet
 
-from layered_backend.errors import ConcurrentUseError, FinishedError, UnitOfWorkError
+from layered_backend.errors import ConcurrentUseError, FinishedError, RolledBackError, UnitOfWorkError
 
 __all__ = ["Owner", "StreamedCursor", "Turn", "current_task", "name_of"]
 
@@ -34,18 +33,21 @@ class Turn:
 
     Attributes:
         is_over: Whether the unit of work has ended, so that nobody may call any more.
+        is_void: Whether the database has ended the transaction by itself, so that a statement would be outside of it.
         calls: How many calls, statements and fetches have begun.
     """
 
     def __init__(self, current: Callable[[], Owner | None], *, streams_alone: bool) -> None:
         self.is_over = False
+        self.is_void = False
+        self._ender: Owner | None = None
         self.calls = 0
         self._streams_alone = streams_alone
         self._current = current
         self._caller: Owner | None = None
         self._depth = 0
         self._executor: Owner | None = None
-        self._streams: WeakSet[StreamedCursor] = WeakSet()
+        self._streams: set[StreamedCursor] = set()  # strongly: one that nobody has any more must be closed too
 
     @property
     def owner(self) -> Owner | None:
@@ -78,9 +80,12 @@ class Turn:
             FinishedError: The unit of work has ended.
             ConcurrentUseError: Another task has a call under way.
             UnitOfWorkError: A result is being streamed, which the statement would cut short.
+            RolledBackError: The database has ended the transaction.
         """
+        if self.is_void:
+            raise RolledBackError("the database has ended the transaction; it takes nothing more until the rollback")
         with self.fetch():
-            if self._streams_alone and any(not stream.is_closed for stream in self._streams):
+            if self._streams_alone and self._streams:
                 raise UnitOfWorkError(
                     "a result is being streamed, and the connection to this database can do nothing else meanwhile; "
                     "read it to its end, or close it, before the next statement"
@@ -107,13 +112,29 @@ class Turn:
         self._streams.add(streamed)
         return streamed
 
-    def close_streams(self) -> None:
-        """Close the results that are still being streamed: an open one would keep what the transaction had locked."""
-        for stream in list(self._streams):
-            stream.close()
+    def forget(self, stream: StreamedCursor) -> None:
+        """Forget *stream*, which is closed."""
+        self._streams.discard(stream)
+
+    def close_streams(self, *, since: int = 0) -> None:
+        """Close the results that are still being streamed: an open one would keep what the transaction had locked.
+
+        Args:
+            since: Only those that came after so many `calls`.
+
+        Raises:
+            Exception: What the driver said, of the first that could not be closed.
+        """
+        errors = [stream.end() for stream in list(self._streams) if stream.number > since]
+        for error in filter(None, errors):
+            raise error
+
+    def close_to_others(self) -> None:
+        """Let only the caller use the session from now on: it is about to end it."""
+        self._ender = self._current()
 
     def _checked(self) -> Owner | None:
-        if self.is_over:
+        if self.is_over or (self._ender is not None and self._ender is not self._current()):
             raise FinishedError(
                 "this unit of work has ended; open a new one with `async with` where the work goes on later "
                 "(a background task, a stream, a cached object)"
@@ -134,40 +155,64 @@ class StreamedCursor:
 
     Attributes:
         is_closed: Whether there is nothing more to fetch.
+        number: How many `calls` of its turn had begun when it was opened.
     """
 
     def __init__(self, cursor: Any, turn: Turn) -> None:
         self._cursor = cursor
         self._turn = turn
+        self._is_ended = False
         self.is_closed = False
+        self.number = turn.calls
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cursor, name)
 
     def fetchone(self) -> Any:
-        with self._turn.fetch():
+        with self._fetch():
             return self._cursor.fetchone()
 
     def fetchmany(self, size: int | None = None) -> Sequence[Any]:
-        with self._turn.fetch():
+        with self._fetch():
             rows: Sequence[Any] = self._cursor.fetchmany() if size is None else self._cursor.fetchmany(size)
             return rows
 
     def fetchall(self) -> Sequence[Any]:
-        with self._turn.fetch():
+        with self._fetch():
             rows: Sequence[Any] = self._cursor.fetchall()
             return rows
 
+    @contextmanager
+    def _fetch(self) -> Generator[None]:
+        if self._is_ended and not self._turn.is_over:
+            raise FinishedError(
+                "this streamed result has ended with the transaction, or the savepoint, it was opened in"
+            )
+        with self._turn.fetch():
+            yield
+
     def close(self) -> None:
         """Close the cursor, where nobody else uses its connection now; the end of the transaction does it else."""
+        error = self._closed()
+        if error is not None:
+            _logger.debug("a streamed result could not be closed", exc_info=error)
+
+    def end(self) -> Exception | None:
+        """Close the cursor with the transaction, or the savepoint, and return what the driver said if that failed."""
+        self._is_ended = not self.is_closed
+        return self._closed()
+
+    def _closed(self) -> Exception | None:
         if self.is_closed or self._turn.is_over:
-            return
+            return None
         try:
             with self._turn.fetch():
                 self.is_closed = True
+                self._turn.forget(self)
                 self._cursor.close()
-        except Exception:
-            _logger.debug("a streamed result could not be closed", exc_info=True)
+        except Exception as error:  # noqa: BLE001  # it is for the caller
+            return error
+        return None
 
 
 def current_task() -> Owner | None:

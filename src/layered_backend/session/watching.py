@@ -15,7 +15,7 @@ from layered_backend.errors import (
     UnitOfWorkError,
 )
 from layered_backend.session.savepoint_stack import SavepointStack
-from layered_backend.session.translation import translated_driver_error, undoes_transaction
+from layered_backend.session.translation import has_ended_transaction, translated_driver_error, undoes_transaction
 from layered_backend.session.turn import Turn
 
 __all__ = ["Watcher", "follow", "refuse", "watch"]
@@ -107,15 +107,24 @@ def _handle_error(context: ExceptionContext) -> LayeredError | None:
     is_lost = isinstance(translated, DatabaseUnavailableError)
     if is_lost:
         context.is_disconnect = True  # the pool must not lend this connection again
-    # A mistake found on the client's side, such as a missing parameter, has not touched the transaction.
-    is_of_database = context.is_disconnect or isinstance(context.original_exception, context.dialect.loaded_dbapi.Error)
-    if is_of_database and watcher is not None:
+    if watcher is not None and (context.is_disconnect or _may_have_written(context)):
         error = translated or context.sqlalchemy_exception or context.original_exception
-        undoes_all = context.is_disconnect or undoes_transaction(error, context)
+        watcher.turn.is_void = watcher.turn.is_void or has_ended_transaction(context)
+        undoes_all = context.is_disconnect or watcher.turn.is_void or undoes_transaction(error, context)
         if isinstance(error, RolledBackError):  # it only says that there was another one
             error = watcher.stack.error or watcher.stack.last_undone or error
         watcher.stack.remember(error, undoes_all=undoes_all)
     return translated
+
+
+def _may_have_written(context: ExceptionContext) -> bool:
+    """Tell whether something of the statement may have been carried out.
+
+    A mistake that is found on the client's side, such as a missing parameter, has not touched the transaction; but of
+    several rows the first ones may have been sent.
+    """
+    is_of_database = isinstance(context.original_exception, context.dialect.loaded_dbapi.Error)
+    return is_of_database or bool(getattr(context.execution_context, "executemany", False))
 
 
 def _is_probe(context: ExceptionContext) -> bool:

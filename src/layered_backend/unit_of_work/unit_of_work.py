@@ -86,6 +86,8 @@ class UnitOfWork:
         self.database = chosen
         self.read_only = read_only
         self.isolation_level = isolation_level or self.isolation_level
+        if str(self.isolation_level).upper() == "AUTOCOMMIT":
+            raise ValueError("a unit of work is a transaction; its isolation level cannot be AUTOCOMMIT")
         self.actor = actor
         self._session: GuardedSession | None = None
         self._repositories: dict[type[BaseRepository[Any]], BaseRepository[Any]] = {}
@@ -156,8 +158,7 @@ class UnitOfWork:
             UnitOfWorkError: The call is in a joined block or a savepoint, which would go on without its beginning.
         """
         self._refuse_inside("rollback")
-        await self.session.roll_back_transaction()
-        self._outcome = Outcome.ROLLED_BACK
+        await self._to_the_end(self._roll_back())
 
     def savepoint(self) -> Savepoint:
         """Return a block that can fail alone: its error undoes only what the block did.
@@ -252,6 +253,8 @@ class UnitOfWork:
     def _enter(self, *, asynchronous: bool) -> Self:
         if self._is_finished:
             raise FinishedError(f"a {type(self).__name__} is entered once; make a new one for each unit of work")
+        if self._session is not None:
+            asynchronous = self._session.is_asynchronous  # `run` drives an `async with` that joins
         current = asyncio.current_task() if asynchronous else threading.current_thread()
         if self._session is None:
             self._session = self.database.session(
@@ -279,7 +282,9 @@ class UnitOfWork:
             )
 
     def _waits_for(self, other: UnitOfWork) -> bool:
-        if other.database is not self.database or not (other.is_open_here() and other.has_begun):
+        # Not the running task: at the end of the block another one flushes what is pending.
+        is_open = other._owner is self._owner and not other._is_finished
+        if other.database is not self.database or not (is_open and other.has_begun):
             return False
         return self.database.is_in_memory or (self._may_write() and other._may_write())
 
@@ -294,6 +299,12 @@ class UnitOfWork:
         if error is not None:
             self.session.stack.remember(error)
         return None
+
+    async def _roll_back(self) -> None:
+        undoes_something = self.has_begun or self._outcome is Outcome.OPEN
+        await self.session.roll_back_transaction()
+        if undoes_something and self._outcome is not Outcome.UNKNOWN:  # that, no later rollback changes
+            self._outcome = Outcome.ROLLED_BACK
 
     async def _to_the_end(self, coroutine: Coroutine[Any, Any, None]) -> None:
         await (uninterrupted(coroutine) if self.session.is_asynchronous else coroutine)
@@ -310,8 +321,10 @@ class UnitOfWork:
             error = failure
             raise
         finally:
-            await session.finish()
-            self._end(session, error)
+            try:
+                await session.finish()
+            finally:
+                self._end(session, error)
             await self._run_due_hooks(session)
 
     def is_open_here(self) -> bool:
@@ -339,7 +352,7 @@ class UnitOfWork:
         _refuse_undone(session)
         await session.flush()
         _refuse_undone(session)
-        hooks = session.stack.top.hooks
+        hooks = session.stack.hooks
         try:
             await session.commit_transaction()
         except BaseException as error:
