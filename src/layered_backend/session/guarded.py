@@ -346,7 +346,7 @@ async def _stop(task: asyncio.Task[Any], session: _WatchedSession) -> None:
     Each call of it is cancelled once: a driver may lose a cancellation (before Python 3.12 `asyncio.wait_for` does, where
     what it waits for comes at the same moment), and the task would go on to its next call.
     """
-    cancelled_at: int | None = None
+    cancelled_at = -1
     while session.turn.owner is task:
         if session.turn.calls != cancelled_at and not session.is_ending:
             cancelled_at = session.turn.calls
