@@ -149,6 +149,38 @@ class TestSavepoints:
             assert uow.outcome is Outcome.COMMITTED
             assert ran == ["hook"]
 
+    async def test_one_that_cannot_be_undone_undoes_all(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+        await shop.names()
+        engine = shop.database.engine.sync_engine if shop.backend.asynchronous else shop.database.sync_engine
+
+        def refuse(connection: object, name: str) -> None:
+            raise RuntimeError("no way back")
+
+        async def work(uow: ShopUnitOfWork) -> None:
+            monkeypatch.setattr(engine.dialect, "do_rollback_to_savepoint", refuse)
+            with pytest.raises(ValueError, match="undo"):
+                async with uow.savepoint():
+                    await add_item(uow, "tea")
+                    raise ValueError("undo")
+
+        with pytest.raises(RolledBackError) as caught:
+            await shop.run(work)
+
+        assert isinstance(caught.value.__cause__, RuntimeError)
+        assert await shop.names() == []
+
+    @pytest.mark.parametrize("async_shop", backends_of("mariadb")[:1], indirect=True, ids=str)
+    async def test_one_that_was_refused_leaves_nothing_open(self, async_shop: Shop) -> None:
+        async with async_shop.unit() as uow, uow.savepoint():
+            await add_item(uow, "tea")
+            rows = await uow.session.stream(text("SELECT name FROM items"))
+            with pytest.raises(UnitOfWorkError, match="a result is being streamed"):
+                async with uow.savepoint():
+                    raise AssertionError
+            await rows.close()
+
+        assert await async_shop.names() == ["tea"]
+
 
 class TestErrors:
     @pytest.mark.parametrize("shop", backends_of("sqlite"), indirect=True, ids=str)
