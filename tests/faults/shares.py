@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+import hypothesis  # noqa: F401  # its plugin does at the end what Python 3.11 may refuse then: python/cpython#106905
 import pytest
 
 

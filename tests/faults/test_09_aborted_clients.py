@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
+from fastapi.sse import EventSourceResponse
 from pydantic import BaseModel
 
 from layered_backend import UnitOfWork, UOWDep
@@ -19,7 +20,7 @@ router = APIRouter(prefix="/orders")
 _LINES = 6
 _CLIENTS = 200
 _AT_A_TIME = 12
-_ROUTES = ("plain", "slow", "stream", "generator")
+_ROUTES = ("plain", "slow", "stream", "generator", "events")
 
 
 class OrderCreate(BaseModel):
@@ -67,6 +68,12 @@ async def generate_order(data: OrderCreate, uow: UOWDep) -> AsyncIterator[int]:
         yield number
 
 
+@router.post("/events", response_class=EventSourceResponse)
+async def generate_order_events(data: OrderCreate, uow: UOWDep) -> AsyncIterator[int]:
+    async for number in _new_order_of_its_own(uow, data):
+        yield number
+
+
 async def _leave_all(store: Store, visits: list[tuple[str, OrderCreate, Departure]]) -> None:
     turn = asyncio.Semaphore(_AT_A_TIME)
 
@@ -102,7 +109,7 @@ async def test_a_client_that_leaves_at_any_moment_leaves_whole_work_or_none(stor
     assert 0 < len(lines) < _CLIENTS
 
 
-@pytest.mark.parametrize("route", ["stream", "generator"])
+@pytest.mark.parametrize("route", ["stream", "generator", "events"])
 async def test_a_stream_whose_client_left_in_the_middle_saves_nothing(store: Store, route: str) -> None:
     visits = [
         (route, OrderCreate(name=f"order {number}", stops=True), Departure(lines=_LINES // 2, is_rude=number % 2 == 0))

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from layered_backend.database import Database
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.fastapi.error_handlers import add_error_handlers
-from layered_backend.unit_of_work import UnitOfWork
+from layered_backend.unit_of_work import UnitOfWork, end_abandoned, opened_units
 
 __all__ = ["Installation", "install", "installation_of"]
 
@@ -78,7 +78,11 @@ def installation_of(connection: HTTPConnection) -> Installation:
 
 
 class _InstallationMiddleware:
-    """Leaves the installation in the scope, which a mounted sub-application inherits; it sees no other part of ours."""
+    """Leaves the installation in the scope, which a mounted sub-application inherits; it sees no other part of ours.
+
+    At the end of a request it ends what a generator has left open: one whose client has gone is only dropped, by
+    Starlette's streams and FastAPI's events alike, and would keep its connection until the garbage collector comes by.
+    """
 
     def __init__(self, app: ASGIApp, installation: Installation) -> None:
         self._app = app
@@ -86,7 +90,14 @@ class _InstallationMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[_SCOPE_KEY] = self._installation
-        await self._app(scope, receive, send)
+        opened: set[UnitOfWork] = set()
+        token = opened_units.set(opened)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            opened_units.reset(token)
+            if opened:
+                await end_abandoned(opened)
 
 
 def _extend_lifespan(app: FastAPI, database: Database) -> None:

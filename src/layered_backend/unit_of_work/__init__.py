@@ -3,6 +3,6 @@
 from layered_backend.unit_of_work.outcome import Outcome
 from layered_backend.unit_of_work.rerun import transact, transact_sync
 from layered_backend.unit_of_work.savepoint import Savepoint
-from layered_backend.unit_of_work.unit_of_work import UnitOfWork
+from layered_backend.unit_of_work.unit_of_work import UnitOfWork, end_abandoned, opened_units
 
-__all__ = ["Outcome", "Savepoint", "UnitOfWork", "transact", "transact_sync"]
+__all__ = ["Outcome", "Savepoint", "UnitOfWork", "end_abandoned", "opened_units", "transact", "transact_sync"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from types import TracebackType
@@ -28,12 +28,14 @@ from layered_backend.unit_of_work.repositories import declare_repositories
 from layered_backend.unit_of_work.savepoint import Savepoint
 from layered_backend.unit_of_work.uninterrupted import uninterrupted
 
-__all__ = ["UnitOfWork", "open_in_this_task"]
+__all__ = ["UnitOfWork", "end_abandoned", "open_in_this_task", "opened_units"]
 
 T = TypeVar("T")
 RepositoryT = TypeVar("RepositoryT", bound=BaseRepository[Any])
 
 _entered: ContextVar[tuple[UnitOfWork, ...]] = ContextVar("entered", default=())
+opened_units: ContextVar[set[UnitOfWork] | None] = ContextVar("opened_units", default=None)
+"""Those that are open in this context and in the tasks that it has started, where somebody keeps such a set."""
 
 
 class UnitOfWork:
@@ -223,7 +225,7 @@ class UnitOfWork:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         session = self._leave(error)
-        if session is None:
+        if session is None or self._is_finished:
             return
         try:
             if session.is_idle:
@@ -267,7 +269,7 @@ class UnitOfWork:
             if self.scopes:
                 ActiveScopes(self.scopes, lambda: self.actor).carry(self._session.info)
             self._owner = current
-            _entered.set((*_entered.get(), self))
+            _remember(self)
         elif self._owner is not current:
             raise ConcurrentUseError("a unit of work is joined only by the task that opened it; open another one here")
         self._depth += 1
@@ -290,6 +292,13 @@ class UnitOfWork:
 
     def _may_write(self) -> bool:
         return self.database.dialect.has_one_writer and not (self.read_only or self.begins_deferred)
+
+    async def end_if_abandoned(self) -> None:
+        """Roll back, where the task that has to leave the block is gone, or is the running one, and will not."""
+        owner = self._owner
+        is_gone = owner is asyncio.current_task() or (isinstance(owner, asyncio.Task) and owner.done())
+        if is_gone and self._session is not None and not self._is_finished:
+            await uninterrupted(self._finish(self._session, GeneratorExit()))
 
     def _leave(self, error: BaseException | None) -> GuardedSession | None:
         """Return the session that is to be ended, or None where a block around this one goes on."""
@@ -395,8 +404,24 @@ def open_in_this_task(database: Database) -> UnitOfWork | None:
     return next((unit for unit in _entered.get() if unit.database is database and unit.is_open_here()), None)
 
 
+async def end_abandoned(units: Iterable[UnitOfWork]) -> None:
+    """Roll back those of *units* that nobody will ever leave: a generator that is dropped is closed some time, or never."""
+    for unit in tuple(units):
+        await unit.end_if_abandoned()
+
+
+def _remember(unit: UnitOfWork) -> None:
+    _entered.set((*_entered.get(), unit))
+    opened = opened_units.get()
+    if opened is not None:
+        opened.add(unit)
+
+
 def _forget(unit: UnitOfWork) -> None:
     _entered.set(tuple(other for other in _entered.get() if other is not unit))
+    opened = opened_units.get()
+    if opened is not None:
+        opened.discard(unit)
 
 
 def _refuse_undone(session: GuardedSession) -> None:
