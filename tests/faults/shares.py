@@ -6,9 +6,11 @@ LAYERED_TEST_SHARE=0/3 pytest -p tests.faults.shares
 from __future__ import annotations
 
 import os
+from importlib import import_module
 
-import hypothesis  # noqa: F401  # its plugin does at the end what Python 3.11 may refuse then: python/cpython#106905
 import pytest
+
+import_module("hypothesis")  # its plugin does so at the end, which Python 3.11 may refuse then: python/cpython#106905
 
 
 @pytest.hookimpl(trylast=True)
