@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         get_repository,
         get_service,
         get_uow,
+        health_router,
         install,
         uow_dependency,
     )
@@ -109,6 +110,7 @@ __all__ = [
     "get_repository",
     "get_service",
     "get_uow",
+    "health_router",
     "install",
     "ref",
     "transact",
@@ -124,6 +126,7 @@ _OF_FASTAPI = frozenset(
         "get_repository",
         "get_service",
         "get_uow",
+        "health_router",
         "install",
         "uow_dependency",
     }
