@@ -51,8 +51,8 @@ async def _tables_made(database: Database) -> AsyncGenerator[None]:
 
 async def wait_for_seeding(a_client: httpx2.AsyncClient) -> tuple[int, dict[str, str]]:
     async with asyncio.timeout(TIME_LIMIT):
-        while (answer := await readiness(a_client))[1]["seeding"] == "pending":
-            await asyncio.sleep(0.01)
+        while (answer := await readiness(a_client))[1]["seeding"] == "pending":  # noqa: ASYNC110  # over HTTP there is no event
+            await asyncio.sleep(0.01)  # seconds
     return answer
 
 
@@ -182,7 +182,7 @@ class TestInTheBackground:
         """SQLite cannot be told to stop waiting for its lock, so there the stop takes the busy timeout at most."""
         SlowSeeder.prepare()
         another = SeedRunner((*SEEDERS, SlowSeeder)).run(database=async_shop.database)
-        options = {"connect_args": {"timeout": 1}} if async_shop.backend.server == "sqlite" else {}
+        options: dict[str, Any] = {"connect_args": {"timeout": 1}} if async_shop.backend.server == "sqlite" else {}
         app = application(Database(async_shop.database.url, **options), *SEEDERS, auto_seed="background")
 
         async with asyncio.timeout(TIME_LIMIT), asyncio.TaskGroup() as tasks:
@@ -225,9 +225,7 @@ class TestTheMode:
         async with started(app):
             assert (await count(sqlite_shop.database))[1] == rows
 
-    async def test_the_environment_may_say_background(
-        self, sqlite_shop: Shop, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_the_environment_may_say_background(self, sqlite_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LAYERED_AUTO_SEED", "background")
 
         async with started(application(sqlite_shop.database, *SEEDERS)) as a_client:
@@ -246,7 +244,7 @@ class TestTheMode:
     ) -> None:
         monkeypatch.setenv("LAYERED_AUTO_SEED", "yes")
 
-        with pytest.raises(ValueError, match="^LAYERED_AUTO_SEED is 'yes'; it must be one of off, wait, background$"):
+        with pytest.raises(ValueError, match=r"^LAYERED_AUTO_SEED is 'yes'; it must be one of off, wait, background$"):
             async with started(application(sqlite_shop.database, *SEEDERS)):
                 pytest.fail("the application has started")
 
