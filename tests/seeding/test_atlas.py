@@ -66,7 +66,7 @@ async def _stored(atlas: Catalogue) -> dict[Any, list[Any]]:
     """Return all rows of all tables, with all their columns."""
 
     async def read(uow: UnitOfWork) -> dict[Any, list[Any]]:
-        rows = {}
+        rows: dict[Any, list[Any]] = {}
         for model in MODELS:
             table = model.__table__
             rows[model] = list(await uow.session.execute(select(table).order_by(*table.primary_key)))
