@@ -1,7 +1,6 @@
 """The ISO standards, read from pycountry into the schemas of the atlas: all that knows the package."""
 
 from collections.abc import Iterable, Sequence
-from graphlib import TopologicalSorter
 from typing import TypeVar
 
 import pycountry
@@ -18,10 +17,8 @@ def countries() -> Sequence[CountryCreate]:
 
 
 def subdivisions() -> Sequence[SubdivisionCreate]:
-    """Return the subdivisions of ISO 3166-2, parents before their children."""
-    rows = {row.code: row for row in _read(SubdivisionCreate, pycountry.subdivisions)}
-    parents = {row.code: [row.parent_code] if row.parent_code else [] for row in rows.values()}
-    return [rows[code] for code in TopologicalSorter(parents).static_order()]
+    """Return the subdivisions of ISO 3166-2."""
+    return _read(SubdivisionCreate, pycountry.subdivisions)
 
 
 def currencies() -> Sequence[CurrencyCreate]:

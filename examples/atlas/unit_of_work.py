@@ -10,7 +10,7 @@ from layered_backend import UnitOfWork
 
 
 class AtlasUnitOfWork(UnitOfWork):
-    """A unit of work of the atlas. It names no database: `install` and the loading give it one."""
+    """A unit of work of the atlas. It names no database: `install` gives it one."""
 
     countries: CountryRepository
     subdivisions: SubdivisionRepository

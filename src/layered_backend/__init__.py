@@ -72,6 +72,7 @@ if TYPE_CHECKING:
         get_repository,
         get_service,
         get_uow,
+        health_router,
         install,
         uow_dependency,
     )
@@ -147,6 +148,7 @@ __all__ = [
     "get_repository",
     "get_service",
     "get_uow",
+    "health_router",
     "install",
     "ref",
     "transact",
@@ -166,6 +168,7 @@ _OF_FASTAPI = frozenset(
         "get_repository",
         "get_service",
         "get_uow",
+        "health_router",
         "install",
         "uow_dependency",
     }

@@ -1,1 +1,1 @@
-"""The demonstration: the atlas is loaded, served and walked through over HTTP."""
+"""The demonstration: the atlas is seeded twice, served and walked through over HTTP."""

@@ -16,8 +16,8 @@ from examples.atlas.demo import progress
 from examples.atlas.demo.errors import DemonstrationError
 from examples.atlas.demo.server import listen, serving
 from examples.atlas.demo.walk import walk
-from examples.atlas.loading import load_atlas
-from layered_backend import Database, LayeredError
+from examples.atlas.seeds import seeds
+from layered_backend import Database, LayeredError, SeedReport
 
 _FAILURES = (DemonstrationError, LayeredError, SQLAlchemyError, httpx2.HTTPError, ImportError, OSError, ValueError)
 _LAST_PORT = 65535
@@ -25,7 +25,7 @@ _INTERRUPTED = 130  # as a shell reports a command that Ctrl-C ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Load the atlas, serve it, walk through it, and go on serving until Ctrl-C.
+    """Seed the atlas twice, serve it, walk through it, and go on serving until Ctrl-C.
 
     Args:
         arguments: Of the command line; those of the process unless they are given.
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        "python -m examples.atlas", description="Load an atlas, serve it, walk through it."
+        "python -m examples.atlas", description="Seed an atlas, serve it, walk through it."
     )
     parser.add_argument("--no-serve", dest="serve", action="store_false", help="exit after the walk")
     parser.add_argument("--port", type=_port, default=0, help="where to listen on 127.0.0.1 (default: any free port)")
@@ -68,8 +68,8 @@ def _demonstrate(url: str, port: int, *, goes_on: bool) -> int:
     console = Console(highlight=False)
     database = Database(url)
     with listen(port) as listener:
-        console.print(f"Loading the atlas into {database.url.render_as_string()}", soft_wrap=True)
-        asyncio.run(_load(database, console))
+        console.print(f"Seeding the atlas into {database.url.render_as_string()}", soft_wrap=True)
+        asyncio.run(_seed_twice(database, console))
         address = "http://{}:{}".format(*listener.getsockname())
         with serving(create_app(database), listener) as server:
             walk(address, console)
@@ -79,13 +79,23 @@ def _demonstrate(url: str, port: int, *, goes_on: bool) -> int:
     return 0
 
 
-async def _load(database: Database, console: Console) -> None:
+async def _seed_twice(database: Database, console: Console) -> None:
     async with database:
         await database.create_all()
-        with progress.shown(console) as report:
-            loaded = await load_atlas(database, report)
-    if not any(loaded.values()):
-        console.print("It is there already.")
+        await _seed(database, console)
+        console.print("\nSeeding it again, which changes nothing")
+        again = await _seed(database, console)
+    if any(result.inserted or result.updated or result.deleted for result in again.results):
+        raise DemonstrationError("the second run changed something")
+
+
+async def _seed(database: Database, console: Console) -> SeedReport:
+    with progress.shown(console) as tell:
+        report = await seeds.run(database=database, progress=tell)
+    console.print(str(report), soft_wrap=True)
+    if not report.ok:
+        raise DemonstrationError("the atlas could not be seeded")
+    return report
 
 
 def _wait(server: threading.Thread) -> None:

@@ -1,4 +1,4 @@
-"""The atlas on SQLite: loaded once, then copied for each test."""
+"""The atlas on SQLite: seeded once, then copied for each test."""
 
 import asyncio
 import shutil
@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from examples.atlas.application import create_app
-from examples.atlas.loading import load_atlas
+from examples.atlas.seeds import seeds
 from layered_backend import Database
 
 
@@ -21,7 +21,7 @@ def loaded_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     async def load() -> None:
         async with Database(f"sqlite:///{path}") as database:
             await database.create_all()
-            await load_atlas(database)
+            assert (await seeds.run(database=database)).ok
 
     asyncio.run(load())
     return path

@@ -12,6 +12,7 @@ import pytest
 
 from examples.atlas.demo.server import listen
 from examples.atlas.demo.walk import STEPS
+from examples.atlas.seeds import seeds
 
 ROOT = Path(__file__).parents[3]
 TIMEOUT = 60  # seconds
@@ -37,20 +38,22 @@ def run(database: Path, *options: str) -> tuple[int, str, str]:
     return process.returncode, output, errors
 
 
-def test_it_loads_serves_walks_and_exits(tmp_path: Path) -> None:
+def test_it_seeds_twice_serves_walks_and_exits(tmp_path: Path) -> None:
     code, output, errors = run(tmp_path / "new.db", "--no-serve")
 
     assert (code, errors) == (0, "")
-    assert "subdivisions: 5046 rows" in output
+    first, second = re.findall(r"^subdivisions: (.*)$", output, flags=re.MULTILINE)
+    assert first == "5046 inserted, 0 updated, 0 unchanged, 0 deleted"
+    assert second == "0 inserted, 0 updated, 5046 unchanged, 0 deleted"
     statuses = re.findall(r"^  (\d{3})\b", output, flags=re.MULTILINE)
     assert [int(status) for status in statuses] == [step.status for step in STEPS]
 
 
-def test_a_second_start_loads_nothing(atlas_file: Path) -> None:
+def test_a_second_start_writes_nothing(atlas_file: Path) -> None:
     code, output, errors = run(atlas_file, "--no-serve")
 
     assert (code, errors) == (0, "")
-    assert "It is there already." in output
+    assert output.count(" 0 inserted, 0 updated, ") == 2 * len(seeds.seeders)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process there is sent no Ctrl-C of its own")

@@ -1,5 +1,6 @@
 """The API layer: FastAPI, given the unit of work."""
 
+from layered_backend.fastapi.auto_seeding import AutoSeed, SeedingState
 from layered_backend.fastapi.dependencies import (
     SessionDep,
     UOWDep,
@@ -10,13 +11,18 @@ from layered_backend.fastapi.dependencies import (
     uow_dependency,
 )
 from layered_backend.fastapi.error_handlers import add_error_handlers, status_of
+from layered_backend.fastapi.health import Liveness, Readiness, health_router
 from layered_backend.fastapi.installation import install
 from layered_backend.fastapi.preconditions import IfMatch, IfMatchDep, etag_of, get_if_match
 from layered_backend.fastapi.projections import get_projection
 
 __all__ = [
+    "AutoSeed",
     "IfMatch",
     "IfMatchDep",
+    "Liveness",
+    "Readiness",
+    "SeedingState",
     "SessionDep",
     "UOWDep",
     "add_error_handlers",
@@ -27,6 +33,7 @@ __all__ = [
     "get_service",
     "get_session",
     "get_uow",
+    "health_router",
     "install",
     "status_of",
     "uow_dependency",

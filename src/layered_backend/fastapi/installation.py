@@ -13,7 +13,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from layered_backend.database import Database
 from layered_backend.errors import UnitOfWorkError
+from layered_backend.fastapi.auto_seeding import AutoSeed, AutoSeeding
 from layered_backend.fastapi.error_handlers import add_error_handlers
+from layered_backend.seeding import SeedRunner
 from layered_backend.unit_of_work import UnitOfWork, end_abandoned, opened_units
 
 __all__ = ["Installation", "install", "installation_of"]
@@ -24,10 +26,11 @@ _STATE_NAME = "layered_backend"
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What an application was given: the class of its units of work, and their database."""
+    """What an application was given: the class of its units of work, their database, and its seeding."""
 
     unit_of_work: type[UnitOfWork]
     database: Database
+    seeding: AutoSeeding
 
     def kind(self, wanted: type[UnitOfWork]) -> type[UnitOfWork]:
         """Return the class that serves *wanted*: the application's own where that is a kind of it."""
@@ -39,29 +42,44 @@ class Installation:
         return kind(self.database) if kind is self.unit_of_work else kind()
 
 
-def install(app: FastAPI, unit_of_work: type[UnitOfWork], *, database: Database | None = None) -> None:
+def install(
+    app: FastAPI,
+    unit_of_work: type[UnitOfWork],
+    *,
+    database: Database | None = None,
+    seeds: SeedRunner | None = None,
+    auto_seed: AutoSeed | None = None,
+    strict: bool = True,
+) -> None:
     """Give *app* its unit of work: the dependencies find it, errors become responses, connections close at the end.
 
     Mounted sub-applications use it too; their own errors need `add_error_handlers(sub_application)`. The application's
-    own lifespan and its own error handlers are kept.
+    own lifespan and its own error handlers are kept; seeding begins when that lifespan has begun, which may make tables.
 
     Args:
         app: The application, before it starts.
         unit_of_work: The class whose units of work `get_uow` opens, one for each request.
-        database: Where they work; the class's own `database` unless it is given.
+        database: Where they work, and where *seeds* seed; the class's own `database` unless it is given.
+        seeds: What to seed when the application starts.
+        auto_seed: "wait" seeds before the first request, "background" beside the requests, "off" not at all. None is
+            what LAYERED_AUTO_SEED says at the start, and off where it says nothing.
+        strict: Whether seeding that fails before the first request stops the start; else it is logged, and told by
+            `health_router`.
 
     Raises:
         UnitOfWorkError: No database is named, or *app* has been installed into before.
+        ValueError: *auto_seed* is something else, or has no *seeds*. LAYERED_AUTO_SEED is checked at the start.
     """
     chosen = database or getattr(unit_of_work, "database", None)
     if chosen is None:
         raise UnitOfWorkError(f"{unit_of_work.__name__} has no database; write install(..., database=database)")
     if hasattr(app.state, _STATE_NAME):
         raise UnitOfWorkError("the application has its unit of work; use uow_dependency() for a second database")
-    installation = Installation(unit_of_work, chosen)
+    seeding = AutoSeeding(seeds, chosen, auto_seed, strict=strict)
+    installation = Installation(unit_of_work, chosen, seeding)
     setattr(app.state, _STATE_NAME, installation)
     app.add_middleware(_InstallationMiddleware, installation=installation)
-    _extend_lifespan(app, chosen)
+    _extend_lifespan(app, installation)
     add_error_handlers(app)
 
 
@@ -100,12 +118,12 @@ class _InstallationMiddleware:
                 await end_abandoned(opened)
 
 
-def _extend_lifespan(app: FastAPI, database: Database) -> None:
+def _extend_lifespan(app: FastAPI, installation: Installation) -> None:
     of_application: Any = app.router.lifespan_context
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncGenerator[Any]:
-        async with database, of_application(app) as state:
+        async with installation.database, of_application(app) as state, installation.seeding.around():
             yield state
 
     app.router.lifespan_context = lifespan
