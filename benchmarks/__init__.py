@@ -1,0 +1,1 @@
+"""Measurements of CPU time, as ratios in one interleaved run."""
