@@ -38,3 +38,18 @@ async def test_a_lock_is_given_back_by_a_rollback(async_shop: Shop) -> None:
         await first.items.count()  # with the same connection
         async with async_shop.unit(read_only=True) as second:
             await _lock(async_shop, second)
+
+
+async def test_rows_are_found_by_many_keys_whatever_is_in_them(async_shop: Shop) -> None:
+    codes = ["a", "é", "'", '"', "\\", "\u2028", "10", "[1]", "null", "🍵"]
+    if async_shop.backend.server != "postgresql":  # which cannot hold it
+        codes.append("x\x00y")
+
+    async with async_shop.unit() as uow:
+        for code in codes:
+            await uow.countries.create({"code": code, "name": "x"})
+        found = await uow.countries.get_many([*codes, "b"])
+        rows = await uow.meters.get_many([2**60, -1])
+
+    assert sorted(country.code for country in found) == sorted(codes)
+    assert list(rows) == []

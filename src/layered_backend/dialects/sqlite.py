@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import re
 import sqlite3
 import threading
@@ -27,6 +28,7 @@ from sqlalchemy import (
     Table,
     Update,
     event,
+    func,
     literal,
     select,
 )
@@ -35,7 +37,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolResetState, QueuePool
 from sqlalchemy.sql.dml import UpdateBase
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.types import Enum, Integer, String, TypeEngine
 
 from layered_backend import errors
 from layered_backend.dialects.base import DatabaseDialect, Reading
@@ -162,6 +164,15 @@ class SQLiteDialect(DatabaseDialect):
         driver_connection: Any = connection.connection.driver_connection
         return driver_connection is not None and not driver_connection.in_transaction
 
+    def among(self, key: Sequence[ColumnElement[Any]], identities: Sequence[Sequence[Any]]) -> ColumnElement[bool]:
+        """Return the criterion with the keys in one array of JSON: a parameter for each costs far more."""
+        if len(key) > 1 or not isinstance(key[0].type, Integer | String) or isinstance(key[0].type, Enum):
+            return super().among(key, identities)
+        values = [value for (value,) in identities]
+        if not {*map(type, values)} <= {int, str} or "\x00" in "".join(filter(_is_text, values)):
+            return super().among(key, identities)
+        return key[0].in_(select(func.json_each(json.dumps(values)).table_valued("value").c.value))
+
     def read(self, error: BaseException) -> Reading | None:
         message = str(error)
         reading = next((reading for text, reading in _BY_MESSAGE.items() if text in message), None)
@@ -227,6 +238,10 @@ class _Connection(sqlite3.Connection):
         for cursor in cursors:
             cursor.close()
         super().close()
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _connect_and_leave_nothing(dialect: Dialect, record: object, args: list[Any], options: dict[str, Any]) -> None:

@@ -194,6 +194,8 @@ class SeedTable:
     def _has_key(self, keys: Sequence[Values]) -> ColumnElement[bool]:
         """Return what the rows meet that have one of *keys*, of which those with the same NULLs are asked for together."""
         attributes = [self._attribute(name) for name in self.key]
+        if not any(None in key for key in keys):
+            return self._ways.among(attributes, keys)
         by_nulls: dict[Values, list[Values]] = {}
         for key in keys:
             by_nulls.setdefault(tuple(part is None for part in key), []).append(key)
