@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import MetaData, Numeric, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column
 
+from layered_backend import Base as LibraryBase
 from layered_backend import Database, Seeder, SeedRunner, UnitOfWork
 
 
-class Base(DeclarativeBase):
+class Base(LibraryBase):
     """Of the benchmark's own tables."""
 
+    __abstract__ = True
     metadata = MetaData()
 
 
