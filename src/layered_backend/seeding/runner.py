@@ -17,7 +17,7 @@ from layered_backend.seeding.report import SeedProgress, SeedReport
 from layered_backend.seeding.run import Options, Run
 from layered_backend.seeding.seeder import Seeder
 from layered_backend.session import drive
-from layered_backend.unit_of_work.unit_of_work import open_in_this_task
+from layered_backend.unit_of_work import open_in_this_task
 
 __all__ = ["SeedRunner"]
 

@@ -1,8 +1,18 @@
 """The unit of work and what belongs to it."""
 
+from layered_backend.unit_of_work.open_units import end_abandoned, open_in_this_task, opened_units
 from layered_backend.unit_of_work.outcome import Outcome
 from layered_backend.unit_of_work.rerun import transact, transact_sync
 from layered_backend.unit_of_work.savepoint import Savepoint
-from layered_backend.unit_of_work.unit_of_work import UnitOfWork, end_abandoned, opened_units
+from layered_backend.unit_of_work.unit_of_work import UnitOfWork
 
-__all__ = ["Outcome", "Savepoint", "UnitOfWork", "end_abandoned", "opened_units", "transact", "transact_sync"]
+__all__ = [
+    "Outcome",
+    "Savepoint",
+    "UnitOfWork",
+    "end_abandoned",
+    "open_in_this_task",
+    "opened_units",
+    "transact",
+    "transact_sync",
+]

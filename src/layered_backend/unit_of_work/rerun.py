@@ -10,8 +10,9 @@ from typing import TypeVar
 
 from layered_backend.errors import RolledBackError, TransientError, UnitOfWorkError
 from layered_backend.session import drive
+from layered_backend.unit_of_work.open_units import open_in_this_task
 from layered_backend.unit_of_work.outcome import Outcome
-from layered_backend.unit_of_work.unit_of_work import UnitOfWork, open_in_this_task
+from layered_backend.unit_of_work.unit_of_work import UnitOfWork
 
 __all__ = ["Backoff", "transact", "transact_sync"]
 

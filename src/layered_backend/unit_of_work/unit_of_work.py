@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -23,19 +22,16 @@ from layered_backend.query.scope import ActiveScopes, active_scopes
 from layered_backend.repository import BaseRepository, repository_of
 from layered_backend.session import GuardedSession, Hook, drive, rolled_back
 from layered_backend.unit_of_work.hooks import run_hooks
+from layered_backend.unit_of_work.open_units import entered_here, forget, remember
 from layered_backend.unit_of_work.outcome import Outcome
 from layered_backend.unit_of_work.repositories import declare_repositories
 from layered_backend.unit_of_work.savepoint import Savepoint
 from layered_backend.unit_of_work.uninterrupted import uninterrupted
 
-__all__ = ["UnitOfWork", "end_abandoned", "open_in_this_task", "opened_units"]
+__all__ = ["UnitOfWork"]
 
 T = TypeVar("T")
 RepositoryT = TypeVar("RepositoryT", bound=BaseRepository[Any])
-
-_entered: ContextVar[tuple[UnitOfWork, ...]] = ContextVar("entered", default=())
-opened_units: ContextVar[set[UnitOfWork] | None] = ContextVar("opened_units", default=None)
-"""Those that are open in this context and in the tasks that it has started, where somebody keeps such a set."""
 
 
 class UnitOfWork:
@@ -234,7 +230,7 @@ class UnitOfWork:
             else:
                 await uninterrupted(self._finish(session, error))
         finally:
-            _forget(self)
+            forget(self)
 
     def __enter__(self) -> Self:
         if _is_in_event_loop():
@@ -250,7 +246,7 @@ class UnitOfWork:
         try:
             drive(self._finish(session, error))
         finally:
-            _forget(self)
+            forget(self)
 
     def _enter(self, *, asynchronous: bool) -> Self:
         if self._is_finished:
@@ -269,7 +265,7 @@ class UnitOfWork:
             if self.scopes:
                 ActiveScopes(self.scopes, lambda: self.actor).carry(self._session.info)
             self._owner = current
-            _remember(self)
+            remember(self)
         elif self._owner is not current:
             raise ConcurrentUseError("a unit of work is joined only by the task that opened it; open another one here")
         self._depth += 1
@@ -277,7 +273,7 @@ class UnitOfWork:
 
     def _refuse_waiting_for_itself(self) -> None:
         """Refuse to begin where that would wait for another unit of work of the same task, which waits for this one."""
-        if any(other is not self and self._waits_for(other) for other in _entered.get()):
+        if any(other is not self and self._waits_for(other) for other in entered_here()):
             raise UnitOfWorkError(
                 "SQLite has one writer, so this unit of work would wait for the one that the same task has open; "
                 "use that one (enter the same object again), or open this one with read_only=True"
@@ -397,31 +393,6 @@ class UnitOfWork:
 _RESERVED = frozenset(
     name for name, value in vars(UnitOfWork).items() if callable(value) or isinstance(value, property)
 )
-
-
-def open_in_this_task(database: Database) -> UnitOfWork | None:
-    """Return a unit of work of *database* that the running task has open, if it has one."""
-    return next((unit for unit in _entered.get() if unit.database is database and unit.is_open_here()), None)
-
-
-async def end_abandoned(units: Iterable[UnitOfWork]) -> None:
-    """Roll back those of *units* that nobody will ever leave: a generator that is dropped is closed some time, or never."""
-    for unit in tuple(units):
-        await unit.end_if_abandoned()
-
-
-def _remember(unit: UnitOfWork) -> None:
-    _entered.set((*_entered.get(), unit))
-    opened = opened_units.get()
-    if opened is not None:
-        opened.add(unit)
-
-
-def _forget(unit: UnitOfWork) -> None:
-    _entered.set(tuple(other for other in _entered.get() if other is not unit))
-    opened = opened_units.get()
-    if opened is not None:
-        opened.discard(unit)
 
 
 def _refuse_undone(session: GuardedSession) -> None:
