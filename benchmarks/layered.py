@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.shop import Item, ItemRead, ShopUnitOfWork
 from layered_backend import Database, Page, PageParams, Projection
 from layered_backend.projection import AutocommitSource
+from layered_backend.query.scope import ActiveScopes
 
 __all__ = ["Alone", "Entities", "Projections"]
 
@@ -97,3 +98,30 @@ class Projections:
         """Return a page of items, and how many there are."""
         async with ShopUnitOfWork(self._database) as uow:
             return await uow.items.project(ItemRead).page(PageParams(page=number, size=size))
+
+
+class Alone:
+    """Schemas, and no unit of work: each read is a transaction of its own.
+
+    Args:
+        database: Where to work.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._source = AutocommitSource(database, ActiveScopes())
+
+    @property
+    def _items(self) -> Projection[ItemRead]:
+        return Projection(self._source, Item, ItemRead)
+
+    async def get(self, key: int) -> ItemRead:
+        """Return the item with that key."""
+        return await self._items.get(key)
+
+    async def list(self, limit: int) -> Sequence[ItemRead]:
+        """Return the first items."""
+        return await self._items.list(limit=limit)
+
+    async def page(self, number: int, size: int) -> Page[ItemRead]:
+        """Return a page of items, and how many there are."""
+        return await self._items.page(PageParams(page=number, size=size))

@@ -6,7 +6,7 @@ import logging
 import anyio
 import pytest
 
-from layered_backend.unit_of_work.uninterrupted import uninterrupted
+from layered_backend.session.uninterrupted import uninterrupted
 
 
 async def _finish(done: list[str], ticks: int = 5) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from contextlib import aclosing
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel
@@ -11,15 +10,13 @@ from sqlalchemy import Connection, Dialect, Select
 from sqlalchemy.exc import InvalidRequestError
 from starlette.requests import HTTPConnection
 
-from layered_backend.database import Database
 from layered_backend.fastapi.dependencies import unit_in
 from layered_backend.fastapi.installation import installation_of
 from layered_backend.memoization import memoized
-from layered_backend.projection import Projection, SessionSource, Source, plan_of
+from layered_backend.projection import AutocommitSource, Projection, SessionSource, Source, plan_of
 from layered_backend.query.scope import ActiveScopes
 from layered_backend.repository import BaseRepository, model_of
 from layered_backend.unit_of_work import UnitOfWork
-from layered_backend.unit_of_work.uninterrupted import uninterrupted
 
 __all__ = ["get_projection"]
 
@@ -79,7 +76,7 @@ class _RequestSource:
     def __init__(self, connection: HTTPConnection, wanted: type[UnitOfWork]) -> None:
         self._connection = connection
         self._wanted = wanted
-        self._alone: _AutocommitSource | None = None
+        self._alone: AutocommitSource | None = None
 
     @property
     def dialect(self) -> Dialect:
@@ -102,30 +99,5 @@ class _RequestSource:
             return SessionSource(uow.session)
         if self._alone is None:
             uow = installation_of(self._connection).open(self._wanted)
-            self._alone = _AutocommitSource(uow.database, ActiveScopes(uow.scopes, lambda: uow.actor))
+            self._alone = AutocommitSource(uow.database, ActiveScopes(uow.scopes, lambda: uow.actor))
         return self._alone
-
-
-class _AutocommitSource:
-    """A connection for each read, on which each statement is a transaction of its own. Lives as long as its request."""
-
-    def __init__(self, database: Database, scopes: ActiveScopes) -> None:
-        self._database = database
-        self.scopes = scopes
-
-    @property
-    def dialect(self) -> Dialect:
-        return self._database.engine.sync_engine.dialect
-
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        return await self._database.read(work)
-
-    async def stream(self, statement: Select[Any], batch_size: int) -> AsyncGenerator[Sequence[Any]]:
-        """Yield the rows, in a transaction that only reads: PostgreSQL's cursors need one."""
-        session = self._database.session(read_only=True)
-        try:
-            async with aclosing(SessionSource(session).stream(statement, batch_size)) as batches:
-                async for batch in batches:
-                    yield batch
-        finally:
-            await uninterrupted(session.finish())

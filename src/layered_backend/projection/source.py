@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Dialect, Select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
+from layered_backend.database import Database
 from layered_backend.query.scope import ActiveScopes, active_scopes
+from layered_backend.session.uninterrupted import uninterrupted
 
-__all__ = ["SessionSource", "Source"]
+__all__ = ["AutocommitSource", "SessionSource", "Source"]
 
 T = TypeVar("T")
 
@@ -68,6 +71,36 @@ class SessionSource:
                 yield batch
         finally:
             await self._session.run_sync(lambda _: result.close())
+
+
+class AutocommitSource:
+    """A connection for each read, on which each statement is a transaction of its own.
+
+    Args:
+        database: Where to read.
+        scopes: What is added to each statement.
+    """
+
+    def __init__(self, database: Database, scopes: ActiveScopes) -> None:
+        self._database = database
+        self.scopes = scopes
+
+    @property
+    def dialect(self) -> Dialect:
+        return self._database.engine.sync_engine.dialect
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        return await self._database.read(work)
+
+    async def stream(self, statement: Select[Any], batch_size: int) -> AsyncGenerator[Sequence[Any]]:
+        """Yield the rows, in a transaction that only reads: PostgreSQL's cursors need one."""
+        session = self._database.session(read_only=True)
+        try:
+            async with aclosing(SessionSource(session).stream(statement, batch_size)) as batches:
+                async for batch in batches:
+                    yield batch
+        finally:
+            await uninterrupted(session.finish())
 
 
 def _read(session: Session, work: Callable[[Connection], T]) -> T:

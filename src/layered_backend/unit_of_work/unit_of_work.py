@@ -21,12 +21,12 @@ from layered_backend.query import Scope
 from layered_backend.query.scope import ActiveScopes, active_scopes
 from layered_backend.repository import BaseRepository, repository_of
 from layered_backend.session import GuardedSession, Hook, drive, rolled_back
+from layered_backend.session.uninterrupted import uninterrupted
 from layered_backend.unit_of_work.hooks import run_hooks
 from layered_backend.unit_of_work.open_units import entered_here, forget, remember
 from layered_backend.unit_of_work.outcome import Outcome
 from layered_backend.unit_of_work.repositories import declare_repositories
 from layered_backend.unit_of_work.savepoint import Savepoint
-from layered_backend.unit_of_work.uninterrupted import uninterrupted
 
 __all__ = ["UnitOfWork"]
 
