@@ -7,7 +7,8 @@ import random
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 
-import anyio
+import anyiofrom typing import Any
+
 import pytest
 
 from layered_backend import Outcome
@@ -56,22 +57,26 @@ async def _twice(task: asyncio.Task[None]) -> None:
 def _commits_told(attempts: dict[int, _Attempt], monkeypatch: pytest.MonkeyPatch) -> Generator[list[int]]:
     """Tell the attempt when its COMMIT begins, and collect which are under way."""
     under_way: list[int] = []
-    commit = GuardedSession.commit_transaction
+    end = GuardedSession.sync_session_class.end_transaction
 
-    async def told(session: GuardedSession) -> None:
-        number = next((n for n, attempt in attempts.items() if attempt.session is session), None)
-        if number is None:
-            return await commit(session)
+    def told(session: Any, *, commit: bool) -> None:
+        number = next((n for n, attempt in attempts.items() if _is_of(attempt, session)), None)
+        if number is None or not commit:
+            return end(session, commit=commit)
         under_way.append(number)
         attempts[number].is_committing.set()
         try:
-            return await commit(session)
+            return end(session, commit=commit)
         finally:
             under_way.remove(number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(GuardedSession, "commit_transaction", told)
+        patch.setattr(GuardedSession.sync_session_class, "end_transaction", told)
         yield under_way
+
+
+def _is_of(attempt: _Attempt, session: object) -> bool:
+    return attempt.session is not None and attempt.session.sync_session is session
 
 
 async def _wait_for_the_moment(attempt: _Attempt, task: asyncio.Task[None], chance: random.Random) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import pytest
 from sqlalchemy import ForeignKey, MetaData, text
@@ -160,13 +161,13 @@ async def test_a_cancellation_during_the_commit_comes_after_it(
             await uow.items.create({"name": "tea", "price": 1})
 
     task = asyncio.create_task(work())
-    commit = GuardedSession.commit_transaction
+    end = GuardedSession.sync_session_class.end_transaction
 
-    async def commit_while_being_cancelled(session: GuardedSession) -> None:
+    def end_while_being_cancelled(session: Any, *, commit: bool) -> None:
         asyncio.get_running_loop().call_soon(task.cancel)
-        await commit(session)
+        end(session, commit=commit)
 
-    monkeypatch.setattr(GuardedSession, "commit_transaction", commit_while_being_cancelled)
+    monkeypatch.setattr(GuardedSession.sync_session_class, "end_transaction", end_while_being_cancelled)
     with pytest.raises(asyncio.CancelledError):
         await task
     monkeypatch.undo()

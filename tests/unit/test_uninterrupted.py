@@ -71,3 +71,19 @@ async def test_an_error_under_a_cancellation_is_logged(caplog: pytest.LogCapture
         await task
 
     assert "of the end" in caplog.text
+
+
+async def test_a_task_that_is_cancelled_before_it_begins_leaves_nobody_waiting() -> None:
+    async def end() -> None:
+        await asyncio.sleep(0)
+
+    async def cancel_the_others() -> None:
+        for task in asyncio.all_tasks() - {asyncio.current_task(), parent}:
+            task.cancel()
+
+    parent = asyncio.current_task()
+    waiting = asyncio.create_task(uninterrupted(end()))
+    await asyncio.sleep(0)
+    await cancel_the_others()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting

@@ -128,6 +128,14 @@ class DatabaseDialect(ABC):
         """
         return {"isolation_level": isolation_level} if isolation_level else {}
 
+    def has_begun(self, connection: Connection) -> bool:
+        """Tell whether the database knows of the transaction of *connection*: it may not have been told yet."""
+        return True
+
+    def has_refused_to_begin(self, connection: Connection) -> bool:
+        """Tell, after an error, whether the statement was not carried out because the transaction could not begin."""
+        return False
+
     def has_ended_transaction(self, connection: Connection) -> bool:
         """Tell, after an error, whether the transaction of *connection* is no more, and a statement would be outside of it."""
         return False

@@ -35,6 +35,7 @@ from layered_backend import errors
 from layered_backend.dialects.base import INT64, DatabaseDialect, Reading
 from layered_backend.dialects.conflicts import on_conflict
 from layered_backend.dialects.connecting import opened
+from layered_backend.dialects.late_begin import begin_late, has_begun
 from layered_backend.dialects.lock_names import lock_number
 
 __all__ = ["PostgreSQLDialect"]
@@ -104,6 +105,7 @@ class PostgreSQLDialect(DatabaseDialect):
     def configure(self, engine: Engine) -> None:
         if engine.dialect.driver == "asyncpg":
             event.listen(engine, "do_connect", _choose_connect)
+            begin_late(engine)
         event.listen(engine, "connect", _let_server_notice_a_lost_client)
 
     def pgbouncer_arguments(self, url: URL) -> Mapping[str, Any]:
@@ -115,6 +117,9 @@ class PostgreSQLDialect(DatabaseDialect):
     def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         options = dict(super().transaction_options(read_only=False, deferred=False, isolation_level=isolation_level))
         return options | {"postgresql_readonly": True} if read_only else options
+
+    def has_begun(self, connection: Connection) -> bool:
+        return connection.dialect.driver != "asyncpg" or has_begun(connection)
 
     def upsert(
         self,

@@ -37,6 +37,7 @@ from layered_backend import errors
 from layered_backend.dialects.base import DatabaseDialect, Reading
 from layered_backend.dialects.conflicts import on_conflict
 from layered_backend.dialects.constraints import statement_table
+from layered_backend.dialects.single_trip import SingleTripConnection
 from layered_backend.dialects.sqlite_connections import (
     LockReleasingConnection,
     connect_and_leave_nothing,
@@ -159,6 +160,13 @@ class SQLiteDialect(DatabaseDialect):
         driver_connection: Any = connection.connection.driver_connection
         return driver_connection is not None and not driver_connection.in_transaction
 
+    def has_begun(self, connection: Connection) -> bool:
+        adapted = connection.connection.dbapi_connection
+        return not (isinstance(adapted, SingleTripConnection) and adapted.due)
+
+    def has_refused_to_begin(self, connection: Connection) -> bool:
+        return not (connection.invalidated or self.has_begun(connection))
+
     def among(self, key: Sequence[ColumnElement[Any]], identities: Sequence[Sequence[Any]]) -> ColumnElement[bool]:
         """Return the criterion with the keys in one array of JSON: a parameter for each costs far more."""
         if len(key) > 1 or not isinstance(key[0].type, Integer | String) or isinstance(key[0].type, Enum):
@@ -250,10 +258,16 @@ def _begin(connection: Connection) -> None:
     kind = options.get(_BEGIN, "IMMEDIATE")
     if kind is None:  # each statement is a transaction of its own
         return
-    connection.exec_driver_sql(f"BEGIN {kind}")
+    statements = [f"BEGIN {kind}"]
     if options.get(_QUERY_ONLY):
-        connection.exec_driver_sql("PRAGMA query_only = ON")
+        statements.append("PRAGMA query_only = ON")
         connection.info[_QUERY_ONLY] = True
+    adapted = connection.connection.dbapi_connection
+    if isinstance(adapted, SingleTripConnection):
+        adapted.due = statements
+        return
+    for statement in statements:
+        connection.exec_driver_sql(statement)
 
 
 def _reset(connection: DBAPIConnection, record: ConnectionPoolEntry, state: PoolResetState) -> None:

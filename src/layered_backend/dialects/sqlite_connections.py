@@ -14,8 +14,10 @@ from weakref import WeakKeyDictionary, WeakSet
 from sqlalchemy import Dialect, Engine
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.util import await_only
 
 from layered_backend.dialects.connecting import opened
+from layered_backend.dialects.single_trip import SingleTripConnection
 
 __all__ = ["LockReleasingConnection", "connect_and_leave_nothing", "remember_opened", "stop_opened"]
 
@@ -44,9 +46,11 @@ class LockReleasingConnection(sqlite3.Connection):
         super().close()
 
 
-def connect_and_leave_nothing(dialect: Dialect, record: object, args: list[Any], options: dict[str, Any]) -> None:
-    """Have aiosqlite connect as `_connect` does."""
-    options["async_creator_fn"] = _connect
+def connect_and_leave_nothing(
+    dialect: Dialect, record: object, args: list[Any], options: dict[str, Any]
+) -> DBAPIConnection:
+    """Have aiosqlite connect as `_connect` does, and each statement be one trip to its thread."""
+    return SingleTripConnection(dialect.loaded_dbapi, await_only(_connect(*args, **options)))
 
 
 async def _connect(*args: Any, **options: Any) -> Any:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from layered_backend.database import Database
 from layered_backend.query.scope import ActiveScopes, active_scopes
+from layered_backend.session import WatchedSession
 from layered_backend.session.uninterrupted import uninterrupted
 
 __all__ = ["AutocommitSource", "SessionSource", "Source"]
@@ -104,5 +105,7 @@ class AutocommitSource:
 
 
 def _read(session: Session, work: Callable[[Connection], T]) -> T:
+    if isinstance(session, WatchedSession):
+        return session.read(work)
     session.flush()
     return work(session.connection())

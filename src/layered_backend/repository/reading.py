@@ -15,13 +15,14 @@ from sqlalchemy import (
     Executable,
     Result,
     Select,
+    bindparam,
     func,
     inspect,
     literal,
     select,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapper
+from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.interfaces import ORMOption
 
 from layered_backend.dialects import dialect_named
@@ -92,7 +93,7 @@ class EntityReader(Generic[ModelT]):
         if identity is None:
             return None
         if not (options or lock or self._scopes.options()):
-            return await self.session.get(self.model, identity)
+            return await self.session.run_sync(_get, self._mapper, identity)
         # Session.get would return an entity that is loaded already, whatever the options and the scopes ask for.
         statement = self.select(*_has_key(self._mapper, identity))
         return await self._only(lock.on(statement, self.model) if lock else statement, options)
@@ -258,17 +259,18 @@ class EntityReader(Generic[ModelT]):
 
     async def exists(self, *where: Criterion) -> bool:
         """Tell whether an entity meets the criteria."""
-        statement = self._scoped(select(literal(1)).select_from(self.model).where(*where).limit(1))
-        return await self.session.scalar(statement) is not None
+        statement = self._scoped(_exists(self._mapper).where(*where))
+        return await SessionSource(self.session).read(lambda connection: connection.scalar(statement)) is not None
 
     async def count(self, *where: Criterion) -> int:
         """Return how many entities meet the criteria."""
-        statement = self._scoped(select(func.count()).select_from(self.model).where(*where))
-        return await self.session.scalar(statement) or 0
+        statement = self._scoped(_count(self._mapper).where(*where))
+        return await SessionSource(self.session).read(lambda connection: connection.scalar(statement)) or 0
 
     def select(self, *where: Criterion) -> Select[ModelT]:
         """Return the statement that selects the entities that meet the criteria, to build a query of your own on."""
-        return self._scoped(select(self.model).where(*where))
+        every = _every(self._mapper)
+        return self._scoped(every.where(*where) if where else every)
 
     def project(self, schema: type[SchemaT]) -> Projection[SchemaT]:
         """Return what reads the rows straight into *schema*, and makes no entities of them.
@@ -309,14 +311,14 @@ class EntityReader(Generic[ModelT]):
         return found[0] if found else None
 
     async def _entities(self, statement: Select[ModelT], options: Sequence[ORMOption]) -> Sequence[ModelT]:
-        return (await self._rows(statement, options)).scalars().all()
+        return [entity for (entity,) in await self._rows(statement, options)]
 
-    async def _rows(self, statement: Select[Any], options: Sequence[ORMOption]) -> Result[Any]:
+    async def _rows(self, statement: Select[Any], options: Sequence[ORMOption]) -> Sequence[Any]:
         """Return the rows of *statement*, each with an entity in it, and none of them twice."""
-        result: Result[Any] = await self.session.execute(statement.options(*options) if options else statement)
-        if options or _joins_collections(self._mapper):
-            result = result.unique()  # a joined collection repeats its owner in every row
-        return result
+        is_repeated = bool(options) or _joins_collections(self._mapper)  # a joined collection repeats its owner
+        return await self.session.run_sync(
+            _fetch, statement.options(*options) if options else statement, is_repeated=is_repeated
+        )
 
 
 @dataclass(frozen=True)
@@ -326,7 +328,7 @@ class _EntityRows(Generic[ModelT]):
     reader: EntityReader[ModelT]
     mapper: Mapper[Any]
     dialect: Dialect
-    fetch: Callable[[Select[Any]], Awaitable[Result[Any]]]
+    fetch: Callable[[Select[Any]], Awaitable[Sequence[Any]]]
 
     def select(self, *where: Criterion) -> Select[Any]:
         return self.reader.select(*where)
@@ -361,6 +363,41 @@ def _sorted_by(mapper: Mapper[Any], order_by: OrderBy | None) -> Sequence[Column
 
 def _has_key(mapper: Mapper[Any], identity: Sequence[Any]) -> list[ColumnElement[bool]]:
     return [column == value for column, value in zip(mapper.primary_key, identity, strict=True)]
+
+
+def _get(session: Session, mapper: Mapper[ModelT], identity: tuple[Any, ...]) -> ModelT | None:
+    """Return the entity with that key, as `Session.get` does, which would build its statement anew."""
+    if mapper.identity_key_from_primary_key(identity) in session.identity_map:
+        return session.get(mapper.class_, identity)
+    parameters = {f"key_{number}": value for number, value in enumerate(identity)}
+    found = session.execute(_by_key(mapper), parameters).scalars()
+    return (found.unique() if _joins_collections(mapper) else found).one_or_none()
+
+
+def _fetch(session: Session, statement: Select[Any], *, is_repeated: bool) -> Sequence[Any]:
+    result = session.execute(statement)
+    return (result.unique() if is_repeated else result).all()
+
+
+@memoized
+def _every(mapper: Mapper[Any]) -> Select[Any]:
+    return select(mapper.class_)
+
+
+@memoized
+def _by_key(mapper: Mapper[Any]) -> Select[Any]:
+    key = enumerate(mapper.primary_key)
+    return _every(mapper).where(*(column == bindparam(f"key_{number}", type_=column.type) for number, column in key))
+
+
+@memoized
+def _exists(mapper: Mapper[Any]) -> Select[Any]:
+    return select(literal(1)).select_from(mapper.class_).limit(1)
+
+
+@memoized
+def _count(mapper: Mapper[Any]) -> Select[Any]:
+    return select(func.count()).select_from(mapper.class_)
 
 
 @memoized

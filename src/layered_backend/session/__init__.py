@@ -2,7 +2,7 @@
 
 from layered_backend.session.alone import run_alone
 from layered_backend.session.driving import drive
-from layered_backend.session.guarded import GuardedSession
+from layered_backend.session.guarded import GuardedSession, WatchedSession
 from layered_backend.session.savepoint_stack import Frame, Hook, SavepointStack
 from layered_backend.session.translation import describe, rolled_back
 from layered_backend.session.watching import watch
@@ -12,6 +12,7 @@ __all__ = [
     "GuardedSession",
     "Hook",
     "SavepointStack",
+    "WatchedSession",
     "describe",
     "drive",
     "rolled_back",

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,7 +25,7 @@ from layered_backend.session.turn import Owner, Turn, current_task, name_of
 from layered_backend.session.unloaded import refuse_unloaded
 from layered_backend.session.watching import follow, refuse
 
-__all__ = ["GuardedSession"]
+__all__ = ["GuardedSession", "WatchedSession"]
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ _POLLING_INTERVAL = 0.005  # seconds
 class _Call:
     """A call of the session: it takes the turn, and its errors leave as this library's."""
 
-    def __init__(self, session: _WatchedSession) -> None:
+    def __init__(self, session: WatchedSession) -> None:
         self._session = session
 
     def __enter__(self) -> None:
@@ -52,7 +53,7 @@ class _Call:
             raise translated from translated.__cause__ or error
 
 
-class _WatchedSession(Session):
+class WatchedSession(Session):
     """The synchronous session inside a `GuardedSession`, through which each of its calls passes.
 
     Attributes:
@@ -62,8 +63,11 @@ class _WatchedSession(Session):
         is_ending: Whether a commit or a rollback is under way.
         is_commit_sent: Whether COMMIT is on its way, or past.
         is_committed: Whether it has succeeded.
+        followed: The connection that the transaction has.
         before_begin: What is called before a transaction begins, so that it can refuse.
     """
+
+    followed: Connection
 
     def __init__(
         self,
@@ -76,8 +80,9 @@ class _WatchedSession(Session):
     ) -> None:
         super().__init__(info=info, expire_on_commit=False, close_resets_only=False)
         self.engine = engine
+        self.dialect = dialect_named(engine.dialect.name)
         self.stack = SavepointStack()
-        self.turn = Turn(current, streams_alone=dialect_named(engine.dialect.name).streams_alone)
+        self.turn = Turn(current, streams_alone=self.dialect.streams_alone)
         self.has_begun = False
         self.is_ending = False
         self.is_commit_sent = False
@@ -128,6 +133,13 @@ class _WatchedSession(Session):
     def connection(self, *args: Any, **kwargs: Any) -> Connection:
         with self._reaching:
             return super().connection(*args, **kwargs)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run *work* on the transaction's connection, past the entities, after what is pending has been written."""
+        if not self._is_clean():
+            self.flush()
+        with self._reaching:
+            return work(super().connection())
 
     def flush(self, *args: Any, **kwargs: Any) -> None:
         frame = self.stack.top
@@ -197,6 +209,11 @@ class _WatchedSession(Session):
                 self.turn.is_void = self.turn.is_void and self.has_begun
         self.stack.clear()
 
+    @property
+    def has_told_database(self) -> bool:
+        """Whether the database knows of the transaction: BEGIN may go along with a later statement."""
+        return self.has_begun and (self.followed.invalidated or self.dialect.has_begun(self.followed))
+
     def _close_streams(self, *, fatal: bool) -> None:
         try:
             self.turn.close_streams()
@@ -228,17 +245,11 @@ class _WatchedSession(Session):
             self.turn.exit()
 
 
-@event.listens_for(_WatchedSession, "after_begin")
-def _follow_connection(session: _WatchedSession, transaction: SessionTransaction, connection: Connection) -> None:
+@event.listens_for(WatchedSession, "after_begin")
+def _follow_connection(session: WatchedSession, transaction: SessionTransaction, connection: Connection) -> None:
     follow(connection, session)
+    session.followed = connection
     session.has_begun = True
-
-
-@event.listens_for(
-    _WatchedSession, "after_commit", insert=True
-)  # before a listener of the application's, which may raise
-def _remember_commit(session: _WatchedSession) -> None:
-    session.is_committed = session.is_commit_sent
 
 
 class GuardedSession(AsyncSession):
@@ -247,8 +258,8 @@ class GuardedSession(AsyncSession):
     Bound to a plain `Engine` it never suspends, so that its coroutines can be driven without an event loop.
     """
 
-    sync_session: _WatchedSession  # pyright: ignore[reportIncompatibleVariableOverride]  # set once, by the base class
-    sync_session_class = _WatchedSession
+    sync_session: WatchedSession  # pyright: ignore[reportIncompatibleVariableOverride]  # set once, by the base class
+    sync_session_class = WatchedSession
 
     def __init__(self, engine: Engine, *, asynchronous: bool, info: dict[Any, Any] | None = None) -> None:
         current = current_task if asynchronous else threading.current_thread
@@ -291,6 +302,15 @@ class GuardedSession(AsyncSession):
         sync = self.sync_session
         return not (sync.in_transaction() or sync.turn.owner or self.stack.error or self.stack.top.hooks)
 
+    @property
+    def is_untold(self) -> bool:
+        """Whether the database has not heard of the transaction, and need not, nor anybody else of its end."""
+        sync = self.sync_session
+        if sync.has_told_database or sync.turn.owner or self.stack.error or self.stack.top.hooks:
+            return False
+        listeners = sync.dispatch.before_commit or sync.dispatch.after_commit
+        return not (listeners or sync.new or sync.dirty or sync.deleted)
+
     async def stop_strays(self) -> ConcurrentUseError | None:
         """End the call that is still under way, wait for it, and return the error that says so.
 
@@ -318,29 +338,30 @@ class GuardedSession(AsyncSession):
         """Run *work*, which reaches the database, as a call of the session: in turn, and its errors translated."""
         return await self.run_sync(lambda _: self.sync_session.call(work))
 
-    async def commit_transaction(self) -> None:
-        """Send COMMIT, on behalf of the unit of work."""
-        await self.run_sync(lambda _: self.sync_session.end_transaction(commit=True))
+    async def end(self, ending: Callable[[], None]) -> None:
+        """Run *ending*, which ends the transaction on behalf of the unit of work, in one go."""
+        await self.run_sync(lambda _: ending())
 
-    async def roll_back_transaction(self) -> None:
-        """Send ROLLBACK, on behalf of the unit of work."""
-        await self.run_sync(lambda _: self.sync_session.end_transaction(commit=False))
+    async def finish_untold(self) -> None:
+        """Give the connection back, where `is_untold`: there is nothing to commit, and nothing to undo."""
+        self.sync_session.has_begun = False
+        await self.finish()
 
     async def finish(self) -> None:
         """Give the connection back; every later call raises FinishedError."""
-        await self.run_sync(lambda _: self.sync_session.finish())
+        await self.end(self.sync_session.finish)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[None]:
         """Commit when the block ends, roll back when it raises, and finish: a small unit of work for the library itself."""
         try:
             yield
-            await self.commit_transaction()
+            await self.end(partial(self.sync_session.end_transaction, commit=True))
         finally:
             await self.finish()
 
 
-async def _stop(task: asyncio.Task[Any], session: _WatchedSession) -> None:
+async def _stop(task: asyncio.Task[Any], session: WatchedSession) -> None:
     """Cancel *task* and wait for the end of its call, not for whatever else it does.
 
     Each call of it is cancelled once: a driver may lose a cancellation (before Python 3.12 `asyncio.wait_for` does, where

@@ -72,9 +72,11 @@ class Turn:
             self._caller = None
         return self._depth == 0
 
-    @contextmanager
-    def statement(self) -> Generator[None]:
+    def begin_statement(self) -> Owner | None:
         """Use the connection for a statement, within a call of the session or past it.
+
+        Returns:
+            What `end_statement` wants to know.
 
         Raises:
             FinishedError: The unit of work has ended.
@@ -84,13 +86,18 @@ class Turn:
         """
         if self.is_void:
             raise RolledBackError("the database has ended the transaction; it takes nothing more until the rollback")
-        with self.fetch():
-            if self._streams_alone and self._streams:
-                raise UnitOfWorkError(
-                    "a result is being streamed, and the connection to this database can do nothing else meanwhile; "
-                    "read it to its end, or close it, before the next statement"
-                )
-            yield
+        current = self._checked()
+        if self._streams_alone and self._streams:
+            raise UnitOfWorkError(
+                "a result is being streamed, and the connection to this database can do nothing else meanwhile; "
+                "read it to its end, or close it, before the next statement"
+            )
+        before, self._executor = self._executor, current
+        return before
+
+    def end_statement(self, before: Owner | None) -> None:
+        """Have the connection as it was before the statement."""
+        self._executor = before
 
     @contextmanager
     def fetch(self) -> Generator[None]:

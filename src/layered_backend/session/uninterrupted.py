@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -23,13 +24,13 @@ async def uninterrupted(coroutine: Coroutine[Any, Any, T]) -> T:
     Raises:
         asyncio.CancelledError: The caller was cancelled; what the coroutine raised, if it did, is logged.
     """
-    caller = asyncio.current_task()
-    name = f"end of the unit of work of {caller.get_name()}" if caller else None
-    task = asyncio.create_task(coroutine, name=name)
+    is_over = _Gate()
+    task = _started(_then_open(is_over, coroutine))
+    task.add_done_callback(lambda _: _close(coroutine, is_over))
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
-            await asyncio.wait({task})
+            await is_over
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is None:
@@ -38,3 +39,37 @@ async def uninterrupted(coroutine: Coroutine[Any, Any, T]) -> T:
     if failure is not None:
         _logger.error("a unit of work failed to end well while its task was being cancelled", exc_info=failure)
     raise cancelled
+
+
+class _Gate(asyncio.Future[None]):
+    """What a task waits for until it is opened; a task that is cancelled meanwhile learns of it then."""
+
+    def cancel(self, msg: object = None) -> bool:
+        return False
+
+    def open(self) -> None:
+        if not self.done():
+            self.set_result(None)
+
+
+async def _then_open(gate: _Gate, coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run *coroutine*; the gate opens before the task's own callbacks are called, a turn of the event loop earlier."""
+    try:
+        return await coroutine
+    finally:
+        gate.open()
+
+
+def _close(coroutine: Coroutine[Any, Any, object], gate: _Gate) -> None:
+    """Make good for a task that was cancelled before it began."""
+    coroutine.close()
+    gate.open()
+
+
+def _started(coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Return a task that has come as far as it could without waiting, where Python can do that."""
+    caller = asyncio.current_task()
+    name = f"end of the unit of work of {caller.get_name()}" if caller else None
+    if sys.version_info >= (3, 12):
+        return asyncio.Task(coroutine, loop=asyncio.get_running_loop(), name=name, eager_start=True)
+    return asyncio.create_task(coroutine, name=name)

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext, ExecutionContext
 from sqlalchemy.engine.interfaces import DBAPICursor
 
+from layered_backend.dialects import dialect_named
 from layered_backend.errors import (
     DatabaseUnavailableError,
     LayeredError,
@@ -28,11 +29,13 @@ class Watcher(Protocol):
         stack: Its errors and hooks.
         turn: Who uses it now.
         is_commit_sent: Whether COMMIT is on its way, or past.
+        is_committed: Whether it has succeeded.
     """
 
     stack: SavepointStack
     turn: Turn
     is_commit_sent: bool
+    is_committed: bool
 
 
 class _FollowedConnection(Connection):
@@ -41,22 +44,53 @@ class _FollowedConnection(Connection):
     watcher: Watcher
 
     def execute(self, *args: Any, **kwargs: Any) -> Any:
-        with self.watcher.turn.statement():
+        turn = self.watcher.turn
+        before = turn.begin_statement()
+        try:
             return super().execute(*args, **kwargs)
+        finally:
+            turn.end_statement(before)
 
     def scalar(self, *args: Any, **kwargs: Any) -> Any:
-        with self.watcher.turn.statement():
+        turn = self.watcher.turn
+        before = turn.begin_statement()
+        try:
             return super().scalar(*args, **kwargs)
+        finally:
+            turn.end_statement(before)
 
     def exec_driver_sql(self, *args: Any, **kwargs: Any) -> Any:
-        with self.watcher.turn.statement():
+        turn = self.watcher.turn
+        before = turn.begin_statement()
+        try:
             return super().exec_driver_sql(*args, **kwargs)
+        finally:
+            turn.end_statement(before)
 
     def commit(self) -> None:
         refuse("connection.commit()")  # the session does it through the transaction's own object
 
     def rollback(self) -> None:
         refuse("connection.rollback()")
+
+    # Not listeners: with a single one SQLAlchemy looks for others at each step of each statement.
+
+    def _commit_impl(self) -> None:
+        self.watcher.is_commit_sent = True
+        super()._commit_impl()
+        self.watcher.is_committed = True  # before a listener of the application's is told, which may raise
+
+    def _savepoint_impl(self, name: str | None = None) -> str:
+        self.watcher.stack.push(name)  # None: SQLAlchemy names it later
+        return super()._savepoint_impl(name)
+
+    def _rollback_to_savepoint_impl(self, name: str) -> None:
+        self.watcher.stack.discard(name)
+        super()._rollback_to_savepoint_impl(name)
+
+    def _release_savepoint_impl(self, name: str) -> None:
+        self.watcher.stack.merge(name)
+        super()._release_savepoint_impl(name)
 
 
 def follow(connection: Connection, watcher: Watcher) -> None:
@@ -82,17 +116,29 @@ def refuse(call: str) -> NoReturn:
 def watch(engine: Engine) -> None:
     """Translate the errors of *engine*'s driver, and follow what sessions do with its connections."""
     event.listen(engine, "handle_error", _handle_error)
-    event.listen(engine, "after_cursor_execute", _follow_stream)
-    event.listen(engine, "commit", _on_commit)
-    event.listen(engine, "savepoint", _on_savepoint)
-    event.listen(engine, "rollback_savepoint", _on_rollback_savepoint)
-    event.listen(engine, "release_savepoint", _on_release_savepoint)
+    event.listen(engine, "do_execute", _execute)
+    event.listen(engine, "do_execute_no_params", _execute_without_parameters)
 
 
-def _follow_stream(connection: Connection, cursor: DBAPICursor, *execution: Any) -> None:
-    watcher = _watcher_of(connection)
-    context: ExecutionContext | None = execution[2]
-    if watcher is not None and context is not None and context.execution_options.get("stream_results"):
+def _execute(cursor: DBAPICursor, statement: str, parameters: Any, context: ExecutionContext) -> bool:
+    if not context.execution_options.get("stream_results"):
+        return False
+    context.dialect.do_execute(cursor, statement, parameters, context)
+    _follow_stream(cursor, context)
+    return True
+
+
+def _execute_without_parameters(cursor: DBAPICursor, statement: str, context: ExecutionContext) -> bool:
+    if not context.execution_options.get("stream_results"):
+        return False
+    context.dialect.do_execute_no_params(cursor, statement, context)
+    _follow_stream(cursor, context)
+    return True
+
+
+def _follow_stream(cursor: DBAPICursor, context: ExecutionContext) -> None:
+    watcher = _watcher_of(context.root_connection)
+    if watcher is not None:
         adapted: Any = context
         adapted.cursor = watcher.turn.follow(cursor)
 
@@ -121,8 +167,10 @@ def _may_have_written(context: ExceptionContext) -> bool:
     """Tell whether something of the statement may have been carried out.
 
     A mistake that is found on the client's side, such as a missing parameter, has not touched the transaction; but of
-    several rows the first ones may have been sent.
+    several rows the first ones may have been sent. Nor has a statement before which the transaction could not begin.
     """
+    if context.connection and dialect_named(context.dialect.name).has_refused_to_begin(context.connection):
+        return False
     is_of_database = isinstance(context.original_exception, context.dialect.loaded_dbapi.Error)
     return is_of_database or bool(getattr(context.execution_context, "executemany", False))
 
@@ -131,27 +179,3 @@ def _is_probe(context: ExceptionContext) -> bool:
     """Tell whether SQLAlchemy only asks whether something is there, as for a table in MariaDB."""
     options = getattr(context.execution_context, "execution_options", {})
     return bool(options.get("skip_user_error_events"))
-
-
-def _on_commit(connection: Connection) -> None:
-    watcher = _watcher_of(connection)
-    if watcher is not None:
-        watcher.is_commit_sent = True
-
-
-def _on_savepoint(connection: Connection, name: str | None) -> None:
-    watcher = _watcher_of(connection)
-    if watcher is not None:
-        watcher.stack.push(name)  # None: SQLAlchemy names it after this event
-
-
-def _on_rollback_savepoint(connection: Connection, name: str, context: None) -> None:
-    watcher = _watcher_of(connection)
-    if watcher is not None:
-        watcher.stack.discard(name)
-
-
-def _on_release_savepoint(connection: Connection, name: str, context: None) -> None:
-    watcher = _watcher_of(connection)
-    if watcher is not None:
-        watcher.stack.merge(name)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import Any, ClassVar, ForwardRef, Protocol, get_origin
+from functools import cached_property
+from typing import Any, ClassVar, ForwardRef, Protocol, cast, get_origin
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from typing_extensions import Format, get_annotations
@@ -63,12 +64,16 @@ class RepositoryAttribute:
         Raises:
             UnitOfWorkError: The annotation is not a repository, or names something that its module does not import.
         """
+        return repository_of(self._repository_class, session)
+
+    @cached_property
+    def _repository_class(self) -> type[BaseRepository[Any]]:
         annotation = self._resolved()
         if not _is_repository_class(get_origin(annotation) or annotation):
             raise UnitOfWorkError(
                 f"{self} is annotated {annotation!r}, which is not a repository; give it a value or make it a ClassVar"
             )
-        return repository_of(annotation, session)
+        return cast("type[BaseRepository[Any]]", annotation)
 
     def _resolved(self) -> Any:
         try:

@@ -227,6 +227,9 @@ class UnitOfWork:
             if session.is_idle:
                 session.sync_session.finish()
                 self._end(session, error)
+            elif session.is_untold and self._outcome is not Outcome.UNKNOWN:
+                await session.finish_untold()
+                self._end(session, error)
             else:
                 await uninterrupted(self._finish(session, error))
         finally:
@@ -307,7 +310,7 @@ class UnitOfWork:
 
     async def _roll_back(self) -> None:
         undoes_something = self.has_begun or self._outcome is Outcome.OPEN
-        await self.session.roll_back_transaction()
+        await self.session.run_sync(lambda _: self.session.sync_session.end_transaction(commit=False))
         if undoes_something and self._outcome is not Outcome.UNKNOWN:  # that, no later rollback changes
             self._outcome = Outcome.ROLLED_BACK
 
@@ -316,21 +319,36 @@ class UnitOfWork:
 
     async def _finish(self, session: GuardedSession, error: BaseException | None) -> None:
         """End the transaction and give the connection back, whatever happens on the way; then run the hooks."""
+        stray: BaseException | None = None
         try:
             stray = await session.stop_strays()
+        except BaseException as failure:
+            stray = failure
+            raise
+        finally:
+            try:
+                await session.end(lambda: self._end_transaction(session, error, stray))
+            finally:
+                if self._due_hooks:
+                    await self._run_due_hooks(session)
+
+    def _end_transaction(
+        self, session: GuardedSession, error: BaseException | None, stray: BaseException | None
+    ) -> None:
+        """Do in one go all that the database has to do with."""
+        try:
             if error is None:
                 if stray is not None:
                     raise stray
-                await self._commit(session)
+                self._commit(session)
         except BaseException as failure:
             error = failure
             raise
         finally:
             try:
-                await session.finish()
+                session.sync_session.finish()
             finally:
                 self._end(session, error)
-            await self._run_due_hooks(session)
 
     def is_open_here(self) -> bool:
         """Tell whether the running task, or thread, opened this unit of work and has not left it."""
@@ -346,20 +364,20 @@ class UnitOfWork:
 
     async def _commit_and_run_hooks(self, session: GuardedSession) -> None:
         try:
-            await self._commit(session)
+            await session.end(lambda: self._commit(session))
         finally:
             await self._run_due_hooks(session)
 
-    async def _commit(self, session: GuardedSession) -> None:
+    def _commit(self, session: GuardedSession) -> None:
         """Commit, unless an error that was caught has undone the work; the hooks are due then."""
         if self._outcome is Outcome.UNKNOWN:  # of a commit in mid-block, whose error was caught
             raise CommitUnknownError from session.stack.error
         _refuse_undone(session)
-        await session.flush()
+        session.sync_session.flush()
         _refuse_undone(session)
         hooks = session.stack.hooks
         try:
-            await session.commit_transaction()
+            session.sync_session.end_transaction(commit=True)
         except BaseException as error:
             self._outcome = self._outcome_after(error, session)
             if self._outcome is Outcome.COMMITTED:  # a listener of the application's raised after the fact

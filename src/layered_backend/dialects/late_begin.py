@@ -1,0 +1,126 @@
+"""BEGIN only where a statement could tell the difference.
+
+Under READ COMMITTED each statement of a transaction sees what is committed when it begins, which is what it sees outside
+of a transaction too. So the reads before the first statement that writes, locks or calls a function are sent as they are,
+and a unit of work that only reads saves two of its three round trips. asyncpg's adapter sends BEGIN by itself before the
+first statement; it is told not to yet.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExecutionContext
+from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
+
+__all__ = ["begin_late", "has_begun"]
+
+_READ_COMMITTED = "READ COMMITTED"
+_NAME_BEFORE_PARENTHESIS = re.compile(r"""([\w$.]+|")\s*\(""")
+_OTHER_CLAUSES = re.compile(r"\b(FOR|INTO)\b", re.IGNORECASE)  # FOR UPDATE, SELECT INTO
+# What may stand before a parenthesis and does nothing but compute: keywords, types and functions of SQL itself.
+_HARMLESS = frozenset(
+    [
+        "ALL",
+        "AND",
+        "ANY",
+        "ARRAY",
+        "AS",
+        "BETWEEN",
+        "BY",
+        "CASE",
+        "DISTINCT",
+        "ELSE",
+        "EXCEPT",
+        "EXISTS",
+        "FROM",
+        "HAVING",
+        "ILIKE",
+        "IN",
+        "INTERSECT",
+        "JOIN",
+        "LIKE",
+        "LIMIT",
+        "NOT",
+        "OFFSET",
+        "ON",
+        "OR",
+        "OVER",
+        "SELECT",
+        "SOME",
+        "THEN",
+        "UNION",
+        "VALUES",
+        "WHEN",
+        "WHERE",
+        "CHAR",
+        "DECIMAL",
+        "NUMERIC",
+        "TIME",
+        "TIMESTAMP",
+        "VARCHAR",
+        "ABS",
+        "AVG",
+        "CAST",
+        "COALESCE",
+        "COUNT",
+        "GREATEST",
+        "LEAST",
+        "LENGTH",
+        "LOWER",
+        "MAX",
+        "MIN",
+        "NULLIF",
+        "ROUND",
+        "SUM",
+        "TRIM",
+        "UNNEST",
+        "UPPER",
+    ]
+)
+
+
+def begin_late(engine: Engine) -> None:
+    """Have the connections of *engine*, of asyncpg, begin a transaction only where a statement needs it."""
+    event.listen(engine, "do_execute", _begin_where_needed)
+    event.listen(engine, "do_execute_no_params", _begin)
+    event.listen(engine, "do_executemany", _begin)
+    event.listen(engine, "reset", _forget)
+
+
+def has_begun(connection: Connection) -> bool:
+    """Tell whether BEGIN was sent."""
+    adapted: Any = connection.connection.dbapi_connection
+    return adapted._transaction is not None
+
+
+def _begin_where_needed(cursor: Any, statement: str, parameters: object, context: ExecutionContext) -> None:
+    adapted = cursor._adapt_connection
+    if adapted._transaction is None:
+        is_late = _only_reads(statement) and not cursor.server_side and _is_read_committed(adapted, context.dialect)
+        adapted.autocommit = is_late
+
+
+def _begin(cursor: Any, *execution: object) -> None:
+    cursor._adapt_connection.autocommit = False  # which is to say: as the engine has it
+
+
+def _is_read_committed(adapted: Any, dialect: Any) -> bool:
+    level = adapted._isolation_setting or dialect.default_isolation_level or ""
+    return level.replace("_", " ").upper() == _READ_COMMITTED
+
+
+def _forget(connection: DBAPIConnection, record: ConnectionPoolEntry, state: PoolResetState) -> None:
+    adapted: Any = connection
+    adapted.autocommit = False
+
+
+@lru_cache(maxsize=1_000)
+def _only_reads(statement: str) -> bool:
+    """Tell whether *statement* is a query that locks nothing and calls none but functions of SQL itself."""
+    if not statement.startswith("SELECT ") or _OTHER_CLAUSES.search(statement):
+        return False
+    return all(name.upper() in _HARMLESS for name in _NAME_BEFORE_PARENTHESIS.findall(statement))
