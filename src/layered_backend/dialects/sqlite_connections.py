@@ -48,7 +48,7 @@ class LockReleasingConnection(sqlite3.Connection):
 
 def connect_and_leave_nothing(
     dialect: Dialect, record: object, args: list[Any], options: dict[str, Any]
-) -> DBAPIConnection:
+) -> SingleTripConnection:
     """Have aiosqlite connect as `_connect` does, and each statement be one trip to its thread."""
     return SingleTripConnection(dialect.loaded_dbapi, await_only(_connect(*args, **options)))
 
