@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import ColumnElement, Dialect, Select, func, select
+from sqlalchemy import ColumnElement, Dialect, Select
 from sqlalchemy.orm import Mapper
 
 from layered_backend.dialects import dialect_named
@@ -23,8 +23,9 @@ from layered_backend.query import (
 )
 from layered_backend.query.cursor import fingerprint
 from layered_backend.query.keyset import Keyset
-from layered_backend.query.ordering import order_by_clauses, total_order
+from layered_backend.query.ordering import listed, order_by_clauses, total_order
 from layered_backend.query.parameters import QueryModel
+from layered_backend.query.statements import Statements, cut_parameters, total
 
 __all__ = ["Listing", "RowSource"]
 
@@ -45,12 +46,15 @@ class RowSource(Protocol[T_co]):
         """SQLAlchemy's, of the database."""
         ...
 
-    def select(self, *where: Criterion) -> Select[Any]:
-        """Return the statement that selects what items are made of."""
+    @property
+    def statements(self) -> Statements:
+        """What selects all the rows."""
         ...
 
-    async def rows(self, statement: Select[Any], *, further: int = 0) -> Sequence[tuple[T_co, Sequence[Any]]]:
-        """Return the items that *statement* selects, each with the values of the *further* columns at its end."""
+    async def rows(
+        self, statement: Select[Any], parameters: Mapping[str, Any] | None = None
+    ) -> tuple[Sequence[T_co], Sequence[Sequence[Any]]]:
+        """Return the items that *statement* selects, and the rows that they were made of."""
         ...
 
     async def count(self, *where: Criterion) -> int:
@@ -80,21 +84,34 @@ class Listing(Generic[T]):
             order_by = params.order_by()
         return cls(source, where, order_by)
 
+    async def list(self, limit: int | None, offset: int | None) -> Sequence[T]:
+        """Return all items from *offset* on, at most *limit* of them; sorted by primary key where nothing else is said.
+
+        Raises:
+            InvalidDataError: *limit* or *offset* is negative.
+        """
+        statements = self.source.statements
+        is_cut, order_by = limit is not None or offset is not None, listed(self.order_by)
+        statement = statements.cut if is_cut else statements.sorted
+        if order_by:
+            statement = statement.order_by(None).order_by(*order_by)
+        if self.where:
+            statement = statement.where(*self.where)
+        items, _ = await self.source.rows(statement, cut_parameters(limit, offset) if is_cut else None)
+        return items
+
     async def page(self, params: PageParams) -> Page[T]:
         """Return one page; the total comes with its rows, in the same statement."""
-        total = select(func.count()).select_from(self.source.mapper).where(*self.where).correlate(None)
-        statement = self._cut(params, params.size).add_columns(total.scalar_subquery().label("layered_total"))
-        rows = await self.source.rows(statement, further=1)
-        if rows:
-            ((_, (count,)), *_) = rows
-        else:
-            count = 0 if params.page == 1 else await self.source.count(*self.where)
-        return Page([item for item, _ in rows], count, params.page, params.size)
+        statement = self.source.statements.page if self._is_of_all else self._cut().add_columns(self._total())
+        items, rows = await self.source.rows(statement, cut_parameters(params.size, params.offset))
+        count = rows[0][-1] if rows else await self._count_behind(params)
+        return Page(items, count, params.page, params.size)
 
     async def slice(self, params: PageParams) -> Slice[T]:
         """Return one page, and whether there is another: one row more is read to know."""
-        rows = await self.source.rows(self._cut(params, params.size + 1))
-        return Slice([item for item, _ in rows[: params.size]], params.page, params.size, len(rows) > params.size)
+        statement = self.source.statements.cut if self._is_of_all else self._cut()
+        items, _ = await self.source.rows(statement, cut_parameters(params.size + 1, params.offset))
+        return Slice(items[: params.size], params.page, params.size, len(items) > params.size)
 
     async def cursor_page(self, params: CursorParams) -> CursorPage[T]:
         """Return the page at a cursor.
@@ -106,11 +123,25 @@ class Listing(Generic[T]):
         terms = total_order(mapper, self.order_by)
         mark = fingerprint(terms, self.where, str(mapper.local_table), dialect)
         keyset = Keyset.of(params, terms, mark)
-        statement = keyset.statement(self.source.select(*self.where), dialect_named(dialect.name))
-        return keyset.page(await self.source.rows(statement, further=len(terms)))
+        statement = keyset.statement(self._selected(self.source.statements.rows), dialect_named(dialect.name))
+        items, rows = await self.source.rows(statement)
+        return keyset.page([(item, row[len(row) - len(terms) :]) for item, row in zip(items, rows, strict=True)])
 
-    def _cut(self, params: PageParams, rows: int) -> Select[Any]:
-        clauses: Sequence[ColumnElement[Any]] = order_by_clauses(
-            total_order(self.source.mapper, self.order_by), dialect_named(self.source.dialect.name)
-        )
-        return self.source.select(*self.where).order_by(*clauses).limit(rows).offset(params.offset)
+    async def _count_behind(self, params: PageParams) -> int:
+        """Return how many rows there are, where the page has none to tell it."""
+        return 0 if params.page == 1 else await self.source.count(*self.where)
+
+    @property
+    def _is_of_all(self) -> bool:
+        return not self.where and self.order_by is None
+
+    def _selected(self, statement: Select[Any]) -> Select[Any]:
+        return statement.where(*self.where) if self.where else statement
+
+    def _total(self) -> ColumnElement[Any]:
+        return total(self._selected(self.source.statements.count))
+
+    def _cut(self) -> Select[Any]:
+        terms = total_order(self.source.mapper, self.order_by)
+        clauses = order_by_clauses(terms, dialect_named(self.source.dialect.name))
+        return self._selected(self.source.statements.cut).order_by(None).order_by(*clauses)

@@ -128,8 +128,11 @@ class DatabaseDialect(ABC):
         """
         return {"isolation_level": isolation_level} if isolation_level else {}
 
-    def has_begun(self, connection: Connection) -> bool:
-        """Tell whether the database knows of the transaction of *connection*: it may not have been told yet."""
+    def awaits_end(self, connection: Connection) -> bool:
+        """Tell whether the end of *connection*'s transaction makes a difference to the database.
+
+        It does not where BEGIN was never sent, or where nothing was changed and nobody need wait for the end.
+        """
         return True
 
     def has_refused_to_begin(self, connection: Connection) -> bool:

@@ -118,7 +118,7 @@ class PostgreSQLDialect(DatabaseDialect):
         options = dict(super().transaction_options(read_only=False, deferred=False, isolation_level=isolation_level))
         return options | {"postgresql_readonly": True} if read_only else options
 
-    def has_begun(self, connection: Connection) -> bool:
+    def awaits_end(self, connection: Connection) -> bool:
         return connection.dialect.driver != "asyncpg" or has_begun(connection)
 
     def upsert(

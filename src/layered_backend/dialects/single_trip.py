@@ -1,7 +1,8 @@
 """aiosqlite with one trip to its thread for each statement.
 
 SQLAlchemy's own adapter makes a trip for each of cursor, statement, rows and close, and each trip wakes a thread and the
-event loop. Here BEGIN goes along with the first statement too, and a transaction without a statement costs nothing.
+event loop. Here BEGIN goes along with the first statement too, and nobody waits for the end of a transaction that has
+only read: the thread takes it before whatever comes next.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ __all__ = ["SingleTripConnection"]
 
 T = TypeVar("T")
 
+_READING = ("SELECT ", "PRAGMA query_only")
+
 
 @dataclass(slots=True)
 class _Outcome:
@@ -36,13 +39,22 @@ class SingleTripConnection(AsyncAdapt_aiosqlite_connection):
 
     Attributes:
         due: The statements that begin the transaction, where they have not been sent yet.
+        only_reads: Whether the transaction has changed nothing so far.
     """
 
-    __slots__ = ("due",)
+    __slots__ = ("_is_left", "due", "only_reads")
 
     def __init__(self, dbapi: Any, connection: Any) -> None:
         super().__init__(dbapi, connection)
         self.due: list[str] = []
+        self.only_reads = False
+        self._is_left = False
+
+    def begin(self, statements: list[str]) -> None:
+        """Begin a transaction by *statements*, which are sent with the first one after them."""
+        self.due = statements
+        self.only_reads = True
+        self._is_left = False
 
     def cursor(self, server_side: bool = False) -> Any:
         if not server_side:
@@ -64,17 +76,23 @@ class SingleTripConnection(AsyncAdapt_aiosqlite_connection):
         return result
 
     def commit(self) -> None:
-        if self._has_begun():
+        if self._is_to_be_awaited():
             super().commit()
 
     def rollback(self) -> None:
-        if self._has_begun():
+        if self._is_to_be_awaited():
             super().rollback()
 
-    def _has_begun(self) -> bool:
+    def _is_to_be_awaited(self) -> bool:
+        """Tell whether the end of the transaction makes a difference; one that has only read is left to the thread."""
         driver: Any = self._connection
-        self.due = []
-        return bool(driver._connection and driver.in_transaction)
+        is_unsent, self.due = bool(self.due), []
+        if is_unsent or self._is_left or not (driver._connection and driver.in_transaction):
+            return False
+        if self.only_reads:
+            self._is_left = True
+            driver._tx.put_nowait((None, partial(_leave, driver)))
+        return not self.only_reads
 
 
 class _SingleTripCursor:
@@ -91,9 +109,11 @@ class _SingleTripCursor:
         self.lastrowid: int | None = None
 
     def execute(self, operation: str, parameters: Any = ()) -> None:
+        self._connection.only_reads = self._connection.only_reads and operation.startswith(_READING)
         self._take(self._connection.travel(partial(_execute, operation, parameters)))
 
     def executemany(self, operation: str, seq_of_parameters: Any) -> None:
+        self._connection.only_reads = False
         self._take(self._connection.travel(partial(_execute_many, operation, seq_of_parameters)))
 
     def _take(self, outcome: _Outcome) -> None:
@@ -134,6 +154,12 @@ def _run(driver: Any, due: Sequence[str], work: Callable[[sqlite3.Connection], T
     for statement in due:
         connection.execute(statement)
     return work(connection)
+
+
+def _leave(driver: Any) -> None:
+    """End a transaction that has changed nothing."""
+    if driver._connection:
+        driver._connection.rollback()
 
 
 def _execute(operation: str, parameters: Any, connection: sqlite3.Connection) -> _Outcome:

@@ -160,12 +160,15 @@ class SQLiteDialect(DatabaseDialect):
         driver_connection: Any = connection.connection.driver_connection
         return driver_connection is not None and not driver_connection.in_transaction
 
-    def has_begun(self, connection: Connection) -> bool:
+    def awaits_end(self, connection: Connection) -> bool:
         adapted = connection.connection.dbapi_connection
-        return not (isinstance(adapted, SingleTripConnection) and adapted.due)
+        return not (isinstance(adapted, SingleTripConnection) and adapted.only_reads)
 
     def has_refused_to_begin(self, connection: Connection) -> bool:
-        return not (connection.invalidated or self.has_begun(connection))
+        if connection.invalidated:
+            return False
+        adapted = connection.connection.dbapi_connection
+        return isinstance(adapted, SingleTripConnection) and bool(adapted.due)
 
     def among(self, key: Sequence[ColumnElement[Any]], identities: Sequence[Sequence[Any]]) -> ColumnElement[bool]:
         """Return the criterion with the keys in one array of JSON: a parameter for each costs far more."""
@@ -264,7 +267,7 @@ def _begin(connection: Connection) -> None:
         connection.info[_QUERY_ONLY] = True
     adapted = connection.connection.dbapi_connection
     if isinstance(adapted, SingleTripConnection):
-        adapted.due = statements
+        adapted.begin(statements)
         return
     for statement in statements:
         connection.exec_driver_sql(statement)

@@ -9,17 +9,21 @@ from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import AliasChoices, BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
-from sqlalchemy import Column, Connection, Select, bindparam, inspect, select
+from sqlalchemy import Column, Connection, Select, inspect, select
 from sqlalchemy.ext.hybrid import HybridExtensionType
 from sqlalchemy.orm import Mapper, aliased
 from sqlalchemy.orm.interfaces import ORMOption
 
 from layered_backend.dialects import DatabaseDialect
 from layered_backend.memoization import memoized
+from layered_backend.query.statements import Statements
 
 __all__ = ["Plan", "Record", "plan_of"]
 
 SchemaT = TypeVar("SchemaT", bound=BaseModel)
+
+# Rows are read by position, so that SQLAlchemy need not find out which columns of a new statement they stand for.
+_BY_POSITION = {"_result_disable_adapt_to_context": True}
 
 Record = dict[str, Any]
 """The values of one row, by the names under which its schema takes them."""
@@ -42,18 +46,11 @@ class Plan(Generic[SchemaT]):
     nested: Sequence[_Nested]
 
     @cached_property
-    def by_key(self) -> Select[Any]:
-        """The statement that selects one row, by the parameters `key_0`, `key_1`, and so on."""
-        key = enumerate(self.mapper.primary_key)
-        has_key = [column == bindparam(f"key_{number}", type_=column.type) for number, column in key]
-        return self.select.where(*has_key)
-
-    @cached_property
-    def select(self) -> Select[Any]:
-        """The statement that selects the columns, and behind them the key where nested rows need it."""
+    def statements(self) -> Statements:
+        """What selects the columns, and behind them the key where nested rows need it."""
         build: Any = select  # whose overloads count columns
-        statement: Select[Any] = build(*self.columns.values(), *self._key)
-        return statement.select_from(self.mapper)
+        rows: Select[Any] = build(*self.columns.values(), *self._key)
+        return Statements(self.mapper, rows.select_from(self.mapper).execution_options(**_BY_POSITION))
 
     @cached_property
     def width(self) -> int:
@@ -69,7 +66,7 @@ class Plan(Generic[SchemaT]):
     ) -> list[Record]:
         """Return *rows* as the schema takes them, with the rows that are nested in them."""
         names = tuple(self.columns)
-        records = [dict(zip(names, row, strict=False)) for row in rows]
+        records = [dict(zip(names, row)) for row in rows]  # noqa: B905  # a key may follow
         if self.nested and records:
             keys = [tuple(row[len(names) : self.width]) for row in rows]
             for nested in self.nested:
@@ -122,7 +119,7 @@ class _Nested:
         outer = aliased(self.outer.class_)  # it may be the inner class as well
         outer_key = _key_of(self.outer, outer)
         order_by = self.outer.relationships[self.relationship].order_by or self.plan.mapper.primary_key
-        statement = self.plan.select.add_columns(*outer_key)
+        statement = self.plan.statements.rows.add_columns(*outer_key)
         joined = statement.select_from(outer).join(getattr(outer, self.relationship))
         return joined.where(dialect.among(outer_key, keys)).order_by(*order_by)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
-from sqlalchemy import Connection, Dialect, Select, func, select
+from sqlalchemy import Connection, Dialect, Select
 from sqlalchemy.orm import Mapper
 
 from layered_backend.dialects import DatabaseDialect, dialect_named
@@ -19,7 +19,8 @@ from layered_backend.projection.plan import Plan, Record, plan_of
 from layered_backend.projection.source import Source
 from layered_backend.query import Criterion, CursorPage, CursorParams, OrderBy, Page, PageParams, Slice
 from layered_backend.query.keyset import behind
-from layered_backend.query.ordering import listed, order_by_clauses, row_number, total_order
+from layered_backend.query.ordering import listed, order_by_clauses, total_order
+from layered_backend.query.statements import Statements, key_parameters
 
 __all__ = ["Projection"]
 
@@ -76,9 +77,8 @@ class Projection(Generic[SchemaT]):
         identity = identity_of(mapper, key, self._source.dialect)
         if identity is None:
             return None
-        parameters = {f"key_{number}": value for number, value in enumerate(identity)}
-        found = await self._rows.rows(self._plan.by_key, parameters=parameters)
-        return found[0][0] if found else None
+        found, _ = await self._rows.rows(self._plan.statements.by_key, key_parameters(identity))
+        return found[0] if found else None
 
     async def first(self, *where: Criterion, order_by: OrderBy | None = None) -> SchemaT | None:
         """Return the first that meets the criteria, by primary key unless *order_by* says otherwise, or None."""
@@ -97,12 +97,7 @@ class Projection(Generic[SchemaT]):
         Raises:
             InvalidDataError: *limit* or *offset* is negative.
         """
-        statement = self._sorted(where, order_by)
-        if limit is not None:
-            statement = statement.limit(row_number("limit", limit))
-        if offset is not None:
-            statement = statement.offset(row_number("offset", offset))
-        return await self._items(statement)
+        return await Listing[SchemaT](self._rows, where, order_by).list(limit, offset)
 
     async def page(self, params: PageParams, /, *where: Criterion, order_by: OrderBy | None = None) -> Page[SchemaT]:
         """Return one page, and how many rows there are on all of them, as `BaseRepository.page` does."""
@@ -150,12 +145,12 @@ class Projection(Generic[SchemaT]):
         terms, dialect = total_order(self._plan.mapper, order_by), self._rows.ours
         statement = self._rows.select(*where).add_columns(*(term.expression for term in terms))
         statement = statement.order_by(*order_by_clauses(terms, dialect)).limit(batch_size)
-        rows = await self._rows.rows(statement, further=len(terms))
+        schemas, rows = await self._rows.rows(statement)
         while rows:
-            for schema, _ in rows:
+            for schema in schemas:
                 yield schema
-            place = behind(terms, rows[-1][1], by_row=dialect.seeks_by_row)
-            rows = await self._rows.rows(statement.where(place), further=len(terms))
+            place = behind(terms, rows[-1][len(rows[-1]) - len(terms) :], by_row=dialect.seeks_by_row)
+            schemas, rows = await self._rows.rows(statement.where(place))
 
     @property
     def _rows(self) -> _SchemaRows[SchemaT]:
@@ -166,9 +161,6 @@ class Projection(Generic[SchemaT]):
 
     def _sorted(self, where: Sequence[Criterion], order_by: OrderBy | None) -> Select[Any]:
         return self._rows.select(*where).order_by(*(listed(order_by) or self._plan.mapper.primary_key))
-
-    async def _items(self, statement: Select[Any]) -> Sequence[SchemaT]:
-        return [schema for schema, _ in await self._rows.rows(statement)]
 
 
 @dataclass(frozen=True)
@@ -190,26 +182,31 @@ class _SchemaRows(Generic[SchemaT]):
     def ours(self) -> DatabaseDialect:
         return dialect_named(self.dialect.name)
 
+    @property
+    def statements(self) -> Statements:
+        return self.plan.statements
+
     def select(self, *where: Criterion) -> Select[Any]:
-        return self.plan.select.where(*where) if where else self.plan.select
+        rows = self.statements.rows
+        return rows.where(*where) if where else rows
 
     def scoped(self, statement: Select[Any]) -> Select[Any]:
         options = self.source.scopes.options()
         return statement.options(*options) if options else statement
 
     async def count(self, *where: Criterion) -> int:
-        statement = self.scoped(select(func.count()).select_from(self.mapper).where(*where))
+        statement = self.scoped(self.statements.count.where(*where))
         return await self.source.read(lambda connection: connection.scalar(statement)) or 0
 
     async def rows(
-        self, statement: Select[Any], *, further: int = 0, parameters: Mapping[str, Any] | None = None
-    ) -> Sequence[tuple[SchemaT, Sequence[Any]]]:
-        scoped, dialect, options = self.scoped(statement), self.ours, self.source.scopes.options()
+        self, statement: Select[Any], parameters: Mapping[str, Any] | None = None
+    ) -> tuple[Sequence[SchemaT], Sequence[Sequence[Any]]]:
+        options = self.source.scopes.options()
+        scoped, dialect = statement.options(*options) if options else statement, self.ours
 
         def read(connection: Connection) -> tuple[Sequence[Any], list[Record]]:
             rows = connection.execute(scoped, parameters).all()
             return rows, self.plan.records(rows, connection, dialect, options)
 
         rows, records = await self.source.read(read)
-        schemas = self.plan.adapter.validate_python(records)
-        return [(schema, row[len(row) - further :]) for schema, row in zip(schemas, rows, strict=True)]
+        return self.plan.adapter.validate_python(records), rows

@@ -17,12 +17,21 @@ from sqlalchemy.sql import operators
 from layered_backend.dialects import DatabaseDialect
 from layered_backend.errors import InvalidDataError
 
-__all__ = ["OrderBy", "Term", "listed", "opposite", "order_by_clauses", "row_number", "total_order"]
+__all__ = [
+    "LARGEST_ROW_NUMBER",
+    "OrderBy",
+    "Term",
+    "listed",
+    "opposite",
+    "order_by_clauses",
+    "row_number",
+    "total_order",
+]
 
 OrderBy: TypeAlias = ColumnExpressionArgument[Any] | Sequence[ColumnExpressionArgument[Any]]
 """What rows are sorted by: `Item.price.desc()`, or several such expressions."""
 
-_LARGEST_ROW_NUMBER = 2**63 - 1
+LARGEST_ROW_NUMBER = 2**63 - 1  # that every database takes for a limit and an offset
 _MODIFIERS = (operators.asc_op, operators.desc_op, operators.nulls_first_op, operators.nulls_last_op)
 
 
@@ -80,7 +89,7 @@ def row_number(name: str, value: int) -> int:
     """
     if value < 0:
         raise InvalidDataError(f"{name} is at least 0, not {value}")
-    return min(value, _LARGEST_ROW_NUMBER)
+    return min(value, LARGEST_ROW_NUMBER)
 
 
 def opposite(expression: ColumnExpressionArgument[Any]) -> ColumnElement[Any]:

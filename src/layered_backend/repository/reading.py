@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Generic, TypeVar, cast, get_args
 
 from pydantic import BaseModel
@@ -15,10 +14,7 @@ from sqlalchemy import (
     Executable,
     Result,
     Select,
-    bindparam,
-    func,
     inspect,
-    literal,
     select,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -32,8 +28,9 @@ from layered_backend.listing import Listing
 from layered_backend.memoization import memoized
 from layered_backend.projection import Projection, SessionSource
 from layered_backend.query import Criterion, CursorPage, CursorParams, Lock, OrderBy, Page, PageParams, Slice
-from layered_backend.query.ordering import listed, row_number
+from layered_backend.query.ordering import listed
 from layered_backend.query.scope import ActiveScopes, active_scopes
+from layered_backend.query.statements import Statements, key_parameters
 from layered_backend.repository.batches import batched
 from layered_backend.type_arguments import type_arguments
 
@@ -167,12 +164,7 @@ class EntityReader(Generic[ModelT]):
         Raises:
             InvalidDataError: *limit* or *offset* is negative.
         """
-        statement = self.select(*where).order_by(*_sorted_by(self._mapper, order_by))
-        if limit is not None:
-            statement = statement.limit(row_number("limit", limit))
-        if offset is not None:
-            statement = statement.offset(row_number("offset", offset))
-        return await self._entities(statement, options)
+        return await Listing[ModelT](self._source(options), where, order_by).list(limit, offset)
 
     async def page(
         self,
@@ -259,17 +251,17 @@ class EntityReader(Generic[ModelT]):
 
     async def exists(self, *where: Criterion) -> bool:
         """Tell whether an entity meets the criteria."""
-        statement = self._scoped(_exists(self._mapper).where(*where))
+        statement = self._scoped(_statements(self._mapper).exists.where(*where))
         return await SessionSource(self.session).read(lambda connection: connection.scalar(statement)) is not None
 
     async def count(self, *where: Criterion) -> int:
         """Return how many entities meet the criteria."""
-        statement = self._scoped(_count(self._mapper).where(*where))
+        statement = self._scoped(_statements(self._mapper).count.where(*where))
         return await SessionSource(self.session).read(lambda connection: connection.scalar(statement)) or 0
 
     def select(self, *where: Criterion) -> Select[ModelT]:
         """Return the statement that selects the entities that meet the criteria, to build a query of your own on."""
-        every = _every(self._mapper)
+        every = _statements(self._mapper).rows
         return self._scoped(every.where(*where) if where else every)
 
     def project(self, schema: type[SchemaT]) -> Projection[SchemaT]:
@@ -301,8 +293,10 @@ class EntityReader(Generic[ModelT]):
     def _listing(
         self, params: Any, where: Sequence[Criterion], order_by: OrderBy | None, options: Sequence[ORMOption]
     ) -> Listing[ModelT]:
-        source = _EntityRows(self, self._mapper, self._dialect, partial(self._rows, options=options))
-        return Listing[ModelT].asked_for(source, params, where, order_by)
+        return Listing[ModelT].asked_for(self._source(options), params, where, order_by)
+
+    def _source(self, options: Sequence[ORMOption]) -> _EntityRows[ModelT]:
+        return _EntityRows(self, self._mapper, self._dialect, options)
 
     async def _only(self, statement: Select[ModelT], options: Sequence[ORMOption]) -> ModelT | None:
         found = await self._entities(statement, options)
@@ -311,14 +305,15 @@ class EntityReader(Generic[ModelT]):
         return found[0] if found else None
 
     async def _entities(self, statement: Select[ModelT], options: Sequence[ORMOption]) -> Sequence[ModelT]:
-        return [entity for (entity,) in await self._rows(statement, options)]
+        return [entity for (entity,) in await self._rows(statement, None, options)]
 
-    async def _rows(self, statement: Select[Any], options: Sequence[ORMOption]) -> Sequence[Any]:
+    async def _rows(
+        self, statement: Select[Any], parameters: Mapping[str, Any] | None, options: Sequence[ORMOption]
+    ) -> Sequence[Any]:
         """Return the rows of *statement*, each with an entity in it, and none of them twice."""
         is_repeated = bool(options) or _joins_collections(self._mapper)  # a joined collection repeats its owner
-        return await self.session.run_sync(
-            _fetch, statement.options(*options) if options else statement, is_repeated=is_repeated
-        )
+        statement = statement.options(*options) if options else statement
+        return await self.session.run_sync(_fetch, statement, parameters, is_repeated=is_repeated)
 
 
 @dataclass(frozen=True)
@@ -328,16 +323,20 @@ class _EntityRows(Generic[ModelT]):
     reader: EntityReader[ModelT]
     mapper: Mapper[Any]
     dialect: Dialect
-    fetch: Callable[[Select[Any]], Awaitable[Sequence[Any]]]
+    options: Sequence[ORMOption]
 
-    def select(self, *where: Criterion) -> Select[Any]:
-        return self.reader.select(*where)
+    @property
+    def statements(self) -> Statements:
+        return _statements(self.mapper)
 
     async def count(self, *where: Criterion) -> int:
         return await self.reader.count(*where)
 
-    async def rows(self, statement: Select[Any], *, further: int = 0) -> Sequence[tuple[ModelT, Sequence[Any]]]:
-        return [(row[0], row[1:]) for row in await self.fetch(statement)]
+    async def rows(
+        self, statement: Select[Any], parameters: Mapping[str, Any] | None = None
+    ) -> tuple[Sequence[ModelT], Sequence[Sequence[Any]]]:
+        rows = await self.reader._rows(self.reader._scoped(statement), parameters, self.options)
+        return [row[0] for row in rows], rows
 
 
 @memoized
@@ -369,35 +368,20 @@ def _get(session: Session, mapper: Mapper[ModelT], identity: tuple[Any, ...]) ->
     """Return the entity with that key, as `Session.get` does, which would build its statement anew."""
     if mapper.identity_key_from_primary_key(identity) in session.identity_map:
         return session.get(mapper.class_, identity)
-    parameters = {f"key_{number}": value for number, value in enumerate(identity)}
-    found = session.execute(_by_key(mapper), parameters).scalars()
+    found = session.execute(_statements(mapper).by_key, key_parameters(identity)).scalars()
     return (found.unique() if _joins_collections(mapper) else found).one_or_none()
 
 
-def _fetch(session: Session, statement: Select[Any], *, is_repeated: bool) -> Sequence[Any]:
-    result = session.execute(statement)
+def _fetch(
+    session: Session, statement: Select[Any], parameters: Mapping[str, Any] | None, *, is_repeated: bool
+) -> Sequence[Any]:
+    result = session.execute(statement, parameters)
     return (result.unique() if is_repeated else result).all()
 
 
 @memoized
-def _every(mapper: Mapper[Any]) -> Select[Any]:
-    return select(mapper.class_)
-
-
-@memoized
-def _by_key(mapper: Mapper[Any]) -> Select[Any]:
-    key = enumerate(mapper.primary_key)
-    return _every(mapper).where(*(column == bindparam(f"key_{number}", type_=column.type) for number, column in key))
-
-
-@memoized
-def _exists(mapper: Mapper[Any]) -> Select[Any]:
-    return select(literal(1)).select_from(mapper.class_).limit(1)
-
-
-@memoized
-def _count(mapper: Mapper[Any]) -> Select[Any]:
-    return select(func.count()).select_from(mapper.class_)
+def _statements(mapper: Mapper[Any]) -> Statements:
+    return Statements(mapper, select(mapper.class_))
 
 
 @memoized

@@ -210,9 +210,11 @@ class WatchedSession(Session):
         self.stack.clear()
 
     @property
-    def has_told_database(self) -> bool:
-        """Whether the database knows of the transaction: BEGIN may go along with a later statement."""
-        return self.has_begun and (self.followed.invalidated or self.dialect.has_begun(self.followed))
+    def awaits_end(self) -> bool:
+        """Whether the end of the transaction makes a difference to the database."""
+        return self.has_begun and (
+            self.followed.invalidated or self.turn.is_streaming or self.dialect.awaits_end(self.followed)
+        )
 
     def _close_streams(self, *, fatal: bool) -> None:
         try:
@@ -303,10 +305,10 @@ class GuardedSession(AsyncSession):
         return not (sync.in_transaction() or sync.turn.owner or self.stack.error or self.stack.top.hooks)
 
     @property
-    def is_untold(self) -> bool:
-        """Whether the database has not heard of the transaction, and need not, nor anybody else of its end."""
+    def awaits_nothing(self) -> bool:
+        """Whether the end of the transaction makes no difference to anybody."""
         sync = self.sync_session
-        if sync.has_told_database or sync.turn.owner or self.stack.error or self.stack.top.hooks:
+        if sync.awaits_end or sync.turn.owner or self.stack.error or self.stack.top.hooks:
             return False
         listeners = sync.dispatch.before_commit or sync.dispatch.after_commit
         return not (listeners or sync.new or sync.dirty or sync.deleted)
@@ -342,8 +344,8 @@ class GuardedSession(AsyncSession):
         """Run *ending*, which ends the transaction on behalf of the unit of work, in one go."""
         await self.run_sync(lambda _: ending())
 
-    async def finish_untold(self) -> None:
-        """Give the connection back, where `is_untold`: there is nothing to commit, and nothing to undo."""
+    async def finish_for_nothing(self) -> None:
+        """Give the connection back, where `awaits_nothing`: there is nothing to commit, and nothing to undo."""
         self.sync_session.has_begun = False
         await self.finish()
 

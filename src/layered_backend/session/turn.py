@@ -55,6 +55,11 @@ class Turn:
         owner = self._caller or self._executor
         return owner if _is_alive(owner) else None
 
+    @property
+    def is_streaming(self) -> bool:
+        """Whether a result is still being streamed."""
+        return bool(self._streams)
+
     def enter(self) -> None:
         """Begin a call of the session.
 

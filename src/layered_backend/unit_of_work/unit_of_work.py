@@ -227,8 +227,8 @@ class UnitOfWork:
             if session.is_idle:
                 session.sync_session.finish()
                 self._end(session, error)
-            elif session.is_untold and self._outcome is not Outcome.UNKNOWN:
-                await session.finish_untold()
+            elif session.awaits_nothing and self._outcome is not Outcome.UNKNOWN:
+                await session.finish_for_nothing()
                 self._end(session, error)
             else:
                 await uninterrupted(self._finish(session, error))

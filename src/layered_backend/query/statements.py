@@ -1,0 +1,82 @@
+"""The statements over all rows of a mapped class, built once: building one costs as much as reading a few rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, literal, select
+from sqlalchemy.orm import Mapper
+
+from layered_backend.query.ordering import LARGEST_ROW_NUMBER, row_number
+
+__all__ = ["Statements", "cut_parameters", "key_parameters", "total"]
+
+_LIMIT, _OFFSET = "layered_limit", "layered_offset"
+
+
+@dataclass(frozen=True)
+class Statements:
+    """What to select of the rows of a mapped class. Lives as long as the process.
+
+    Attributes:
+        mapper: Of the mapped class.
+        rows: The statement that selects all of them, in no order.
+    """
+
+    mapper: Mapper[Any]
+    rows: Select[Any]
+
+    @cached_property
+    def by_key(self) -> Select[Any]:
+        """The row that has the `key_parameters`."""
+        key = enumerate(self.mapper.primary_key)
+        return self.rows.where(*(column == bindparam(f"key_{number}", type_=column.type) for number, column in key))
+
+    @cached_property
+    def sorted(self) -> Select[Any]:
+        """All rows, by primary key."""
+        return self.rows.order_by(*self.mapper.primary_key)
+
+    @cached_property
+    def cut(self) -> Select[Any]:
+        """Those of the `cut_parameters`, by primary key."""
+        return self.sorted.limit(bindparam(_LIMIT, type_=BigInteger)).offset(bindparam(_OFFSET, type_=BigInteger))
+
+    @cached_property
+    def page(self) -> Select[Any]:
+        """Those of the `cut_parameters`, each with how many rows there are at its end."""
+        return self.cut.add_columns(total(self.count))
+
+    @cached_property
+    def count(self) -> Select[Any]:
+        """How many rows there are."""
+        return select(func.count()).select_from(self.mapper)
+
+    @cached_property
+    def exists(self) -> Select[Any]:
+        """Something, where there is a row."""
+        return select(literal(1)).select_from(self.mapper).limit(1)
+
+
+def total(count: Select[Any]) -> ColumnElement[Any]:
+    """Return *count* as a column of another statement."""
+    return count.correlate(None).scalar_subquery().label("layered_total")
+
+
+def key_parameters(identity: tuple[Any, ...]) -> dict[str, Any]:
+    """Return the parameters of a statement `by_key`."""
+    return {f"key_{number}": value for number, value in enumerate(identity)}
+
+
+def cut_parameters(limit: int | None, offset: int | None) -> dict[str, Any]:
+    """Return the parameters of a statement that is `cut`.
+
+    Raises:
+        InvalidDataError: One of the two is negative.
+    """
+    return {
+        _LIMIT: LARGEST_ROW_NUMBER if limit is None else row_number("limit", limit),
+        _OFFSET: row_number("offset", offset or 0),
+    }
