@@ -15,7 +15,7 @@ from sqlalchemy.types import TypeDecorator
 from layered_backend.errors import InvalidDataError, UnknownFieldError
 from layered_backend.memoization import memoized
 
-__all__ = ["Data", "changed_values", "new_values"]
+__all__ = ["Data", "changed_values", "is_plain", "new_values"]
 
 _PLAIN_TYPES = (Boolean, Date, DateTime, Float, Integer, Numeric, String, Time, Uuid)
 
@@ -73,7 +73,7 @@ def _checked_value(mapper: Mapper[Any], name: str, value: object, column_type: A
                 f"set the foreign key, or create the {target} through its own repository"
             )
         return value
-    if _holds(value, Mapping) and _is_plain(column_type):
+    if _holds(value, Mapping) and is_plain(column_type):
         # asyncmy would write the keys of a mapping into the statement as they are.
         raise InvalidDataError(f"{class_name}.{name} takes a single value, not a mapping")
     return to_jsonable_python(value, by_alias=False) if _holds(value, BaseModel) else value  # for a JSON column
@@ -107,7 +107,7 @@ def _is_writable(mapper: Mapper[Any], name: str, descriptor: Any) -> bool:
     return descriptor.extension_type is not HybridExtensionType.HYBRID_METHOD
 
 
-def _is_plain(column_type: Any) -> bool:
+def is_plain(column_type: Any) -> bool:
     """Tell whether a column holds one value a row, unlike JSON or an array."""
     while isinstance(column_type, TypeDecorator):
         column_type = column_type.impl_instance

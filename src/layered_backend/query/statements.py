@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapper
 
 from layered_backend.query.ordering import LARGEST_ROW_NUMBER, row_number
 
-__all__ = ["Statements", "cut_parameters", "key_parameters", "total"]
+__all__ = ["Statements", "cut_parameters", "has_key", "key_parameters", "total"]
 
 _LIMIT, _OFFSET = "layered_limit", "layered_offset"
 
@@ -31,8 +31,7 @@ class Statements:
     @cached_property
     def by_key(self) -> Select[Any]:
         """The row that has the `key_parameters`."""
-        key = enumerate(self.mapper.primary_key)
-        return self.rows.where(*(column == bindparam(f"key_{number}", type_=column.type) for number, column in key))
+        return self.rows.where(*has_key(self.mapper))
 
     @cached_property
     def sorted(self) -> Select[Any]:
@@ -63,6 +62,12 @@ class Statements:
 def total(count: Select[Any]) -> ColumnElement[Any]:
     """Return *count* as a column of another statement."""
     return count.correlate(None).scalar_subquery().label("layered_total")
+
+
+def has_key(mapper: Mapper[Any]) -> list[ColumnElement[bool]]:
+    """Return the criteria of the row that has the `key_parameters`."""
+    key = enumerate(mapper.primary_key)
+    return [column == bindparam(f"key_{number}", type_=column.type) for number, column in key]
 
 
 def key_parameters(identity: tuple[Any, ...]) -> dict[str, Any]:

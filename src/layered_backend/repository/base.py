@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast, get_args, get_origin
 
@@ -16,9 +16,11 @@ from layered_backend.errors import (
     UnitOfWorkError,
 )
 from layered_backend.field_values import Data
+from layered_backend.identity import identity_of
 from layered_backend.models import SoftDeletable
 from layered_backend.query import Criterion
 from layered_backend.repository.batches import batched
+from layered_backend.repository.by_key import change_by_key, delete_by_key
 from layered_backend.repository.direct import deletes_directly, updates_directly
 from layered_backend.repository.inserting import insert_rows
 from layered_backend.repository.loaded import loaded_entities, read_back, read_back_new, reread
@@ -209,6 +211,9 @@ class BaseRepository(EntityReader[ModelT]):
             UnitOfWorkError: The entity is of another unit of work.
         """
         values = self._changed_values(data)
+        changed = await self._by_key(key_or_entity, change_by_key, values)
+        if changed is not None:
+            return changed
         entity = await self._entity(key_or_entity)
         self._check_version(entity, values)
         return await self._change(entity, values)
@@ -252,13 +257,9 @@ class BaseRepository(EntityReader[ModelT]):
             ForeignKeyViolationError: Other rows refer to it.
             UnitOfWorkError: The entity is of another unit of work.
         """
-        entity = await self._entity(key_or_entity)
-        if isinstance(entity, SoftDeletable):
-            entity.deleted_at = datetime.now(UTC)
-        else:
-            await self.session.delete(entity)
-        await self.session.flush()
-        return entity
+        if issubclass(self.model, SoftDeletable):
+            return await self.update(key_or_entity, {"deleted_at": datetime.now(UTC)})
+        return await self._deleted(key_or_entity)
 
     async def delete_where(self, *where: Criterion) -> int:
         """Delete all rows that meet the criteria, or mark them where they are SoftDeletable, and return how many.
@@ -303,12 +304,27 @@ class BaseRepository(EntityReader[ModelT]):
             UnitOfWorkError: The entity is of another unit of work.
         """
         with self._scopes.without_those_of(SoftDeletable):
-            entity = await self._entity(key_or_entity)
-            await self.session.delete(entity)
-            await self.session.flush()
-        return entity
+            return await self._deleted(key_or_entity)
 
     # How
+
+    async def _deleted(self, key_or_entity: Any) -> ModelT:
+        deleted = await self._by_key(key_or_entity, delete_by_key)
+        if deleted is not None:
+            return deleted
+        entity = await self._entity(key_or_entity)
+        await self.session.delete(entity)
+        await self.session.flush()
+        return entity
+
+    async def _by_key(self, key: Any, write: Callable[..., ModelT | None], *arguments: Any) -> ModelT | None:
+        """Return what *write* makes of the row with that key, where it can; None for an entity."""
+        if isinstance(key, self.model):
+            return None
+        identity = identity_of(self._mapper, key, self._dialect)
+        if identity is None:
+            return None
+        return await self.session.run_sync(write, self._mapper, identity, *arguments, self._scopes.options())
 
     def _new_values(self, data: Data) -> dict[str, Any]:
         return new_in_scope(self._scopes, self._mapper, data)

@@ -57,6 +57,7 @@ class EntityReader(Generic[ModelT]):
     def __init__(self, session: AsyncSession, model: type[ModelT] | None = None) -> None:
         self.session = session
         self.model: type[ModelT] = model or cast("type[ModelT]", model_of(type(self)))
+        self._mapper: Mapper[ModelT] = cast("Mapper[ModelT]", inspect(self.model))
 
     async def get(self, key: Any, *, lock: Lock | None = None, options: Sequence[ORMOption] = ()) -> ModelT:
         """Return the entity with that primary key.
@@ -273,10 +274,6 @@ class EntityReader(Generic[ModelT]):
         return Projection(SessionSource(self.session), self.model, schema)
 
     # How
-
-    @property
-    def _mapper(self) -> Mapper[ModelT]:
-        return cast("Mapper[ModelT]", inspect(self.model))
 
     @property
     def _dialect(self) -> Dialect:

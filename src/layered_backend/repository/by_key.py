@@ -1,0 +1,120 @@
+"""Changing and deleting the row with a key in one statement, which returns it: nothing is read first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Column, ColumnElement, Delete, Update, bindparam, delete, or_, update
+from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm.interfaces import ORMOption
+
+from layered_backend.field_values import is_plain
+from layered_backend.memoization import memoized
+from layered_backend.query.statements import has_key, key_parameters
+from layered_backend.repository.direct import columns_by_name, deletes_directly, is_direct_row, updates_directly
+
+__all__ = ["change_by_key", "changes_by_key", "changing", "delete_by_key", "deletes_by_key", "new_parameters"]
+
+EntityT = TypeVar("EntityT")
+
+_UNSYNCHRONIZED = {"synchronize_session": False}
+_EAGER = frozenset({"immediate", "joined", "selectin", "subquery", False})
+
+
+def change_by_key(
+    session: Session,
+    mapper: Mapper[EntityT],
+    identity: tuple[Any, ...],
+    values: Mapping[str, Any],
+    options: Sequence[ORMOption],
+) -> EntityT | None:
+    """Return the entity with that key after it was changed by *values*, or None where the ORM has to do it.
+
+    A row that has all the *values* is left as it is, and None returned too.
+    """
+    if _is_loaded(session, mapper, identity) or not changes_by_key(session, mapper, values) or not _is_whole(mapper):
+        return None
+    statement = _changing_entity(mapper, frozenset(values)).options(*options)
+    parameters = key_parameters(identity) | new_parameters(values)
+    return session.execute(statement, parameters, execution_options=_UNSYNCHRONIZED).scalar_one_or_none()
+
+
+def delete_by_key(
+    session: Session, mapper: Mapper[EntityT], identity: tuple[Any, ...], options: Sequence[ORMOption]
+) -> EntityT | None:
+    """Return the entity with that key after it was deleted, or None where the ORM has to do it, or nothing is there."""
+    if _is_loaded(session, mapper, identity) or not deletes_by_key(session, mapper) or not _is_whole(mapper):
+        return None
+    statement = _deleting_entity(mapper).options(*options)
+    result = session.execute(statement, key_parameters(identity), execution_options=_UNSYNCHRONIZED)
+    entity = result.scalar_one_or_none()
+    if entity is not None:
+        session.expunge(entity)
+    return entity
+
+
+def changes_by_key(session: Session, mapper: Mapper[Any], values: Mapping[str, Any]) -> bool:
+    """Tell whether a statement can change *values* of a row: nothing of the mapper's would notice, and nothing is lost."""
+    return (
+        bool(values)
+        and session.get_bind().dialect.update_returning
+        and mapper.version_id_col is None
+        and is_direct_row(mapper, values)
+        and _are_plain(mapper, frozenset(values))
+        and updates_directly(mapper, session)
+    )
+
+
+def deletes_by_key(session: Session, mapper: Mapper[Any]) -> bool:
+    """Tell whether a statement can delete a row: nothing of the mapper's would notice."""
+    return (
+        session.get_bind().dialect.delete_returning
+        and mapper.version_id_col is None
+        and deletes_directly(mapper, session)
+    )
+
+
+def new_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of `changing`, beside those of the key."""
+    return {f"new_{name}": value for name, value in values.items()}
+
+
+def changing(mapper: Mapper[Any], names: frozenset[str]) -> Update:
+    """Return the statement that changes those attributes of the row with a key, unless it has all the values already."""
+    columns = columns_by_name(mapper)
+    new = {name: bindparam(f"new_{name}", type_=columns[name].type) for name in sorted(names)}
+    is_changed = or_(*(columns[name].is_distinct_from(value) for name, value in new.items()))
+    return update(mapper.class_).where(*has_key(mapper), is_changed).values(new)
+
+
+@memoized
+def _changing_entity(mapper: Mapper[Any], names: frozenset[str]) -> Any:
+    return changing(mapper, names).returning(mapper.class_)
+
+
+@memoized
+def _deleting_entity(mapper: Mapper[Any]) -> Any:
+    statement: Delete = delete(mapper.class_).where(*has_key(mapper))
+    return statement.returning(mapper.class_)
+
+
+def _is_loaded(session: Session, mapper: Mapper[Any], identity: tuple[Any, ...]) -> bool:
+    return mapper.identity_key_from_primary_key(identity) in session.identity_map
+
+
+@memoized
+def _is_whole(mapper: Mapper[Any]) -> bool:
+    """Tell whether an entity is made of the columns that RETURNING gives back, and of nothing that is loaded with it."""
+    are_columns = all(isinstance(attribute.columns[0], Column) for attribute in mapper.column_attrs)
+    return are_columns and not any(relationship.lazy in _EAGER for relationship in mapper.relationships)
+
+
+@memoized
+def _are_plain(mapper: Mapper[Any], names: frozenset[str]) -> bool:
+    """Tell whether values of those columns can be compared, and are none of the key's; nobody listens to them either."""
+    columns = columns_by_name(mapper)
+    changed: list[ColumnElement[Any]] = [columns[name] for name in names]
+    manager: Any = mapper.class_manager
+    is_heard = any(manager[name].dispatch.set for name in names)
+    return all(is_plain(column.type) and not column.primary_key for column in changed) and not is_heard
