@@ -179,6 +179,8 @@ class ActiveScopes:
         Raises:
             PermissionDeniedError: A scope needs a tenant, and the actor has none.
         """
+        if not self._active:
+            return {}
         concerning = [scope for scope in self._active if issubclass(model, scope.model)]
         return {name: value for scope in concerning for name, value in scope.fixed_values(self._actor).items()}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, ColumnElement, inspect, select
+from sqlalchemy import Column, ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstanceState, Mapper, selectinload
-from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.attributes import instance_state, set_committed_value
 
 from layered_backend.dialects import dialect_named
 from layered_backend.query.scope import active_scopes
@@ -36,11 +36,13 @@ async def read_back(session: AsyncSession, mapper: Mapper[Any], entity: object, 
 
 async def read_back_new(session: AsyncSession, mapper: Mapper[Any], entity: object) -> None:
     """Read what the database computed of a new row; a column that was left out, and has no default, is NULL."""
+    unread = _unread_columns(mapper, entity)
     computed = _state(entity).expired_attributes
-    for name in _unread_columns(mapper, entity):
+    for name in unread:
         if name not in computed and _is_null_by_default(mapper.column_attrs[name].columns[0]):
             set_committed_value(entity, name, None)
-    await read_back(session, mapper, entity, ())
+    if unread:
+        await read_back(session, mapper, entity, ())
 
 
 def _is_null_by_default(column: ColumnElement[Any]) -> bool:
@@ -71,8 +73,7 @@ def _take(mapper: Mapper[Any], entity: object, values: dict[str, Any]) -> None:
 
 
 def _state(entity: object) -> InstanceState[Any]:
-    state: InstanceState[Any] = inspect(entity, raiseerr=True)
-    return state
+    return instance_state(entity)
 
 
 async def _load_again(session: AsyncSession, mapper: Mapper[Any], entity: object, references: Sequence[str]) -> None:

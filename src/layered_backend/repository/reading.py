@@ -57,7 +57,7 @@ class EntityReader(Generic[ModelT]):
     def __init__(self, session: AsyncSession, model: type[ModelT] | None = None) -> None:
         self.session = session
         self.model: type[ModelT] = model or cast("type[ModelT]", model_of(type(self)))
-        self._mapper: Mapper[ModelT] = cast("Mapper[ModelT]", inspect(self.model))
+        self._mapper: Mapper[ModelT] = cast("Mapper[ModelT]", _mapper_of(self.model))
 
     async def get(self, key: Any, *, lock: Lock | None = None, options: Sequence[ORMOption] = ()) -> ModelT:
         """Return the entity with that primary key.
@@ -374,6 +374,12 @@ def _fetch(
 ) -> Sequence[Any]:
     result = session.execute(statement, parameters)
     return (result.unique() if is_repeated else result).all()
+
+
+@memoized
+def _mapper_of(model: type[Any]) -> Mapper[Any]:
+    mapper: Mapper[Any] = inspect(model, raiseerr=True)
+    return mapper
 
 
 @memoized

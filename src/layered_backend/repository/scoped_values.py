@@ -21,6 +21,8 @@ def new_in_scope(scopes: ActiveScopes, mapper: Mapper[Any], data: Data) -> dict[
     """
     values = new_values(mapper, data)
     fixed = scopes.fixed_values(mapper.class_)
+    if not fixed:
+        return values
     if any(values.get(name) not in (None, value) for name, value in fixed.items()):
         raise _out_of_scope(mapper)
     return values | fixed
