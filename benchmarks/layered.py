@@ -99,6 +99,21 @@ class Projections:
         async with ShopUnitOfWork(self._database) as uow:
             return await uow.items.project(ItemRead).page(PageParams(page=number, size=size))
 
+    async def create(self, values: dict[str, Any]) -> ItemRead:
+        """Write a new item and return it."""
+        async with ShopUnitOfWork(self._database) as uow:
+            return await uow.items.returning(ItemRead).create(values)
+
+    async def update(self, key: int, values: dict[str, Any]) -> ItemRead:
+        """Change an item and return it."""
+        async with ShopUnitOfWork(self._database) as uow:
+            return await uow.items.returning(ItemRead).update(key, values)
+
+    async def delete(self, key: int) -> ItemRead:
+        """Delete an item and return it."""
+        async with ShopUnitOfWork(self._database) as uow:
+            return await uow.items.returning(ItemRead).delete(key)
+
 
 class Alone:
     """Schemas, and no unit of work: each read is a transaction of its own.

@@ -1,7 +1,7 @@
 """Projections: rows read straight into Pydantic schemas."""
 
-from layered_backend.projection.plan import plan_of
+from layered_backend.projection.plan import Plan, Record, plan_of
 from layered_backend.projection.projection import Projection
-from layered_backend.projection.source import AutocommitSource, SessionSource, Source
+from layered_backend.projection.source import AutocommitSource, SessionSource, Source, read_in
 
-__all__ = ["AutocommitSource", "Projection", "SessionSource", "Source", "plan_of"]
+__all__ = ["AutocommitSource", "Plan", "Projection", "Record", "SessionSource", "Source", "plan_of", "read_in"]

@@ -29,18 +29,20 @@ Record = dict[str, Any]
 """The values of one row, by the names under which its schema takes them."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan(Generic[SchemaT]):
     """How a schema is read from the rows of a mapped class. Lives as long as the process.
 
     Attributes:
         mapper: Of the mapped class.
-        adapter: What makes the schemas.
+        schema: What to make of the rows.
+        adapter: What makes it.
         columns: What to select, by the name under which the schema takes it.
         nested: What to read in a statement of its own.
     """
 
     mapper: Mapper[Any]
+    schema: type[SchemaT]
     adapter: TypeAdapter[list[SchemaT]]
     columns: Mapping[str, Any]
     nested: Sequence[_Nested]
@@ -49,8 +51,13 @@ class Plan(Generic[SchemaT]):
     def statements(self) -> Statements:
         """What selects the columns, and behind them the key where nested rows need it."""
         build: Any = select  # whose overloads count columns
-        rows: Select[Any] = build(*self.columns.values(), *self._key)
+        rows: Select[Any] = build(*self.selected)
         return Statements(self.mapper, rows.select_from(self.mapper).execution_options(**_BY_POSITION))
+
+    @property
+    def selected(self) -> Sequence[Any]:
+        """What the statements select, as attributes of the mapped class."""
+        return (*self.columns.values(), *self._key)
 
     @cached_property
     def width(self) -> int:
@@ -152,7 +159,7 @@ def _planned(model: type[Any], schema: type[SchemaT], above: Sequence[type[BaseM
         plan: Plan[Any] = _planned(relationship.mapper.class_, inner, (*above, schema))
         nested.append(_Nested(taken_as, attribute, bool(relationship.uselist), mapper, plan))
     list_of: Any = list
-    return Plan(mapper, TypeAdapter(list_of[schema]), columns, nested)
+    return Plan(mapper, schema, TypeAdapter(list_of[schema]), columns, nested)
 
 
 def _attribute(mapper: Mapper[Any], schema: type[BaseModel], name: str, field: FieldInfo) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from layered_backend.query.scope import ActiveScopes, active_scopes
 from layered_backend.session import WatchedSession
 from layered_backend.session.uninterrupted import uninterrupted
 
-__all__ = ["AutocommitSource", "SessionSource", "Source"]
+__all__ = ["AutocommitSource", "SessionSource", "Source", "read_in"]
 
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ class SessionSource:
         return active_scopes(self._session.info)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        return await self._session.run_sync(_read, work)
+        return await self._session.run_sync(read_in, work)
 
     async def stream(self, statement: Select[Any], batch_size: int) -> AsyncGenerator[Sequence[Any]]:
         options = {"yield_per": batch_size}
@@ -104,7 +104,8 @@ class AutocommitSource:
             await uninterrupted(session.finish())
 
 
-def _read(session: Session, work: Callable[[Connection], T]) -> T:
+def read_in(session: Session, work: Callable[[Connection], T]) -> T:
+    """Run *work* on the connection of *session*, after what is pending has been written."""
     if isinstance(session, WatchedSession):
         return session.read(work)
     session.flush()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast, get_args, get_origin
 
+from pydantic import BaseModel
 from sqlalchemy import CursorResult, delete, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,7 +18,9 @@ from layered_backend.errors import (
 )
 from layered_backend.field_values import Data
 from layered_backend.identity import identity_of
+from layered_backend.memoization import memoized
 from layered_backend.models import SoftDeletable
+from layered_backend.projection import plan_of
 from layered_backend.query import Criterion
 from layered_backend.repository.batches import batched
 from layered_backend.repository.by_key import change_by_key, delete_by_key
@@ -26,6 +29,7 @@ from layered_backend.repository.inserting import insert_rows
 from layered_backend.repository.loaded import loaded_entities, read_back, read_back_new, reread
 from layered_backend.repository.nested import undone_alone
 from layered_backend.repository.reading import EntityReader
+from layered_backend.repository.returning import Returning
 from layered_backend.repository.scoped_values import changed_in_scope, new_in_scope, own, refuse_foreign
 from layered_backend.repository.upserting import Attributes, Upsert
 
@@ -33,6 +37,7 @@ __all__ = ["BaseRepository", "repository_of"]
 
 ModelT = TypeVar("ModelT")
 RepositoryT = TypeVar("RepositoryT", bound="BaseRepository[Any]")
+SchemaT = TypeVar("SchemaT", bound=BaseModel)
 
 _BATCH = 1_000  # rows, of which so many are in memory at a time
 
@@ -86,6 +91,14 @@ class BaseRepository(EntityReader[ModelT]):
         refuse_foreign(self._scopes, self._mapper, entity)
         await read_back_new(self.session, self._mapper, entity)
         return entity
+
+    def returning(self, schema: type[SchemaT]) -> Returning[SchemaT]:
+        """Return what creates, updates and deletes single rows and returns each as *schema*, without an entity.
+
+        Raises:
+            TypeError: A field of the schema has no column and no relationship, or a schema is nested in itself.
+        """
+        return Returning(self.session, self, _overridden(type(self)), plan_of(self.model, schema))
 
     async def create_many(self, rows: Iterable[Data] | AsyncIterable[Data]) -> int:
         """Write many new rows, and return how many; no entities are made of them.
@@ -395,6 +408,13 @@ class BaseRepository(EntityReader[ModelT]):
         names = [self._mapper.get_property_by_column(column).key for column in self._mapper.primary_key]
         key = [getattr(self.model, name) for name in names]
         return [tuple(row) for row in await self.session.execute(self.select(*where).with_only_columns(*key))]
+
+
+@memoized
+def _overridden(repository_class: type[BaseRepository[Any]]) -> frozenset[str]:
+    """Return the names of the methods that the class has in place of ours."""
+    names = ("add", "create", "delete", "update")
+    return frozenset(name for name in names if getattr(repository_class, name) is not getattr(BaseRepository, name))
 
 
 def repository_of(repository_class: type[RepositoryT], session: AsyncSession) -> RepositoryT:

@@ -14,7 +14,15 @@ from layered_backend.memoization import memoized
 from layered_backend.query.statements import has_key, key_parameters
 from layered_backend.repository.direct import columns_by_name, deletes_directly, is_direct_row, updates_directly
 
-__all__ = ["change_by_key", "changes_by_key", "changing", "delete_by_key", "deletes_by_key", "new_parameters"]
+__all__ = [
+    "change_by_key",
+    "changes_by_key",
+    "changing",
+    "delete_by_key",
+    "deletes_by_key",
+    "is_loaded",
+    "new_parameters",
+]
 
 EntityT = TypeVar("EntityT")
 
@@ -33,7 +41,7 @@ def change_by_key(
 
     A row that has all the *values* is left as it is, and None returned too.
     """
-    if _is_loaded(session, mapper, identity) or not changes_by_key(session, mapper, values) or not _is_whole(mapper):
+    if is_loaded(session, mapper, identity) or not changes_by_key(session, mapper, values) or not _is_whole(mapper):
         return None
     statement = _changing_entity(mapper, frozenset(values)).options(*options)
     parameters = key_parameters(identity) | new_parameters(values)
@@ -44,7 +52,7 @@ def delete_by_key(
     session: Session, mapper: Mapper[EntityT], identity: tuple[Any, ...], options: Sequence[ORMOption]
 ) -> EntityT | None:
     """Return the entity with that key after it was deleted, or None where the ORM has to do it, or nothing is there."""
-    if _is_loaded(session, mapper, identity) or not deletes_by_key(session, mapper) or not _is_whole(mapper):
+    if is_loaded(session, mapper, identity) or not deletes_by_key(session, mapper) or not _is_whole(mapper):
         return None
     statement = _deleting_entity(mapper).options(*options)
     result = session.execute(statement, key_parameters(identity), execution_options=_UNSYNCHRONIZED)
@@ -80,17 +88,23 @@ def new_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
     return {f"new_{name}": value for name, value in values.items()}
 
 
-def changing(mapper: Mapper[Any], names: frozenset[str]) -> Update:
-    """Return the statement that changes those attributes of the row with a key, unless it has all the values already."""
+def changing(mapper: Mapper[Any], target: Any, names: frozenset[str]) -> Update:
+    """Return the statement that changes those attributes of the row with a key, unless it has all the values already.
+
+    Args:
+        mapper: Of the mapped class.
+        target: The mapped class, or its table.
+        names: Of the attributes.
+    """
     columns = columns_by_name(mapper)
-    new = {name: bindparam(f"new_{name}", type_=columns[name].type) for name in sorted(names)}
-    is_changed = or_(*(columns[name].is_distinct_from(value) for name, value in new.items()))
-    return update(mapper.class_).where(*has_key(mapper), is_changed).values(new)
+    new = {columns[name]: bindparam(f"new_{name}", type_=columns[name].type) for name in sorted(names)}
+    is_changed = or_(*(column.is_distinct_from(value) for column, value in new.items()))
+    return update(target).where(*has_key(mapper), is_changed).values(new)
 
 
 @memoized
 def _changing_entity(mapper: Mapper[Any], names: frozenset[str]) -> Any:
-    return changing(mapper, names).returning(mapper.class_)
+    return changing(mapper, mapper.class_, names).returning(mapper.class_)
 
 
 @memoized
@@ -99,7 +113,8 @@ def _deleting_entity(mapper: Mapper[Any]) -> Any:
     return statement.returning(mapper.class_)
 
 
-def _is_loaded(session: Session, mapper: Mapper[Any], identity: tuple[Any, ...]) -> bool:
+def is_loaded(session: Session, mapper: Mapper[Any], identity: tuple[Any, ...]) -> bool:
+    """Tell whether the session has the entity, which a statement past it would leave outdated."""
     return mapper.identity_key_from_primary_key(identity) in session.identity_map
 
 

@@ -1,0 +1,207 @@
+"""Writes whose result is a schema: the row comes back with the statement that writes it, and no entity is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from pydantic import BaseModel
+from sqlalchemy import Column, Connection, Table, delete, insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute, Mapper, Session
+
+from layered_backend.dialects import dialect_named
+from layered_backend.errors import NotFoundError
+from layered_backend.field_values import Data
+from layered_backend.identity import identity_of
+from layered_backend.memoization import memoized
+from layered_backend.models import SoftDeletable
+from layered_backend.projection import Plan, Projection, Record, SessionSource, read_in
+from layered_backend.query.scope import ActiveScopes, active_scopes
+from layered_backend.query.statements import has_key, key_parameters
+from layered_backend.repository.by_key import changes_by_key, changing, deletes_by_key, is_loaded, new_parameters
+from layered_backend.repository.direct import columns_by_name, inserts_directly, is_direct_row
+from layered_backend.repository.scoped_values import changed_in_scope, new_in_scope
+
+__all__ = ["Returning", "Writer"]
+
+SchemaT = TypeVar("SchemaT", bound=BaseModel)
+
+
+class Writer(Protocol):
+    """The writing half of a repository, which does what one statement cannot."""
+
+    async def create(self, data: Data) -> Any: ...
+
+    async def update(self, key_or_entity: Any, data: Data) -> Any: ...
+
+    async def delete(self, key_or_entity: Any) -> Any: ...
+
+
+class Returning(Generic[SchemaT]):
+    """Writes single rows, and returns each as *schema*. Lives as long as its unit of work.
+
+        item = await uow.items.returning(ItemRead).create(data)
+
+    One statement writes the row and reads it back. Where that would pass something by (an event, a validator, a version,
+    a cascade, a method that the repository overrides, an entity that is loaded already), the entity is written instead,
+    and the schema read.
+
+    Args:
+        session: Where to write.
+        writer: The repository.
+        own: The names of the methods that the repository has overridden.
+        plan: How the schema is read.
+    """
+
+    def __init__(self, session: AsyncSession, writer: Writer, own: frozenset[str], plan: Plan[SchemaT]) -> None:
+        self._session = session
+        self._writer = writer
+        self._own = own
+        self._plan = plan
+
+    async def create(self, data: Data) -> SchemaT:
+        """Write a new row of *data*, as `BaseRepository.create` does, and return it."""
+        if not self._own & {"add", "create"}:
+            values = new_in_scope(self._scopes, self._mapper, data)
+            created = await self._written(_insert, values)
+            if created is not None:
+                return created
+        entity = await self._writer.create(data)
+        return await self._projection.get(tuple(self._mapper.primary_key_from_instance(entity)))
+
+    async def update(self, key: Any, data: Data) -> SchemaT:
+        """Change the fields that *data* sets, as `BaseRepository.update` does, and return the row."""
+        identity = self._identity(key)
+        if "update" not in self._own:
+            values = changed_in_scope(self._scopes, self._mapper, data)
+            changed = await self._written(_update, identity, values)
+            if changed is not None:
+                return changed
+        await self._writer.update(identity, data)
+        return await self._projection.get(identity)
+
+    async def delete(self, key: Any) -> SchemaT:
+        """Delete the row, as `BaseRepository.delete` does, and return it as it was."""
+        identity = self._identity(key)
+        if "delete" not in self._own and not (self._plan.nested or issubclass(self._mapper.class_, SoftDeletable)):
+            deleted = await self._written(_delete, identity)
+            if deleted is not None:
+                return deleted
+        found = await self._projection.get(identity)
+        await self._writer.delete(identity)
+        return found
+
+    @property
+    def _mapper(self) -> Mapper[Any]:
+        return self._plan.mapper
+
+    @property
+    def _scopes(self) -> ActiveScopes:
+        return active_scopes(self._session.info)
+
+    @property
+    def _projection(self) -> Projection[SchemaT]:
+        return Projection(SessionSource(self._session), self._mapper.class_, self._plan.schema)
+
+    def _identity(self, key: Any) -> tuple[Any, ...]:
+        identity = identity_of(self._mapper, key, self._session.get_bind().dialect)
+        if identity is None:
+            raise NotFoundError(self._mapper.class_.__name__, key)
+        return identity
+
+    async def _written(self, prepare: Callable[..., _Write | None], *arguments: Any) -> SchemaT | None:
+        record = await self._session.run_sync(_write, self._plan, prepare, arguments)
+        return None if record is None else self._plan.adapter.validate_python([record])[0]
+
+
+@dataclass(frozen=True)
+class _Write:
+    """A statement that writes one row and returns it, and its parameters."""
+
+    statement: Any
+    parameters: Mapping[str, Any]
+
+
+def _write(
+    session: Session, plan: Plan[Any], prepare: Callable[..., _Write | None], arguments: Sequence[Any]
+) -> Record | None:
+    """Return the row that was written; None where the entity has to be written instead, or where there is no row."""
+    write = prepare(session, plan, *arguments) if _returned(plan) else None
+    if write is None:
+        return None
+    scopes = active_scopes(session.info)
+    is_new = write.statement.is_insert
+    criteria = () if is_new else scopes.criteria(plan.mapper.class_)
+    statement = write.statement.where(*criteria) if criteria else write.statement
+
+    def execute(connection: Connection) -> Record | None:
+        rows = connection.execute(statement, write.parameters).all()
+        records = plan.records(rows, connection, dialect_named(connection.dialect.name), scopes.options())
+        return records[0] if records else None
+
+    return read_in(session, execute)
+
+
+def _insert(session: Session, plan: Plan[Any], values: Mapping[str, Any]) -> _Write | None:
+    mapper = plan.mapper
+    is_direct = mapper.version_id_col is None and is_direct_row(mapper, values) and inserts_directly(mapper, session)
+    if not (is_direct and session.get_bind().dialect.insert_returning):
+        return None
+    columns = columns_by_name(mapper)
+    given = {name: value for name, value in values.items() if value is not None or not _has_default(columns[name])}
+    parameters = {columns[name].key: value for name, value in given.items()}
+    return _Write(_inserting(plan), parameters)
+
+
+def _update(session: Session, plan: Plan[Any], identity: tuple[Any, ...], values: Mapping[str, Any]) -> _Write | None:
+    if is_loaded(session, plan.mapper, identity) or not changes_by_key(session, plan.mapper, values):
+        return None
+    return _Write(_updating(plan, frozenset(values)), key_parameters(identity) | new_parameters(values))
+
+
+def _delete(session: Session, plan: Plan[Any], identity: tuple[Any, ...]) -> _Write | None:
+    if is_loaded(session, plan.mapper, identity) or not deletes_by_key(session, plan.mapper):
+        return None
+    return _Write(_deleting(plan), key_parameters(identity))
+
+
+@memoized
+def _inserting(plan: Plan[Any]) -> Any:
+    return insert(_table(plan)).returning(*_returned(plan))
+
+
+@memoized
+def _updating(plan: Plan[Any], names: frozenset[str]) -> Any:
+    return changing(plan.mapper, _table(plan), names).returning(*_returned(plan))
+
+
+@memoized
+def _deleting(plan: Plan[Any]) -> Any:
+    return delete(_table(plan)).where(*has_key(plan.mapper)).returning(*_returned(plan))
+
+
+def _table(plan: Plan[Any]) -> Table:
+    return cast("Table", plan.mapper.local_table)
+
+
+@memoized
+def _returned(plan: Plan[Any]) -> Sequence[Column[Any]]:
+    """Return the columns of the plan's statement, as the table has them; none where it has something else too."""
+    columns = [_table_column(plan.mapper, attribute) for attribute in plan.selected]
+    return [column for column in columns if column is not None] if all(c is not None for c in columns) else ()
+
+
+def _table_column(mapper: Mapper[Any], attribute: Any) -> Column[Any] | None:
+    if not isinstance(attribute, InstrumentedAttribute):
+        return None
+    column = columns_by_name(mapper).get(attribute.key)
+    return column if column is not None and column.table is mapper.local_table else None
+
+
+def _has_default(column: Column[Any]) -> bool:
+    """Tell whether None, as SQLAlchemy has it for entities, is to say: what the column has by default."""
+    if column.type.should_evaluate_none:  # None is a value, JSON's own
+        return False
+    return column.default is not None or column.server_default is not None or column.primary_key
