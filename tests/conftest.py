@@ -106,3 +106,10 @@ async def sqlite_shop(request: pytest.FixtureRequest) -> AsyncGenerator[Shop]:
     """The test domain on SQLite alone, for what does not depend on the database."""
     async for shop in _shop(ASYNC_BACKENDS[0], request):
         yield shop
+
+
+@pytest.fixture
+async def asyncpg_shop(request: pytest.FixtureRequest) -> AsyncGenerator[Shop]:
+    """The test domain on PostgreSQL through asyncpg, for what is that driver's own."""
+    async for shop in _shop(ASYNC_BACKENDS[1], request):
+        yield shop

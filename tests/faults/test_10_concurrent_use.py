@@ -26,7 +26,7 @@ Call = Callable[[ShopUnitOfWork, AsyncConnection], Awaitable[Any]]
 # Ways to reach the database through one unit of work; each waits for it at least once.
 CALLS: dict[str, Call] = {
     "a repository": lambda uow, _: uow.items.count(),
-    "a commit": lambda uow, _: uow.commit(),
+    "a commit": lambda uow, _: _save(uow),
     "a flush": lambda uow, _: add_item(uow, "coffee"),
     "a connection taken from the session": lambda _, connection: connection.execute(text("SELECT 1")),
     "a statement of the driver": lambda _, connection: connection.exec_driver_sql("SELECT 1"),

@@ -16,11 +16,11 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExecutionContext
 from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 
-__all__ = ["begin_late", "has_begun"]
+__all__ = ["begin_late", "has_begun", "only_reads"]
 
 _READ_COMMITTED = "READ COMMITTED"
 _NAME_BEFORE_PARENTHESIS = re.compile(r"""([\w$.]+|")\s*\(""")
-_OTHER_CLAUSES = re.compile(r"\b(FOR|INTO)\b", re.IGNORECASE)  # FOR UPDATE, SELECT INTO
+_MORE_THAN_READING = re.compile(r"\b(FOR|INTO)\b|;", re.IGNORECASE)  # FOR UPDATE, SELECT INTO, a second statement
 # What may stand before a parenthesis and does nothing but compute: keywords, types and functions of SQL itself.
 _HARMLESS = frozenset(
     [
@@ -100,7 +100,7 @@ def has_begun(connection: Connection) -> bool:
 def _begin_where_needed(cursor: Any, statement: str, parameters: object, context: ExecutionContext) -> None:
     adapted = cursor._adapt_connection
     if adapted._transaction is None:
-        is_late = _only_reads(statement) and not cursor.server_side and _is_read_committed(adapted, context.dialect)
+        is_late = only_reads(statement) and not cursor.server_side and _is_read_committed(adapted, context.dialect)
         adapted.autocommit = is_late
 
 
@@ -119,8 +119,8 @@ def _forget(connection: DBAPIConnection, record: ConnectionPoolEntry, state: Poo
 
 
 @lru_cache(maxsize=1_000)
-def _only_reads(statement: str) -> bool:
+def only_reads(statement: str) -> bool:
     """Tell whether *statement* is a query that locks nothing and calls none but functions of SQL itself."""
-    if not statement.startswith("SELECT ") or _OTHER_CLAUSES.search(statement):
+    if not statement.startswith("SELECT ") or _MORE_THAN_READING.search(statement):
         return False
     return all(name.upper() in _HARMLESS for name in _NAME_BEFORE_PARENTHESIS.findall(statement))

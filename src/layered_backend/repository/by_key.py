@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Delete, Update, bindparam, delete, or_, update
+from sqlalchemy import Column, Delete, Update, bindparam, delete, or_, update
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.interfaces import ORMOption
 
@@ -71,6 +71,7 @@ def changes_by_key(session: Session, mapper: Mapper[Any], values: Mapping[str, A
         and is_direct_row(mapper, values)
         and _are_plain(mapper, frozenset(values))
         and updates_directly(mapper, session)
+        and not _are_heard(mapper, values)
     )
 
 
@@ -127,9 +128,12 @@ def _is_whole(mapper: Mapper[Any]) -> bool:
 
 @memoized
 def _are_plain(mapper: Mapper[Any], names: frozenset[str]) -> bool:
-    """Tell whether values of those columns can be compared, and are none of the key's; nobody listens to them either."""
-    columns = columns_by_name(mapper)
-    changed: list[ColumnElement[Any]] = [columns[name] for name in names]
+    """Tell whether values of those columns can be compared, and are none of the key's."""
+    changed = [columns_by_name(mapper)[name] for name in names]
+    return all(is_plain(column.type) and not column.primary_key for column in changed)
+
+
+def _are_heard(mapper: Mapper[Any], names: Iterable[str]) -> bool:
+    """Tell whether somebody listens to a change of those attributes."""
     manager: Any = mapper.class_manager
-    is_heard = any(manager[name].dispatch.set for name in names)
-    return all(is_plain(column.type) and not column.primary_key for column in changed) and not is_heard
+    return any(manager[name].dispatch.set for name in names)

@@ -293,7 +293,7 @@ class EntityReader(Generic[ModelT]):
         return Listing[ModelT].asked_for(self._source(options), params, where, order_by)
 
     def _source(self, options: Sequence[ORMOption]) -> _EntityRows[ModelT]:
-        return _EntityRows(self, self._mapper, self._dialect, options)
+        return _EntityRows(self, self._mapper, self._dialect, partial(self._scoped_rows, options=options))
 
     async def _only(self, statement: Select[ModelT], options: Sequence[ORMOption]) -> ModelT | None:
         found = await self._entities(statement, options)
@@ -303,6 +303,11 @@ class EntityReader(Generic[ModelT]):
 
     async def _entities(self, statement: Select[ModelT], options: Sequence[ORMOption]) -> Sequence[ModelT]:
         return [entity for (entity,) in await self._rows(statement, None, options)]
+
+    async def _scoped_rows(
+        self, statement: Select[Any], parameters: Mapping[str, Any] | None, *, options: Sequence[ORMOption]
+    ) -> Sequence[Any]:
+        return await self._rows(self._scoped(statement), parameters, options)
 
     async def _rows(
         self, statement: Select[Any], parameters: Mapping[str, Any] | None, options: Sequence[ORMOption]
@@ -320,7 +325,7 @@ class _EntityRows(Generic[ModelT]):
     reader: EntityReader[ModelT]
     mapper: Mapper[Any]
     dialect: Dialect
-    options: Sequence[ORMOption]
+    fetch: Callable[[Select[Any], Mapping[str, Any] | None], Awaitable[Sequence[Any]]]
 
     @property
     def statements(self) -> Statements:
@@ -332,7 +337,7 @@ class _EntityRows(Generic[ModelT]):
     async def rows(
         self, statement: Select[Any], parameters: Mapping[str, Any] | None = None
     ) -> tuple[Sequence[ModelT], Sequence[Sequence[Any]]]:
-        rows = await self.reader._rows(self.reader._scoped(statement), parameters, self.options)
+        rows = await self.fetch(statement, parameters)
         return [row[0] for row in rows], rows
 
 

@@ -1,0 +1,278 @@
+"""Changing and deleting by key in one statement, and writes that return schemas, on each database."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import event, inspect
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from layered_backend import (
+    BaseRepository,
+    ForeignKeyViolationError,
+    InvalidDataError,
+    NotFoundError,
+    UniqueViolationError,
+    UnknownFieldError,
+)
+from layered_backend.field_values import Data
+from tests.databases import Shop
+from tests.shop import Category, Item, ItemCreate, ItemRead, ItemRepository, ShopUnitOfWork, add_item
+from tests.statements import Statements
+
+
+class CategoryRead(BaseModel):
+    name: str
+
+
+class ItemDetail(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    name: str
+    color: str
+    updated_at: datetime
+    category: CategoryRead | None
+
+
+def _returns_updated(shop: Shop) -> bool:
+    return shop.backend.server != "mariadb"
+
+
+async def _add(shop: Shop, *names: str) -> list[int]:
+    """Add items, and return their keys."""
+
+    async def add(uow: ShopUnitOfWork) -> list[int]:
+        return [(await add_item(uow, name)).id for name in names]
+
+    return await shop.run(add)
+
+
+class TestEntities:
+    async def test_a_change_by_key_reads_nothing_first(self, shop: Shop) -> None:
+        (key,) = await _add(shop, "tea")
+
+        async def change(uow: ShopUnitOfWork) -> Item:
+            with Statements(shop) as statements:
+                item = await uow.items.update(key, {"price": 2, "note": "hot"})
+            assert [sent.split()[0] for sent, _ in statements.sent] == (
+                ["UPDATE"] if _returns_updated(shop) else ["SELECT", "UPDATE"]
+            )
+            assert item in uow.session
+            return item
+
+        item = await shop.run(change)
+
+        assert (item.name, item.price, item.note, item.color) == ("tea", Decimal(2), "hot", "white")
+        assert await shop.run(lambda uow: uow.items.exists(Item.price == 2, Item.note == "hot"))
+
+    async def test_a_change_to_the_same_values_touches_nothing(self, shop: Shop) -> None:
+        before = await shop.run(lambda uow: add_item(uow, "tea"))
+        key = before.id
+
+        after = await shop.run(lambda uow: uow.items.update(key, {"price": 1, "note": None, "name": "tea"}))
+
+        assert after.updated_at == before.updated_at
+
+    async def test_a_change_is_stamped(self, shop: Shop) -> None:
+        before = await shop.run(lambda uow: add_item(uow, "tea"))
+        key = before.id
+
+        after = await shop.run(lambda uow: uow.items.update(key, {"note": "hot"}))
+
+        assert after.updated_at > before.updated_at
+        assert after.created_at == before.created_at
+
+    async def test_null_is_another_value(self, shop: Shop) -> None:
+        (key,) = await _add(shop, "tea")
+        await shop.run(lambda uow: uow.items.update(key, {"note": "hot"}))
+
+        item = await shop.run(lambda uow: uow.items.update(key, {"note": None}))
+
+        assert item.note is None
+
+    async def test_an_entity_that_is_loaded_learns_of_the_change(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            tea = await add_item(uow, "tea")
+            assert await uow.items.update(tea.id, {"price": 2}) is tea
+            assert tea.price == 2
+
+        await shop.run(work)
+
+    async def test_a_pending_change_is_written_first(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            cup = await add_item(uow, "cup")
+            tea = await add_item(uow, "tea")
+            uow.session.expunge(tea)
+            cup.name = "mug"
+            assert (await uow.items.update(tea.id, {"replaces_id": cup.id})).replaces_id == cup.id
+
+        await shop.run(work)
+        assert await shop.names() == ["mug", "tea"]
+
+    async def test_who_listens_to_an_attribute_hears_of_it(self, shop: Shop) -> None:
+        (key,) = await _add(shop, "tea")
+        heard: list[Any] = []
+
+        def hear(item: Item, value: Any, *others: object) -> None:
+            heard.append(value)
+
+        event.listen(Item.price, "set", hear)
+        try:
+            await shop.run(lambda uow: uow.items.update(key, {"price": Decimal(2)}))
+        finally:
+            event.remove(Item.price, "set", hear)
+
+        assert heard == [2]
+
+    @pytest.mark.parametrize("key", [0, 10**30, None])
+    async def test_what_is_not_there_is_not_found(self, shop: Shop, key: Any) -> None:
+        with pytest.raises(NotFoundError):
+            await shop.run(lambda uow: uow.items.update(key, {"price": 2}))
+        with pytest.raises(NotFoundError):
+            await shop.run(lambda uow: uow.items.delete(key))
+
+    async def test_what_the_database_refuses_is_told(self, shop: Shop) -> None:
+        _, key = await _add(shop, "tea", "cup")
+
+        with pytest.raises(UniqueViolationError) as caught:
+            await shop.run(lambda uow: uow.items.update(key, {"name": "tea"}))
+        assert (caught.value.table, caught.value.columns) == ("items", ("name",))
+        with pytest.raises(ForeignKeyViolationError):
+            await shop.run(lambda uow: uow.items.update(key, {"category_id": 7}))
+        with pytest.raises(InvalidDataError):
+            await shop.run(lambda uow: uow.items.update(key, {"price": -1}))
+
+    async def test_a_deletion_by_key_returns_the_entity_as_it_was(self, shop: Shop) -> None:
+        (key,) = await _add(shop, "tea")
+
+        async def work(uow: ShopUnitOfWork) -> Item:
+            with Statements(shop) as statements:
+                item = await uow.items.delete(key)
+            assert [sent.split()[0] for sent, _ in statements.sent] == ["DELETE"]
+            assert item not in uow.session
+            assert await uow.items.get_or_none(key) is None
+            return item
+
+        item = await shop.run(work)
+
+        assert (item.id, item.name, item.price) == (key, "tea", Decimal(1))
+        assert await shop.names() == []
+
+    async def test_a_deletion_that_the_orm_has_to_follow_is_left_to_it(self, shop: Shop) -> None:
+        drinks = await shop.run(lambda uow: uow.categories.create({"name": "drinks"}))
+        await shop.run(lambda uow: uow.items.create({"name": "tea", "price": 1, "category_id": drinks.id}))
+
+        await shop.run(lambda uow: uow.categories.delete(drinks.id))
+
+        assert (await shop.run(lambda uow: uow.items.one())).category_id is None
+
+
+class OwnRules(ItemRepository):
+    async def create(self, data: Data) -> Item:
+        raise InvalidDataError("not today")
+
+
+class TestSchemas:
+    async def test_a_new_row_comes_back_with_the_statement_that_writes_it(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> ItemDetail:
+            drinks = await uow.categories.create({"name": "drinks"})
+            data = ItemCreate(name="tea", price=Decimal("1.50"), category_id=drinks.id)
+            with Statements(shop) as statements:
+                created = await uow.items.returning(ItemRead).create(data)
+            assert [sent.split()[0] for sent, _ in statements.sent] == ["INSERT"]
+            assert isinstance(created, ItemRead)
+            assert not [entity for entity in uow.session.identity_map.values() if isinstance(entity, Item)]
+            return await uow.items.returning(ItemDetail).create(data.model_copy(update={"name": "cup"}))
+
+        cup = await shop.run(work)
+
+        stored = await shop.run(lambda uow: uow.items.one(Item.name == "cup"))
+        assert cup.category == CategoryRead(name="drinks")
+        assert (cup.id, cup.name, cup.color, cup.updated_at) == (stored.id, "cup", "white", stored.updated_at)
+        assert stored.created_at == stored.updated_at
+
+    async def test_each_write_returns_what_a_projection_would_read(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            drinks = await uow.categories.create({"name": "drinks"})
+            items, read = uow.items.returning(ItemDetail), uow.items.project(ItemDetail)
+            created = await items.create({"name": "tea", "price": 1, "color": "green", "category_id": drinks.id})
+            assert created == await read.get(created.id)
+            changed = await items.update(created.id, {"name": "cocoa", "category_id": None})
+            assert changed == await read.get(created.id)
+            assert (changed.name, changed.category) == ("cocoa", None)
+            assert await items.update(created.id, {"name": "cocoa"}) == changed
+            assert await items.update(created.id, {}) == changed
+            assert await items.delete(created.id) == changed
+            assert await read.get_or_none(created.id) is None
+
+        await shop.run(work)
+
+    async def test_a_change_reads_nothing_first(self, shop: Shop) -> None:
+        (key,) = await _add(shop, "tea")
+
+        async def change(uow: ShopUnitOfWork) -> None:
+            with Statements(shop) as statements:
+                changed = await uow.items.returning(ItemRead).update(key, {"price": 2})
+            assert changed.price == 2
+            if _returns_updated(shop):
+                assert [sent.split()[0] for sent, _ in statements.sent] == ["UPDATE"]
+
+        await shop.run(change)
+
+    async def test_an_entity_that_is_loaded_learns_of_it(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            tea = await add_item(uow, "tea")
+            assert (await uow.items.returning(ItemRead).update(tea.id, {"price": 2})).price == 2
+            assert tea.price == 2
+            await uow.items.returning(ItemRead).delete(tea.id)
+            assert inspect(tea).deleted or inspect(tea).detached
+
+        await shop.run(work)
+
+    async def test_a_method_that_the_repository_overrides_is_never_passed_by(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            repository: BaseRepository[Item] = uow.repository(OwnRules)
+            with pytest.raises(InvalidDataError, match="not today"):
+                await repository.returning(ItemRead).create({"name": "tea", "price": 1})
+
+        await shop.run(work)
+        assert await shop.names() == []
+
+    async def test_bad_input_is_refused_alike(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            items = uow.items.returning(ItemRead)
+            with pytest.raises(UnknownFieldError):
+                await items.create({"nme": "tea"})
+            with pytest.raises(UnknownFieldError):
+                await items.update(1, {"nme": "tea"})
+            for key in (0, 10**30, None):
+                with pytest.raises(NotFoundError):
+                    await items.update(key, {"price": 2})
+                with pytest.raises(NotFoundError):
+                    await items.delete(key)
+
+        await shop.run(work)
+        await _add(shop, "tea")
+        with pytest.raises(UniqueViolationError):
+            await shop.run(lambda uow: uow.items.returning(ItemRead).create({"name": "tea", "price": 1}))
+
+    async def test_a_row_that_others_would_notice_is_written_as_an_entity(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            drinks = await uow.categories.create({"name": "drinks"})
+            created = await uow.items.returning(ItemDetail).create({"name": "tea", "price": 1, "category": drinks})
+            assert created.category == CategoryRead(name="drinks")
+
+        await shop.run(work)
+        assert isinstance(await shop.run(lambda uow: uow.categories.one()), Category)
+
+    async def test_the_session_of_sqlalchemy_itself_will_do(self, async_shop: Shop) -> None:
+        async with AsyncSession(async_shop.database.engine) as session:
+            items = ItemRepository(session)
+            created = await items.returning(ItemRead).create({"name": "tea", "price": 1})
+            assert await items.project(ItemRead).get(created.id) == created
+            await session.commit()

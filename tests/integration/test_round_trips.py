@@ -1,0 +1,195 @@
+"""What a transaction costs beside its statements: as little as makes no difference to anybody."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiosqlite
+import pytest
+from sqlalchemy import func, insert, select, text
+
+from layered_backend import LockTimeoutError, Outcome
+from layered_backend.query import Lock
+from tests.databases import Shop
+from tests.shop import Item, ItemRead, ShopUnitOfWork, add_item
+
+Work = Callable[[ShopUnitOfWork], Awaitable[Any]]
+
+
+async def _driver_of(uow: ShopUnitOfWork) -> Any:
+    return (await (await uow.session.connection()).get_raw_connection()).driver_connection
+
+
+READS: dict[str, Work] = {
+    "get": lambda uow: uow.items.get_or_none(1),
+    "list": lambda uow: uow.items.list(Item.price > 0, order_by=Item.name),
+    "exists": lambda uow: uow.items.exists(Item.name == "tea"),
+    "count": lambda uow: uow.items.count(),
+    "projection": lambda uow: uow.items.project(ItemRead).list(Item.id.in_([1, 2])),
+}
+
+
+async def _savepoint(uow: ShopUnitOfWork) -> None:
+    async with uow.savepoint():
+        await uow.items.count()
+
+
+async def _stream(uow: ShopUnitOfWork) -> None:
+    async for _ in uow.items.stream():
+        pass
+
+
+OTHERS: dict[str, Work] = {
+    "write": lambda uow: add_item(uow, "tea"),
+    "lock": lambda uow: uow.items.get_or_none(1, lock=Lock.update()),
+    "function": lambda uow: uow.session.scalar(select(func.txid_current())),
+    "setting": lambda uow: uow.session.execute(text("SET LOCAL statement_timeout = '1min'")),
+    "savepoint": _savepoint,
+    "stream": _stream,
+}
+
+
+class TestPostgreSQL:
+    @pytest.mark.parametrize("read", READS)
+    async def test_a_read_needs_no_begin(self, asyncpg_shop: Shop, read: str) -> None:
+        async with asyncpg_shop.unit() as uow:
+            await READS[read](uow)
+            assert not (await _driver_of(uow)).is_in_transaction()
+        assert uow.outcome is Outcome.COMMITTED
+
+    @pytest.mark.parametrize("kind", OTHERS)
+    async def test_all_else_does_and_reads_are_in_the_transaction_from_then_on(
+        self, asyncpg_shop: Shop, kind: str
+    ) -> None:
+        async with asyncpg_shop.unit() as uow:
+            await uow.items.count()
+            await OTHERS[kind](uow)
+            assert (await _driver_of(uow)).is_in_transaction()
+            await uow.items.count()
+            assert (await _driver_of(uow)).is_in_transaction()
+
+    @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+    async def test_a_snapshot_begins_with_the_first_read(self, asyncpg_shop: Shop, level: str) -> None:
+        async with asyncpg_shop.unit(isolation_level=level) as uow:
+            assert await uow.items.count() == 0
+            await asyncpg_shop.run(lambda other: add_item(other, "tea"))
+            assert await uow.items.count() == 0
+
+    async def test_the_next_unit_of_work_on_the_connection_begins_where_it_must(self, asyncpg_shop: Shop) -> None:
+        for _ in range(3):
+            await asyncpg_shop.run(lambda uow: uow.items.count())
+            with pytest.raises(KeyError):
+                async with asyncpg_shop.unit() as uow:
+                    await uow.session.execute(insert(Item), [{"name": "tea", "price": 1}, {"name": "cup", "price": 1}])
+                    raise KeyError
+        assert await asyncpg_shop.names() == []
+
+    async def test_an_engine_used_past_the_library_begins_as_ever(self, asyncpg_shop: Shop) -> None:
+        await asyncpg_shop.run(lambda uow: uow.items.count())
+        async with asyncpg_shop.database.engine.connect() as connection:
+            await connection.execute(select(Item.id))
+            await connection.execute(insert(Item).values(name="tea", price=1))
+            await connection.rollback()
+        assert await asyncpg_shop.names() == []
+
+    async def test_a_read_only_unit_of_work_writes_nothing_after_a_read_either(self, asyncpg_shop: Shop) -> None:
+        async with asyncpg_shop.unit(read_only=True) as uow:
+            await uow.items.count()
+            with pytest.raises(Exception, match="nothing can be written"):
+                await add_item(uow, "tea")
+            await uow.rollback()
+        assert await asyncpg_shop.names() == []
+
+
+@pytest.fixture
+def trips(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Which functions aiosqlite's threads were awaited for."""
+    made: list[object] = []
+    kind: Any = aiosqlite.Connection
+    execute = kind._execute
+
+    async def counted(connection: aiosqlite.Connection, function: Any, *arguments: Any, **options: Any) -> Any:
+        made.append(function)
+        return await execute(connection, function, *arguments, **options)
+
+    monkeypatch.setattr(kind, "_execute", counted)
+    return made
+
+
+class TestSQLite:
+    @pytest.mark.parametrize("read", READS)
+    async def test_a_unit_of_work_that_reads_is_one_trip(
+        self, sqlite_shop: Shop, trips: list[object], read: str
+    ) -> None:
+        await sqlite_shop.run(lambda uow: uow.items.count())
+        trips.clear()
+
+        await sqlite_shop.run(READS[read])
+
+        assert len(trips) == 1
+
+    async def test_one_that_writes_is_two(self, sqlite_shop: Shop, trips: list[object]) -> None:
+        await sqlite_shop.run(lambda uow: uow.items.count())
+        trips.clear()
+
+        await sqlite_shop.run(lambda uow: add_item(uow, "tea"))
+
+        assert len(trips) == 2
+        assert await sqlite_shop.names() == ["tea"]
+
+    async def test_the_transaction_of_reads_is_over_before_the_connection_does_anything_else(
+        self, sqlite_shop: Shop
+    ) -> None:
+        for _ in range(50):
+            await sqlite_shop.run(lambda uow: uow.items.count())
+            await sqlite_shop.run(lambda uow: uow.items.list(), read_only=True)
+        await sqlite_shop.run(lambda uow: add_item(uow, "tea"))
+
+        with sqlite3.connect(str(sqlite_shop.database.url.database), timeout=5) as other:
+            other.execute("DELETE FROM items")
+        other.close()
+        assert await sqlite_shop.names() == []
+
+    async def test_a_lock_that_is_not_given_leaves_the_unit_of_work_as_it_was(self, sqlite_shop: Shop) -> None:
+        path = str(sqlite_shop.database.url.database)
+        holder = sqlite3.connect(path, isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        async with sqlite_shop.unit() as uow:
+            driver = await _driver_of(uow)
+            await driver._execute(driver._conn.execute, "PRAGMA busy_timeout = 50")
+            for _ in range(2):
+                with pytest.raises(LockTimeoutError):
+                    await uow.items.count()
+            holder.execute("ROLLBACK")
+            holder.close()
+            await uow.rollback()
+            await add_item(uow, "cup")
+            assert driver.in_transaction
+        assert await sqlite_shop.names() == ["cup"]
+
+    async def test_a_caught_lock_timeout_at_the_beginning_has_undone_nothing(self, sqlite_shop: Shop) -> None:
+        holder = sqlite3.connect(str(sqlite_shop.database.url.database), isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        async with sqlite_shop.unit() as uow:
+            driver = await _driver_of(uow)
+            await driver._execute(driver._conn.execute, "PRAGMA busy_timeout = 50")
+            with pytest.raises(LockTimeoutError):
+                await uow.items.count()
+            holder.execute("ROLLBACK")
+            holder.close()
+            assert await uow.items.count() == 0
+            assert driver.in_transaction
+        assert uow.outcome is Outcome.COMMITTED
+
+    async def test_readers_and_writers_at_once_lose_nothing(self, sqlite_shop: Shop) -> None:
+        async def work(number: int) -> None:
+            await sqlite_shop.run(lambda uow: uow.items.list())
+            await sqlite_shop.run(lambda uow: add_item(uow, f"item {number}"))
+            await sqlite_shop.run(lambda uow: uow.items.count(), read_only=True)
+
+        await asyncio.gather(*(work(number) for number in range(40)))
+
+        assert len(await sqlite_shop.names()) == 40

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+
+from layered_backend.dialects.late_begin import only_reads
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT items.id FROM items WHERE items.id = $1::INTEGER",
+        "SELECT count(*) AS count_1 FROM items",
+        "SELECT items.id \nFROM items \nWHERE items.id IN ($1::INTEGER, $2::INTEGER) ORDER BY items.id LIMIT $3::INTEGER",
+        "SELECT 1 AS anon_1 FROM items WHERE (EXISTS (SELECT 1 FROM categories WHERE lower(categories.name) LIKE lower($1)))",
+        "SELECT items.id FROM items WHERE (items.price, items.id) > ($1::NUMERIC, $2::INTEGER)",
+    ],
+)
+def test_a_query_of_sql_itself_only_reads(statement: str) -> None:
+    assert only_reads(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO items (name) VALUES ($1)",
+        "WITH gone AS (DELETE FROM items RETURNING id) SELECT id FROM gone",
+        "SELECT items.id FROM items WHERE items.id = $1::INTEGER FOR UPDATE",
+        "SELECT items.id FROM items \nFOR NO KEY UPDATE SKIP LOCKED",
+        "SELECT items.id INTO copies FROM items",
+        "SELECT pg_advisory_xact_lock($1::BIGINT)",
+        "SELECT nextval('items_id_seq')",
+        "SELECT pg_catalog.set_config('a', 'b', true)",
+        'SELECT "my function"(1)',
+        "SELECT items.id FROM items WHERE items.price > shop.lower(items.id)",
+        "SELECT count (*), audit\n(1) FROM items",
+        "select 1",
+        "SET LOCAL statement_timeout = 1",
+        "SAVEPOINT sa_savepoint_1",
+        "SELECT 1; DELETE FROM items",
+    ],
+)
+def test_all_else_may_write_or_lock(statement: str) -> None:
+    assert not only_reads(statement)
