@@ -26,7 +26,7 @@ Call = Callable[[ShopUnitOfWork, AsyncConnection], Awaitable[Any]]
 # Ways to reach the database through one unit of work; each waits for it at least once.
 CALLS: dict[str, Call] = {
     "a repository": lambda uow, _: uow.items.count(),
-    "a commit": lambda uow, _: _save(uow),
+    "a commit": lambda uow, _: uow.commit(),
     "a flush": lambda uow, _: add_item(uow, "coffee"),
     "a connection taken from the session": lambda _, connection: connection.execute(text("SELECT 1")),
     "a statement of the driver": lambda _, connection: connection.exec_driver_sql("SELECT 1"),
@@ -40,7 +40,7 @@ async def test_of_two_calls_at_once_one_is_refused_and_names_both_tasks(
 ) -> None:
     async def at_once() -> list[Any]:
         async with async_shop.unit() as uow:
-            await uow.items.count()
+            await add_item(uow, "tea")  # so that there is something to commit
             connection = await uow.session.connection()
             calls = [
                 asyncio.create_task(_awaited(CALLS[kind](uow, connection)), name=name)
