@@ -45,7 +45,8 @@ def assert_nothing_open(server: str, url: URL) -> None:
 
 
 def _assert_write_lock_is_free(path: str) -> None:
-    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+    # Nobody waits for the end of a transaction that has only read: its thread takes a moment.
+    connection = sqlite3.connect(path, timeout=_DEADLINE, isolation_level=None)
     try:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
