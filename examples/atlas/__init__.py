@@ -2,6 +2,8 @@
 
     routes/  ->  services.py  ->  repositories.py  ->  models.py  <-  seeds/
 
+Beside them, `schemas.py` has what comes in and goes out, and `queries.py` what a list can be asked for.
+
 `python -m examples.atlas` seeds it, serves it and walks through it; `uvicorn examples.atlas.main:app` only serves it.
 Both need `pip install 'layered-backend[sqlite]' pycountry uvicorn`, and the walk `httpx2` and `rich`.
 

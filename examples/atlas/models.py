@@ -4,12 +4,10 @@ The keys are the codes of the ISO standards. Of a reference, only the side with 
 other side is a query of a repository, which can have a limit.
 """
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from layered_backend import Base, Timestamped
-
-_REGIONAL_INDICATOR_A = 0x1F1E6  # Unicode's flags are the two letters of the country in this alphabet
 
 
 class Country(Timestamped, Base):
@@ -22,11 +20,6 @@ class Country(Timestamped, Base):
     numeric: Mapped[str] = mapped_column(String(3), unique=True)
     name: Mapped[str]
     official_name: Mapped[str | None]
-
-    @property
-    def flag(self) -> str:
-        """The flag, as an emoji."""
-        return "".join(chr(_REGIONAL_INDICATOR_A + ord(letter) - ord("A")) for letter in self.alpha_2)
 
 
 class Subdivision(Timestamped, Base):
@@ -58,6 +51,7 @@ class Language(Base):
     """A language of ISO 639-3, such as cym, which is Welsh."""
 
     __tablename__ = "languages"
+    __table_args__ = (Index(None, "name", "alpha_3"),)  # what the pages are sorted by, which a cursor looks up
 
     alpha_3: Mapped[str] = mapped_column(String(3), primary_key=True)
     alpha_2: Mapped[str | None] = mapped_column(String(2), unique=True)

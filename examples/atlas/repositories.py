@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from sqlalchemy import literal, select
-from sqlalchemy.orm import selectinload
 
 from examples.atlas.models import Country, Currency, Language, Subdivision
 from layered_backend import BaseRepository
@@ -17,18 +16,6 @@ class CountryRepository(BaseRepository[Country]):
 
 class SubdivisionRepository(BaseRepository[Subdivision]):
     """The subdivisions of all countries."""
-
-    async def with_surroundings(self, code: str) -> Subdivision:
-        """Return the subdivision with its country and its parent, which nothing loads later: that would be I/O."""
-        return await self.get(code, options=[selectinload(Subdivision.country), selectinload(Subdivision.parent)])
-
-    async def of_country(self, alpha_2: str, *, limit: int, offset: int) -> Sequence[Subdivision]:
-        """Return the subdivisions of a country, on all levels."""
-        return await self.list(Subdivision.country_code == alpha_2, limit=limit, offset=offset)
-
-    async def children_of(self, code: str, *, limit: int, offset: int) -> Sequence[Subdivision]:
-        """Return the subdivisions one level below."""
-        return await self.list(Subdivision.parent_code == code, limit=limit, offset=offset)
 
     async def ancestors_of(self, code: str) -> Sequence[Subdivision]:
         """Return the subdivisions that this one lies in, its parent first."""
@@ -52,8 +39,3 @@ class CurrencyRepository(BaseRepository[Currency]):
 
 class LanguageRepository(BaseRepository[Language]):
     """The languages."""
-
-    async def named(self, text: str, *, limit: int, offset: int) -> Sequence[Language]:
-        """Return the languages whose name contains *text*, in upper or lower case."""
-        contains = Language.name.icontains(text, autoescape=True)
-        return await self.list(contains, order_by=(Language.name, Language.alpha_3), limit=limit, offset=offset)

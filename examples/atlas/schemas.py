@@ -6,27 +6,18 @@ The pattern of a code leaves one way to write it: databases disagree on whether 
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, StringConstraints, computed_field
 
 CountryCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 SubdivisionCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}-[A-Z0-9]{1,3}$")]
 CurrencyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 LanguageCode = Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$")]
+LanguageScope = Literal["I", "M", "S"]  # individual, macrolanguage, special
+LanguageType = Literal["A", "C", "E", "H", "L", "S"]  # ancient, constructed, extinct, historical, living, special
 Numeric = Annotated[str, StringConstraints(pattern=r"^[0-9]{3}$")]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
 
-
-class Paging(BaseModel):
-    """Which part of a list is wanted."""
-
-    limit: int = Field(50, ge=1, le=500)
-    offset: int = Field(0, ge=0, le=1_000_000)
-
-
-class LanguageQuery(Paging):
-    """Which languages are wanted: those whose name contains *search*."""
-
-    search: str = ""
+_REGIONAL_INDICATOR_A = 0x1F1E6  # Unicode's flags are the two letters of the country in this alphabet
 
 
 class _Input(BaseModel):
@@ -60,9 +51,14 @@ class CountryRead(BaseModel):
     numeric: str
     name: str
     official_name: str | None
-    flag: str
     created_at: datetime
     updated_at: datetime
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy refuses decorated properties (python/mypy#1362)
+    @property
+    def flag(self) -> str:
+        """The flag, as an emoji."""
+        return "".join(chr(_REGIONAL_INDICATOR_A + ord(letter) - ord("A")) for letter in self.alpha_2)
 
 
 class SubdivisionCreate(_Input):
@@ -124,8 +120,8 @@ class LanguageCreate(_Input):
     alpha_3: LanguageCode
     alpha_2: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")] | None = None
     name: Name
-    scope: Literal["I", "M", "S"]  # individual, macrolanguage, special
-    type: Literal["A", "C", "E", "H", "L", "S"]  # ancient, constructed, extinct, historical, living, special
+    scope: LanguageScope
+    type: LanguageType
 
 
 class LanguageRead(BaseModel):

@@ -2,23 +2,11 @@
 
 from collections.abc import Sequence
 
-from examples.atlas.models import Country, Currency, Language, Subdivision
-from examples.atlas.repositories import (
-    CountryRepository,
-    CurrencyRepository,
-    LanguageRepository,
-    SubdivisionRepository,
-)
-from examples.atlas.schemas import (
-    CountryCreate,
-    CountryUpdate,
-    CurrencyCreate,
-    LanguageCreate,
-    SubdivisionCreate,
-    SubdivisionUpdate,
-)
+from examples.atlas.models import Country, Subdivision
+from examples.atlas.repositories import CountryRepository, SubdivisionRepository
+from examples.atlas.schemas import CountryCreate, CountryUpdate, SubdivisionCreate, SubdivisionUpdate
 from examples.atlas.unit_of_work import AtlasUnitOfWork
-from layered_backend import BaseService, ConflictError, InvalidDataError
+from layered_backend import BaseService, ConflictError, InvalidDataError, Page, PageParams
 
 
 class CountryService(BaseService[Country, CountryRepository, CountryCreate, CountryUpdate]):
@@ -59,31 +47,23 @@ class SubdivisionService(
             await self._check_outside(key, data.parent_code)
         return await super().update(key, data)
 
-    async def describe(self, code: str) -> Subdivision:
-        """Return the subdivision with its country and its parent.
-
-        Raises:
-            NotFoundError: There is no such subdivision.
-        """
-        return await self.repository.with_surroundings(code)
-
-    async def of_country(self, alpha_2: str, *, limit: int, offset: int) -> Sequence[Subdivision]:
-        """Return the subdivisions of a country, on all levels.
+    async def of_country(self, alpha_2: str, params: PageParams) -> Page[Subdivision]:
+        """Return the subdivisions of a country, on all levels, page by page.
 
         Raises:
             NotFoundError: There is no such country.
         """
         await self.uow.countries.get(alpha_2)
-        return await self.repository.of_country(alpha_2, limit=limit, offset=offset)
+        return await self.page(params, Subdivision.country_code == alpha_2)
 
-    async def children_of(self, code: str, *, limit: int, offset: int) -> Sequence[Subdivision]:
-        """Return the subdivisions one level below.
+    async def children_of(self, code: str, params: PageParams) -> Page[Subdivision]:
+        """Return the subdivisions one level below, page by page.
 
         Raises:
             NotFoundError: There is no such subdivision.
         """
         await self.get(code)
-        return await self.repository.children_of(code, limit=limit, offset=offset)
+        return await self.page(params, Subdivision.parent_code == code)
 
     async def ancestors_of(self, code: str) -> Sequence[Subdivision]:
         """Return the subdivisions that this one lies in, its parent first.
@@ -98,18 +78,6 @@ class SubdivisionService(
         ancestors = await self.repository.ancestors_of(parent_code)
         if code in {ancestor.code for ancestor in ancestors}:
             raise ConflictError(f"{parent_code} lies in {code} and cannot be its parent")
-
-
-class CurrencyService(BaseService[Currency, CurrencyRepository, CurrencyCreate]):
-    """What can be done with currencies."""
-
-
-class LanguageService(BaseService[Language, LanguageRepository, LanguageCreate]):
-    """What can be done with languages."""
-
-    async def search(self, text: str, *, limit: int, offset: int) -> Sequence[Language]:
-        """Return the languages whose name contains *text*, in upper or lower case; all of them if it is empty."""
-        return await self.repository.named(text, limit=limit, offset=offset)
 
 
 def _country_of(code: str) -> str:

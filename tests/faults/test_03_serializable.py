@@ -379,6 +379,22 @@ class TestDeadlocks:
         await set_meters(shop, 0, 0)
         await _caught_around_a_savepoint_it_undoes_all(shop, DeadlockError, deadlock, Shop.unit)
 
+    @pytest.mark.parametrize("shop", backends_of("mariadb"), indirect=True, ids=str)
+    async def test_on_mariadb_a_flush_in_a_savepoint_tells_of_it_and_not_of_the_savepoint(self, shop: Shop) -> None:
+        await set_meters(shop, 0, 0)
+
+        async def work(uow: ShopUnitOfWork) -> None:
+            await add(uow, 2, 1)
+            first = await uow.meters.get(1)
+            with heavy_partner(shop) as wait_for_the_other:
+                wait_for_the_other()
+                async with uow.savepoint():
+                    await uow.meters.update(first, {"reading": 7})
+
+        with pytest.raises(DeadlockError) as caught:
+            await shop.run(work)
+        assert "try again" in str(caught.value)
+
     @pytest.mark.parametrize("depth", [1, 2])
     @pytest.mark.parametrize("shop", backends_of("mariadb"), indirect=True, ids=str)
     async def test_on_mariadb_the_end_of_a_savepoint_that_is_gone_tells_why(self, shop: Shop, depth: int) -> None:

@@ -9,10 +9,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import func, true, update
+from sqlalchemy import func, select, true, update
 from sqlalchemy.orm import selectinload
 
 from layered_backend import (
+    Database,
     InvalidDataError,
     Lock,
     LockTimeoutError,
@@ -22,7 +23,7 @@ from layered_backend import (
     UnknownFieldError,
 )
 from layered_backend.dialects import dialect_named
-from tests.databases import Shop, backends_of
+from tests.databases import Shop, backends_of, database_at
 from tests.shop import Category, Country, Item, ItemCreate, ShopUnitOfWork, add_item
 from tests.statements import Statements
 
@@ -384,14 +385,20 @@ class TestUpsert:
 
 
 class TestRaces:
-    """Sixteen tasks, each with a unit of work of its own, and one key."""
+    """Sixteen tasks, each with a connection and a transaction of its own, and one key."""
 
     async def _race(self, shop: Shop, work: Callable[[ShopUnitOfWork, int], Awaitable[Any]]) -> list[Any]:
-        async def run(number: int) -> Any:
-            async with shop.unit() as uow:
+        # On SQLite one transaction can write at a time, so that they cannot all have begun.
+        begun = asyncio.Barrier(1 if shop.backend.server == "sqlite" else 16)
+
+        async def run(database: Database, number: int) -> Any:
+            async with ShopUnitOfWork(database) as uow:
+                await uow.session.scalar(select(1))
+                await begun.wait()
                 return await work(uow, number)
 
-        return await asyncio.gather(*(run(number) for number in range(16)))
+        async with database_at(shop.database.url, pool_size=16, max_overflow=0) as database:
+            return await asyncio.gather(*(run(database, number) for number in range(16)))
 
     async def test_get_or_create_makes_one_row(self, async_shop: Shop) -> None:
         async def work(uow: ShopUnitOfWork, number: int) -> tuple[int, bool]:
@@ -413,6 +420,22 @@ class TestRaces:
 
         assert len({item_id for item_id, _ in results}) == 1
         assert sorted(price for _, price in results) == list(range(16))
+        assert await async_shop.names() == ["tea"]
+
+    async def test_each_way_of_writing_one_key_stands_the_others(self, async_shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork, number: int) -> None:
+            row = {"name": "tea", "price": number}
+            match number % 3:
+                case 0:
+                    await uow.items.get_or_create(row, on=Item.name)
+                case 1:
+                    await uow.items.upsert(row, on=Item.name)
+                case _:
+                    assert await uow.items.upsert_many([row], on=Item.name) == 1
+
+        await self._race(async_shop, work)
+
+        assert await async_shop.names() == ["tea"]
 
 
 class TestLocks:

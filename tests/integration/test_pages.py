@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import AsyncGenerator, Callable, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -30,7 +32,9 @@ on_each_database = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
-COLUMNS: dict[str, Any] = {"note": Item.note, "shelf": Item.shelf, "price": Item.price, "color": Item.color}
+COLUMNS: dict[str, Any] = {
+    name: getattr(Item, name) for name in ("note", "shelf", "price", "color", "name", "created_at", "id")
+}
 DIRECTIONS: dict[str, Callable[[Any], Any]] = {
     "asc": lambda column: column,
     "desc": lambda column: column.desc(),
@@ -46,6 +50,7 @@ rows = st.lists(
             "shelf": st.none() | st.integers(0, 2),
             "price": st.sampled_from([Decimal("0.5"), Decimal(1), Decimal("2.25")]),
             "color": st.sampled_from("rgb"),
+            "created_at": st.sampled_from([datetime(2024, 2, 29, 23, 59, 59, part, tzinfo=UTC) for part in (0, 1, 10)]),
         }
     ),
     max_size=9,
@@ -82,18 +87,17 @@ async def _store(uow: ShopUnitOfWork, values: Sequence[dict[str, Any]]) -> list[
     return [{**row, "id": item_id} for row, item_id in zip(named, ids, strict=True)]
 
 
-async def _walk(
-    uow: ShopUnitOfWork, params: CursorParams, *where: Any, order_by: OrderBy, backward: bool = False
-) -> list[CursorPage[Item]]:
+async def _pages(
+    uow: ShopUnitOfWork, params: CursorParams, *, order_by: OrderBy, backward: bool = False
+) -> AsyncGenerator[CursorPage[Item]]:
     """Follow the cursors from a page to the end."""
-    pages: list[CursorPage[Item]] = []
-    cursor = params.cursor
     while True:
-        page = await uow.items.cursor_page(CursorParams(cursor=cursor, size=params.size), *where, order_by=order_by)
-        pages.append(page)
+        page = await uow.items.cursor_page(params, order_by=order_by)
+        yield page
         cursor = page.previous if backward else page.next
         if cursor is None:
-            return pages
+            return
+        params = CursorParams(cursor=cursor, size=params.size)
 
 
 def _ids(pages: Sequence[CursorPage[Item]]) -> list[int]:
@@ -110,7 +114,7 @@ class TestCursorPages:
             stored = await _store(uow, values)
             expected, order_by = _sorted(sort, stored), _order_by(sort)
 
-            forwards = await _walk(uow, CursorParams(size=size), order_by=order_by)
+            forwards = [page async for page in _pages(uow, CursorParams(size=size), order_by=order_by)]
             assert _ids(forwards) == expected
             assert forwards[0].previous is None
             assert all(len(page.items) == size for page in forwards[:-1])
@@ -118,7 +122,7 @@ class TestCursorPages:
             last = forwards[-1]
             if last.previous is not None:
                 params = CursorParams(cursor=last.previous, size=size)
-                backwards = await _walk(uow, params, order_by=order_by, backward=True)
+                backwards = [page async for page in _pages(uow, params, order_by=order_by, backward=True)]
                 assert _ids(backwards[::-1]) == expected[: len(expected) - len(last.items)]
                 assert all(page.next for page in backwards)
 
@@ -131,6 +135,51 @@ class TestCursorPages:
             ]
             assert [(page.total, list(page.items)) for page in numbered[2:]] == [(len(expected), [])]
 
+        await async_shop.run(work)
+
+    @on_each_database
+    @given(
+        values=rows,
+        sort=sorts,
+        size=st.integers(1, 3),
+        backward=st.booleans(),
+        changes=st.lists(st.integers(0, 8) | rows.filter(bool), max_size=4),
+    )
+    async def test_whatever_comes_and_goes_what_stays_is_met_once_and_in_order(
+        self,
+        async_shop: Shop,
+        *,
+        values: list[dict[str, Any]],
+        sort: list[tuple[str, str]],
+        size: int,
+        backward: bool,
+        changes: list[int | list[dict[str, Any]]],
+    ) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            stored = await _store(uow, values)
+            order_by, expected = _order_by(sort), _sorted(sort, stored)
+            params, waiting, numbers = CursorParams(size=size), list(changes), itertools.count()
+            if backward:
+                *_, last = [page async for page in _pages(uow, params, order_by=order_by)]
+                if last.previous is None:
+                    return
+                params, expected = CursorParams(cursor=last.previous, size=size), expected[: -len(last.items)]
+
+            met: list[int] = []
+            async for page in _pages(uow, params, order_by=order_by, backward=backward):
+                met += _ids([page])[:: -1 if backward else 1]
+                change = waiting.pop() if waiting else ()
+                if not isinstance(change, int):
+                    await uow.items.create_many({**row, "name": f"item {next(numbers)}x"} for row in change)
+                elif change < len(expected):
+                    await uow.items.delete_where(Item.id == expected[change])
+                    gone.add(expected[change])
+
+            assert len(met) == len(set(met))
+            stayed = [row for row in expected if row not in gone]
+            assert [row for row in met if row in stayed] == stayed[:: -1 if backward else 1]
+
+        gone: set[int] = set()
         await async_shop.run(work)
 
     async def test_rows_that_come_and_go_between_pages_shift_nothing(self, shop: Shop) -> None:
@@ -189,8 +238,8 @@ class TestCursorPages:
             await uow.items.create({"name": "alone", "price": 1})
             related = select(Category.name).where(Category.id == Item.category_id).scalar_subquery()
 
-            pages = await _walk(uow, CursorParams(size=1), order_by=[related, Item.name.desc()])
-            assert [item.name for page in pages for item in page.items] == ["tea", "cocoa", "bread", "alone"]
+            pages = _pages(uow, CursorParams(size=1), order_by=[related, Item.name.desc()])
+            assert [item.name async for page in pages for item in page.items] == ["tea", "cocoa", "bread", "alone"]
 
         await shop.run(work)
 
@@ -216,6 +265,9 @@ class TestCursorPages:
 class ItemFilter(FilterSet):
     color: Annotated[list[str] | None, Where(Item.color.in_)] = None
     note: Annotated[str | None, Where(Item.note.icontains)] = None
+    note_has: Annotated[str | None, Where(Item.note.contains)] = None
+    note_starts: Annotated[str | None, Where(Item.note.startswith)] = None
+    note_ends: Annotated[str | None, Where(Item.note.endswith)] = None
     dearer_than: Annotated[Decimal | None, Where(lambda price: Item.price > price)] = None
     has_shelf: Annotated[bool | None, Where(lambda has: Item.shelf.is_not(None) if has else Item.shelf.is_(None))] = (
         None
@@ -232,19 +284,26 @@ class ItemQuery(ItemFilter, ItemSorting, PageParams):
 
 
 def _meets(query: ItemFilter, row: dict[str, Any]) -> bool:
-    note = row["note"]
+    note: str | None = row["note"]
     return (
         (query.color is None or row["color"] in query.color)
         and (query.note is None or (note is not None and query.note.lower() in note.lower()))
+        and (query.note_has is None or (note is not None and query.note_has in note))
+        and (query.note_starts is None or (note is not None and note.startswith(query.note_starts)))
+        and (query.note_ends is None or (note is not None and note.endswith(query.note_ends)))
         and (query.dearer_than is None or row["price"] > query.dearer_than)
         and (query.has_shelf is None or (row["shelf"] is not None) == query.has_shelf)
     )
 
 
+texts = st.none() | st.none() | st.text("aB%_\\/", max_size=2)  # a filter that is not there more often than one that is
 filters = st.builds(
     ItemFilter,
     color=st.none() | st.lists(st.sampled_from("rgb"), max_size=2),
-    note=st.none() | st.text("aB%_\\/", max_size=2),
+    note=texts,
+    note_has=texts,
+    note_starts=texts,
+    note_ends=texts,
     dearer_than=st.none() | st.decimals(0, 3, places=1),
     has_shelf=st.none() | st.booleans(),
 )

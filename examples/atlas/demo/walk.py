@@ -12,7 +12,10 @@ from examples.atlas.demo.errors import DemonstrationError
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | None"
 
-_SHOWN = frozenset({"alpha_2", "alpha_3", "code", "name", "official_name", "parent", "detail"})
+_SHOWN = frozenset(
+    {"alpha_2", "alpha_3", "code", "name", "official_name", "type", "flag", "parent", "detail", "msg"}
+    | {"items", "total", "pages", "next", "previous"}
+)
 
 # ISO leaves codes that begin with X, and the numbers from 900, to whoever wants to use them.
 _ATLANTIS: Json = {"alpha_2": "XA", "alpha_3": "XAA", "numeric": "900", "name": "Atlantis"}
@@ -22,7 +25,7 @@ _POSEIDONIS: Json = {"code": "XA-PO", "country_code": "XA", "name": "Poseidonis"
 
 @dataclass(frozen=True)
 class Step:
-    """One request: what it shows, and the status that it is answered with."""
+    """One request: what it shows, and the status that it is answered with. `{next}` is of the answer before."""
 
     title: str
     status: int
@@ -33,12 +36,20 @@ class Step:
 
 STEPS = (
     Step("A country", 200, "GET", "/countries/FR"),
-    Step("Two of its subdivisions", 200, "GET", "/countries/FR/subdivisions?limit=2"),
+    Step("Countries by a part of their name, sorted by it", 200, "GET", "/countries?name=island&sort=name&size=2"),
+    Step("Two subdivisions of a country, and how many it has", 200, "GET", "/countries/FR/subdivisions?size=2"),
+    Step(
+        "The regions of Belgium, the last first", 200, "GET", "/subdivisions?country=BE&type=Region&sort=-name&size=2"
+    ),
     Step("A subdivision with its parent", 200, "GET", "/subdivisions/FR-67"),
     Step("All that it lies in", 200, "GET", "/subdivisions/FR-67/ancestors"),
     Step("All that lies in its parent", 200, "GET", "/subdivisions/FR-6AE/children"),
     Step("A currency", 200, "GET", "/currencies/EUR"),
-    Step("A language, by a part of its name", 200, "GET", "/languages?search=walloon"),
+    Step("Languages by a part of their name", 200, "GET", "/languages?name=welsh&size=3"),
+    Step("The next page, by the cursor", 200, "GET", "/languages?name=welsh&size=3&cursor={next}"),
+    Step("A cursor, with another filter than its own", 422, "GET", "/languages?name=irish&size=3&cursor={previous}"),
+    Step("A filter that is not there: the answer names those that are", 422, "GET", "/subdivisions?county=FR"),
+    Step("A sort that is not allowed", 422, "GET", "/subdivisions?sort=-created_at"),
     Step("A code that no country has", 404, "GET", "/countries/ZZ"),
     Step("A new country", 201, "POST", "/countries", _ATLANTIS),
     Step("Another one with a code that is taken", 409, "POST", "/countries", _ALBION),
@@ -63,8 +74,9 @@ def walk(url: str, console: Console) -> None:
     """
     with httpx2.Client(base_url=url) as client:
         _delete_leftovers(client)
+        answer: Json = None
         for step in STEPS:
-            _take(step, client, console)
+            answer = _take(step, _path(step, answer), client, console)
 
 
 def _delete_leftovers(client: httpx2.Client) -> None:
@@ -73,18 +85,23 @@ def _delete_leftovers(client: httpx2.Client) -> None:
     client.delete("/countries/XA")
 
 
-def _take(step: Step, client: httpx2.Client, console: Console) -> None:
-    response = client.request(step.method, step.path, json=step.body)
+def _path(step: Step, last: Json) -> str:
+    return step.path.format_map(last) if isinstance(last, dict) else step.path
+
+
+def _take(step: Step, path: str, client: httpx2.Client, console: Console) -> Json:
+    response = client.request(step.method, path, json=step.body)
+    answer: Json = response.json() if response.content else None
     style = "green" if response.is_success else "yellow"
     console.print(Text(f"\n{step.title}", "bold"), soft_wrap=True)
-    console.print(Text(f"  {step.method} {step.path} {_json(step.body)}".rstrip()), soft_wrap=True)
-    console.print(Text.assemble("  ", (str(response.status_code), style), _answer(response)), soft_wrap=True)
+    console.print(Text(f"  {step.method} {path} {_json(step.body)}".rstrip()), soft_wrap=True)
+    console.print(
+        Text.assemble("  ", (str(response.status_code), style), f" {_json(_shortened(answer))}".rstrip()),
+        soft_wrap=True,
+    )
     if response.status_code != step.status:
         raise DemonstrationError(f"that should have been answered with {step.status}")
-
-
-def _answer(response: httpx2.Response) -> str:
-    return f" {_json(_shortened(response.json()))}" if response.content else ""
+    return answer
 
 
 def _shortened(value: Json) -> Json:

@@ -1,20 +1,22 @@
 """Countries over HTTP."""
 
-from collections.abc import Sequence
+from typing import Annotated
 
-from fastapi import APIRouter, status
+from fastapi import APIRouter, Query, status
 
 from examples.atlas.models import Country, Subdivision
-from examples.atlas.routes.dependencies import CountryServiceDep, PagingQuery, SubdivisionServiceDep
+from examples.atlas.queries import CountryQuery
+from examples.atlas.routes.dependencies import CountryServiceDep, SubdivisionServiceDep
 from examples.atlas.schemas import CountryCode, CountryCreate, CountryRead, CountryUpdate, SubdivisionRead
+from layered_backend import Page, PageParams
 
 router = APIRouter(prefix="/countries", tags=["countries"])
 
 
-@router.get("", response_model=list[CountryRead])
-async def list_countries(paging: PagingQuery, service: CountryServiceDep) -> Sequence[Country]:
-    """List the countries by their code."""
-    return await service.list(limit=paging.limit, offset=paging.offset)
+@router.get("", response_model=Page[CountryRead])
+async def list_countries(query: Annotated[CountryQuery, Query()], service: CountryServiceDep) -> Page[Country]:
+    """List the countries."""
+    return await service.page(query)
 
 
 @router.post("", response_model=CountryRead, status_code=status.HTTP_201_CREATED)
@@ -41,9 +43,9 @@ async def delete_country(alpha_2: CountryCode, service: CountryServiceDep) -> No
     await service.delete(alpha_2)
 
 
-@router.get("/{alpha_2}/subdivisions", response_model=list[SubdivisionRead])
+@router.get("/{alpha_2}/subdivisions", response_model=Page[SubdivisionRead])
 async def list_subdivisions_of_country(
-    alpha_2: CountryCode, paging: PagingQuery, service: SubdivisionServiceDep
-) -> Sequence[Subdivision]:
+    alpha_2: CountryCode, query: Annotated[PageParams, Query()], service: SubdivisionServiceDep
+) -> Page[Subdivision]:
     """List the subdivisions of a country, on all levels, by their code."""
-    return await service.of_country(alpha_2, limit=paging.limit, offset=paging.offset)
+    return await service.of_country(alpha_2, query)

@@ -1,23 +1,23 @@
 """Currencies over HTTP: to read only."""
 
-from collections.abc import Sequence
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
-from examples.atlas.models import Currency
-from examples.atlas.routes.dependencies import CurrencyServiceDep, PagingQuery
+from examples.atlas.routes.dependencies import CurrenciesDep
 from examples.atlas.schemas import CurrencyCode, CurrencyRead
+from layered_backend import Page, PageParams
 
 router = APIRouter(prefix="/currencies", tags=["currencies"])
 
 
-@router.get("", response_model=list[CurrencyRead])
-async def list_currencies(paging: PagingQuery, service: CurrencyServiceDep) -> Sequence[Currency]:
+@router.get("")
+async def list_currencies(query: Annotated[PageParams, Query()], currencies: CurrenciesDep) -> Page[CurrencyRead]:
     """List the currencies by their code."""
-    return await service.list(limit=paging.limit, offset=paging.offset)
+    return await currencies.page(query)
 
 
-@router.get("/{alpha_3}", response_model=CurrencyRead)
-async def read_currency(alpha_3: CurrencyCode, service: CurrencyServiceDep) -> Currency:
+@router.get("/{alpha_3}")
+async def read_currency(alpha_3: CurrencyCode, currencies: CurrenciesDep) -> CurrencyRead:
     """Read one currency."""
-    return await service.get(alpha_3)
+    return await currencies.get(alpha_3)

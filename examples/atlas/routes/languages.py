@@ -1,24 +1,25 @@
 """Languages over HTTP: to read only."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 
 from examples.atlas.models import Language
-from examples.atlas.routes.dependencies import LanguageServiceDep
-from examples.atlas.schemas import LanguageCode, LanguageQuery, LanguageRead
+from examples.atlas.queries import LanguageQuery
+from examples.atlas.routes.dependencies import LanguagesDep
+from examples.atlas.schemas import LanguageCode, LanguageRead
+from layered_backend import CursorPage
 
 router = APIRouter(prefix="/languages", tags=["languages"])
 
 
-@router.get("", response_model=list[LanguageRead])
-async def list_languages(query: Annotated[LanguageQuery, Query()], service: LanguageServiceDep) -> Sequence[Language]:
+@router.get("")
+async def list_languages(query: Annotated[LanguageQuery, Query()], languages: LanguagesDep) -> CursorPage[LanguageRead]:
     """List the languages by their name."""
-    return await service.search(query.search, limit=query.limit, offset=query.offset)
+    return await languages.cursor_page(query, order_by=Language.name)
 
 
-@router.get("/{alpha_3}", response_model=LanguageRead)
-async def read_language(alpha_3: LanguageCode, service: LanguageServiceDep) -> Language:
+@router.get("/{alpha_3}")
+async def read_language(alpha_3: LanguageCode, languages: LanguagesDep) -> LanguageRead:
     """Read one language."""
-    return await service.get(alpha_3)
+    return await languages.get(alpha_3)

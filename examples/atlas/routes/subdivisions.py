@@ -1,11 +1,13 @@
 """Subdivisions over HTTP."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
-from fastapi import APIRouter, status
+from fastapi import APIRouter, Query, status
 
 from examples.atlas.models import Subdivision
-from examples.atlas.routes.dependencies import PagingQuery, SubdivisionServiceDep
+from examples.atlas.queries import SubdivisionQuery
+from examples.atlas.routes.dependencies import SubdivisionDetailsDep, SubdivisionsDep, SubdivisionServiceDep
 from examples.atlas.schemas import (
     SubdivisionCode,
     SubdivisionCreate,
@@ -13,14 +15,17 @@ from examples.atlas.schemas import (
     SubdivisionRead,
     SubdivisionUpdate,
 )
+from layered_backend import Page, PageParams
 
 router = APIRouter(prefix="/subdivisions", tags=["subdivisions"])
 
 
-@router.get("", response_model=list[SubdivisionRead])
-async def list_subdivisions(paging: PagingQuery, service: SubdivisionServiceDep) -> Sequence[Subdivision]:
-    """List the subdivisions of all countries by their code."""
-    return await service.list(limit=paging.limit, offset=paging.offset)
+@router.get("")
+async def list_subdivisions(
+    query: Annotated[SubdivisionQuery, Query()], subdivisions: SubdivisionsDep
+) -> Page[SubdivisionRead]:
+    """List the subdivisions."""
+    return await subdivisions.page(query)
 
 
 @router.post("", response_model=SubdivisionRead, status_code=status.HTTP_201_CREATED)
@@ -29,10 +34,10 @@ async def create_subdivision(data: SubdivisionCreate, service: SubdivisionServic
     return await service.create(data)
 
 
-@router.get("/{code}", response_model=SubdivisionDetail)
-async def read_subdivision(code: SubdivisionCode, service: SubdivisionServiceDep) -> Subdivision:
+@router.get("/{code}")
+async def read_subdivision(code: SubdivisionCode, subdivisions: SubdivisionDetailsDep) -> SubdivisionDetail:
     """Read one subdivision, with its country and its parent."""
-    return await service.describe(code)
+    return await subdivisions.get(code)
 
 
 @router.patch("/{code}", response_model=SubdivisionRead)
@@ -49,12 +54,12 @@ async def delete_subdivision(code: SubdivisionCode, service: SubdivisionServiceD
     await service.delete(code)
 
 
-@router.get("/{code}/children", response_model=list[SubdivisionRead])
+@router.get("/{code}/children", response_model=Page[SubdivisionRead])
 async def list_children(
-    code: SubdivisionCode, paging: PagingQuery, service: SubdivisionServiceDep
-) -> Sequence[Subdivision]:
+    code: SubdivisionCode, query: Annotated[PageParams, Query()], service: SubdivisionServiceDep
+) -> Page[Subdivision]:
     """List the subdivisions one level below, by their code."""
-    return await service.children_of(code, limit=paging.limit, offset=paging.offset)
+    return await service.children_of(code, query)
 
 
 @router.get("/{code}/ancestors", response_model=list[SubdivisionRead])

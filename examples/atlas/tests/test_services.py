@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from examples.atlas.schemas import SubdivisionCreate, SubdivisionUpdate
-from examples.atlas.services import LanguageService, SubdivisionService
+from examples.atlas.schemas import SubdivisionCreate, SubdivisionDetail, SubdivisionUpdate
+from examples.atlas.services import SubdivisionService
 from examples.atlas.unit_of_work import AtlasUnitOfWork
 from layered_backend import (
     ConflictError,
@@ -11,6 +11,7 @@ from layered_backend import (
     ForeignKeyViolationError,
     InvalidDataError,
     NotFoundError,
+    PageParams,
 )
 
 
@@ -25,7 +26,7 @@ async def test_a_subdivision_is_created_below_its_parent(atlas: Database) -> Non
         await SubdivisionService.of(uow).create(camelot())
 
     async with AtlasUnitOfWork(atlas) as uow:
-        stored = await SubdivisionService.of(uow).describe("GB-XX")
+        stored = await uow.subdivisions.project(SubdivisionDetail).get("GB-XX")
     assert stored.parent is not None
     assert (stored.country.name, stored.parent.name) == ("United Kingdom", "England")
 
@@ -94,18 +95,7 @@ async def test_the_ancestors_are_listed_from_the_parent_up(atlas: Database) -> N
 async def test_the_subdivisions_of_no_country_are_not_an_empty_list(atlas: Database) -> None:
     with pytest.raises(NotFoundError, match="Country 'ZZ'"):
         async with AtlasUnitOfWork(atlas) as uow:
-            await SubdivisionService.of(uow).of_country("ZZ", limit=1, offset=0)
-
-
-async def test_languages_are_found_in_upper_or_lower_case(atlas: Database) -> None:
-    async with AtlasUnitOfWork(atlas) as uow:
-        found = await LanguageService.of(uow).search("ESPERANTO", limit=10, offset=0)
-    assert [language.alpha_3 for language in found] == ["epo"]
-
-
-async def test_a_percent_sign_is_searched_for_as_it_is(atlas: Database) -> None:
-    async with AtlasUnitOfWork(atlas) as uow:
-        assert await LanguageService.of(uow).search("%", limit=10, offset=0) == []
+            await SubdivisionService.of(uow).of_country("ZZ", PageParams())
 
 
 def test_the_same_services_work_without_an_event_loop(atlas_file: Path) -> None:

@@ -231,6 +231,7 @@ def _set_up_connection(connection: DBAPIConnection, record: ConnectionPoolEntry)
     try:
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.execute("PRAGMA case_sensitive_like = ON")  # LIKE is so elsewhere, and so is `=` here
         cursor.execute("PRAGMA journal_mode")
         if cursor.fetchone() == ("delete",):
             _turn_on_write_ahead_log(cursor)

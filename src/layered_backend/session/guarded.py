@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.util.concurrency import in_greenlet
 
 from layered_backend.dialects import dialect_named
-from layered_backend.errors import ConcurrentUseError, LayeredError, UnitOfWorkError
+from layered_backend.errors import ConcurrentUseError, LayeredError, RolledBackError, UnitOfWorkError
 from layered_backend.session.savepoint_stack import SavepointStack
 from layered_backend.session.translation import rolled_back, translated_session_error
 from layered_backend.session.turn import Owner, Turn, current_task, name_of
@@ -142,13 +142,17 @@ class WatchedSession(Session):
             return work(super().connection())
 
     def flush(self, *args: Any, **kwargs: Any) -> None:
-        frame = self.stack.top
+        frame, before = self.stack.top, self.stack.error
         with self._reaching:
             try:
                 super().flush(*args, **kwargs)
             except BaseException as error:
+                # Where the savepoint to roll back to is gone, the flush's own error says why, and nobody has caught it.
+                first = self.stack.error if before is None and isinstance(error, RolledBackError) else None
                 if not self.is_active:  # SQLAlchemy has rolled back, whatever failed
-                    frame.error = frame.error or self.translated(error) or error
+                    frame.error = frame.error or first or self.translated(error) or error
+                if first is not None:
+                    raise first from first.__cause__
                 raise
 
     def add(self, *args: Any, **kwargs: Any) -> None:
