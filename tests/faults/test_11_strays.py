@@ -65,7 +65,7 @@ CHILDREN: dict[str, Work] = {
 }
 
 
-@pytest.mark.parametrize("ticks", range(6))
+@pytest.mark.parametrize("ticks", range(1, 6))
 @pytest.mark.parametrize("child", CHILDREN)
 async def test_a_child_still_at_work_is_stopped(async_shop: Shop, child: str, ticks: int) -> None:
     kept: list[asyncio.Task[Any]] = []  # and with them, in their tracebacks, the driver's cursors
@@ -88,6 +88,31 @@ async def test_a_child_still_at_work_is_stopped(async_shop: Shop, child: str, ti
     assert units[0].outcome is Outcome.ROLLED_BACK
     await assert_sound(async_shop)
     assert await async_shop.names() == []
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+async def test_a_child_that_has_not_begun_does_nothing_any_more(async_shop: Shop, child: str) -> None:
+    async with async_shop.unit() as uow:
+        await add_item(uow, "tea")
+        await uow.session.connection()
+    late = asyncio.create_task(_awaited(CHILDREN[child](uow, async_shop.backend.server)))
+    with pytest.raises(FinishedError):
+        await late
+
+    kept: list[asyncio.Task[Any]] = []
+    try:
+        async with async_shop.unit() as uow:
+            await add_item(uow, "cup")
+            kept.append(asyncio.create_task(_awaited(CHILDREN[child](uow, async_shop.backend.server)), name="stray"))
+    except ConcurrentUseError:  # it came in between
+        assert uow.outcome is Outcome.ROLLED_BACK
+    else:
+        assert uow.outcome is Outcome.COMMITTED
+    await asyncio.wait(kept)
+
+    assert kept[0].cancelled() or isinstance(kept[0].exception(), FinishedError | ConcurrentUseError)
+    await assert_sound(async_shop)
+    assert await async_shop.names() == ["tea", "cup"][: 2 if uow.outcome is Outcome.COMMITTED else 1]
 
 
 _UNDER_WAY = {

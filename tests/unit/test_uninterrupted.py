@@ -6,7 +6,7 @@ import logging
 import anyio
 import pytest
 
-from layered_backend.session.uninterrupted import uninterrupted
+from layered_backend.session.uninterrupted import at_once, uninterrupted
 
 
 async def _finish(done: list[str], ticks: int = 5) -> str:
@@ -87,3 +87,37 @@ async def test_a_task_that_is_cancelled_before_it_begins_leaves_nobody_waiting()
     await cancel_the_others()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_what_waits_for_nothing_is_done_without_a_task() -> None:
+    async def end() -> asyncio.Task[object] | None:
+        return asyncio.current_task()
+
+    assert await at_once(end()) is asyncio.current_task()
+
+
+@pytest.mark.parametrize("cancels", [0, 1, 2, 5])
+async def test_what_waits_after_all_comes_to_its_end(cancels: int) -> None:
+    done: list[str] = []
+    task = asyncio.create_task(at_once(_finish(done)))
+    for _ in range(cancels):
+        await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.wait({task})
+
+    assert done == ["done"]
+    assert task.cancelled() == (cancels > 0)
+
+
+async def test_errors_of_what_waits_after_all_come_through() -> None:
+    async def fail() -> None:
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.gather(_divide())
+        raise KeyError
+
+    async def _divide() -> float:
+        await asyncio.sleep(0)
+        return 1 / 0
+
+    with pytest.raises(KeyError):
+        await at_once(fail())

@@ -91,8 +91,13 @@ class SingleTripConnection(AsyncAdapt_aiosqlite_connection):
             return False
         if self.only_reads:
             self._is_left = True
-            driver._tx.put_nowait((None, partial(_leave, driver)))
+            self.leave(sqlite3.Connection.rollback)
         return not self.only_reads
+
+    def leave(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """Leave *work* to the connection's thread, to be done before whatever comes next."""
+        driver: Any = self._connection
+        driver._tx.put_nowait((None, partial(_run, driver, (), work)))
 
 
 class _SingleTripCursor:
@@ -154,12 +159,6 @@ def _run(driver: Any, due: Sequence[str], work: Callable[[sqlite3.Connection], T
     for statement in due:
         connection.execute(statement)
     return work(connection)
-
-
-def _leave(driver: Any) -> None:
-    """End a transaction that has changed nothing."""
-    if driver._connection:
-        driver._connection.rollback()
 
 
 def _execute(operation: str, parameters: Any, connection: sqlite3.Connection) -> _Outcome:

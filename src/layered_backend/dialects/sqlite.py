@@ -284,10 +284,16 @@ def _reset(connection: DBAPIConnection, record: ConnectionPoolEntry, state: Pool
         return
     if driver_connection.in_transaction:
         connection.rollback()
-    if record.info.pop(_QUERY_ONLY, False):
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA query_only = OFF")
-        cursor.close()
+    if not record.info.pop(_QUERY_ONLY, False):
+        return
+    if isinstance(connection, SingleTripConnection):
+        connection.leave(_allow_writing)
+    else:
+        _allow_writing(connection)
+
+
+def _allow_writing(connection: Any) -> None:
+    connection.cursor().execute("PRAGMA query_only = OFF").close()
 
 
 def _read_columns(kind: type[errors.LayeredError], subject: str) -> Reading:

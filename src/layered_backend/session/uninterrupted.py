@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Coroutine, Generator
+from functools import partial
+from typing import Any, Generic, TypeVar, cast
 
-__all__ = ["uninterrupted"]
+__all__ = ["at_once", "uninterrupted"]
 
 T = TypeVar("T")
 
@@ -39,6 +40,40 @@ async def uninterrupted(coroutine: Coroutine[Any, Any, T]) -> T:
     if failure is not None:
         _logger.error("a unit of work failed to end well while its task was being cancelled", exc_info=failure)
     raise cancelled
+
+
+async def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run *coroutine*, which should have nothing to wait for, without a task; if it has, the rest is `uninterrupted`."""
+    try:
+        awaited = coroutine.send(None)
+    except StopIteration as stop:
+        return cast("T", stop.value)
+    return await uninterrupted(_resumed(_Rest(coroutine, awaited)))
+
+
+class _Rest(Generic[T]):
+    """What is left of a coroutine that waits for something."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], awaited: Any) -> None:
+        self._coroutine = coroutine
+        self._awaited = awaited
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        awaited = self._awaited
+        while True:
+            try:
+                result = yield awaited
+                resume: Any = partial(self._coroutine.send, result)
+            except BaseException as error:  # noqa: BLE001  # it is the coroutine's
+                resume = partial(self._coroutine.throw, error)
+            try:
+                awaited = resume()
+            except StopIteration as stop:
+                return cast("T", stop.value)
+
+
+async def _resumed(rest: Awaitable[T]) -> T:
+    return await rest
 
 
 class _Gate(asyncio.Future[None]):

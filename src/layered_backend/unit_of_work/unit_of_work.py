@@ -21,7 +21,7 @@ from layered_backend.query import Scope
 from layered_backend.query.scope import ActiveScopes, active_scopes
 from layered_backend.repository import BaseRepository, repository_of
 from layered_backend.session import GuardedSession, Hook, drive, rolled_back
-from layered_backend.session.uninterrupted import uninterrupted
+from layered_backend.session.uninterrupted import at_once, uninterrupted
 from layered_backend.unit_of_work.hooks import run_hooks
 from layered_backend.unit_of_work.open_units import entered_here, forget, remember
 from layered_backend.unit_of_work.outcome import Outcome
@@ -228,7 +228,7 @@ class UnitOfWork:
                 session.sync_session.finish()
                 self._end(session, error)
             elif session.awaits_nothing and self._outcome is not Outcome.UNKNOWN:
-                await session.finish_for_nothing()
+                await at_once(session.finish_for_nothing())
                 self._end(session, error)
             else:
                 await uninterrupted(self._finish(session, error))
