@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["HAND", "Operation", "Work", "WrongResultError", "check", "measured"]
+from benchmarks.contenders import HAND
+from benchmarks.results import Measure
 
-HAND = "hand-written"
+__all__ = ["Operation", "Work", "WrongResultError", "check", "checked_and_measured", "measured"]
 
 Work = Callable[[int], Awaitable[Any]]
 """Does an operation once, with a number that no other call gets: for a key, or for a name that must be new."""
@@ -23,6 +24,10 @@ class WrongResultError(AssertionError):
     """A contender does something else than what it is measured against."""
 
 
+async def nothing(*_: object) -> None:
+    """Do nothing."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Operation:
     """One operation, done by several contenders.
@@ -30,14 +35,18 @@ class Operation:
     Attributes:
         section: The table that it belongs to.
         name: What is done.
-        contenders: How each does it; `HAND` is what the others are measured against.
+        contenders: How each does it, the baseline first.
         outcome: Returns what a call has achieved, given the contender, the result and the number: what all must agree on.
         chunk: How many calls a contender makes when it is its turn.
         turns: How many turns a contender has in a round.
-        before: Is called before a turn with the contender and its numbers; it is not measured.
-        after: Is called after a turn; it is not measured.
-        finish: Is called when all is measured, and between the contenders when they are compared.
-        elapsed: Whether time is measured as it passes, where most of it is another process's, such as the database's.
+        begin: Is called before anything else.
+        before: Is called before a turn, with the contender and its numbers. Like the others, it is not measured.
+        after: Is called after a turn.
+        restore: Is called when what the turns have written must be undone.
+        end: Is called when all is done.
+        measure: What the numbers say: "cpu" is this process's time, "wall" is time as it passes, where most of it is
+            another process's, such as the database's; "microseconds" are this process's, as an amount.
+        baseline: Whom the others are measured against.
     """
 
     section: str
@@ -46,10 +55,28 @@ class Operation:
     outcome: Callable[[str, Any, int], Awaitable[Any]]
     chunk: int = 10
     turns: int = 15
-    before: Callable[[str, Sequence[int]], Awaitable[None]] | None = None
-    after: Callable[[], Awaitable[None]] | None = None
-    finish: Callable[[], Awaitable[None]] | None = None
-    elapsed: bool = False
+    begin: Callable[[], Awaitable[None]] = nothing
+    before: Callable[[str, Sequence[int]], Awaitable[None]] = nothing
+    after: Callable[[], Awaitable[None]] = nothing
+    restore: Callable[[], Awaitable[None]] = nothing
+    end: Callable[[], Awaitable[None]] = nothing
+    measure: Measure = "cpu"
+    baseline: str = HAND
+
+
+async def checked_and_measured(operation: Operation, rounds: int) -> Mapping[str, Sequence[float]]:
+    """Return the seconds that a call takes, for each contender and each round, once all agree on what it achieves.
+
+    Raises:
+        WrongResultError: One does something else than the baseline.
+    """
+    await operation.begin()
+    try:
+        await check(operation)
+        return await measured(operation, rounds)
+    finally:
+        await operation.restore()
+        await operation.end()
 
 
 async def check(operation: Operation) -> None:
@@ -59,23 +86,22 @@ async def check(operation: Operation) -> None:
         WrongResultError: One differs from what is written by hand.
     """
     expected: Any = None
-    for name in (HAND, *(name for name in operation.contenders if name != HAND)):
+    for name in operation.contenders:
         outcome = await _outcome(operation, name, number=17)
-        if name == HAND:
+        if name == operation.baseline:
             expected = outcome
         elif outcome != expected:
             raise WrongResultError(f"{operation.name}: {name} gives\n{outcome!r:.500}\nand not\n{expected!r:.500}")
 
 
 async def _outcome(operation: Operation, name: str, number: int) -> Any:
-    if operation.before:
-        await operation.before(name, [number])
+    await operation.before(name, [number])
     try:
         result = await operation.contenders[name](number)
         return await operation.outcome(name, result, number)
     finally:
-        for clear in filter(None, (operation.after, operation.finish)):
-            await clear()
+        await operation.after()
+        await operation.restore()
 
 
 async def measured(operation: Operation, rounds: int) -> Mapping[str, Sequence[float]]:
@@ -107,16 +133,14 @@ async def _round(operation: Operation, numbers: Iterator[int], first: int) -> Ma
 async def _turn(operation: Operation, name: str, numbers: Iterator[int]) -> float:
     """Return the seconds that one call takes."""
     own = list(itertools.islice(numbers, operation.chunk))
-    if operation.before:
-        await operation.before(name, own)
-    work, clock = operation.contenders[name], time.perf_counter if operation.elapsed else time.process_time
+    await operation.before(name, own)
+    work, clock = operation.contenders[name], time.perf_counter if operation.measure == "wall" else time.process_time
     gc.collect()
     start = clock()
     for number in own:
         await work(number)
     seconds = clock() - start
-    if operation.after:
-        await operation.after()
+    await operation.after()
     return seconds / len(own)
 
 

@@ -8,9 +8,9 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["TOLERANCE", "Cell", "DatabaseResults", "Measure", "Results", "Row", "Spread", "ratios"]
+__all__ = ["TOLERANCE", "Cell", "DatabaseResults", "Measure", "Results", "Row", "Spread", "compared"]
 
-TOLERANCE = 0.05  # of a ratio: two runs of the same code differ by as much
+TOLERANCE = 0.05  # of a ratio of processor time: two runs of the same code differ by as much
 
 Measure = Literal["cpu", "wall", "microseconds", "mebibytes"]
 """Ratios of processor time or of elapsed time, or an amount as it is."""
@@ -49,7 +49,7 @@ class Cell(_Record):
         """Tell whether the bar is met, or None where there is none; what is not there does not meet it."""
         if self.bar is None:
             return None
-        tolerance = TOLERANCE if measure in {"cpu", "wall"} else 0
+        tolerance = TOLERANCE if measure == "cpu" else 0
         return self.spread is not None and self.spread.median <= self.bar + tolerance
 
 
@@ -60,7 +60,7 @@ class Row(_Record):
         section: The table that it belongs to.
         name: Of the operation.
         measure: What the numbers are.
-        microseconds: What one call takes that is written by hand; None where the numbers are no ratios.
+        microseconds: What one call takes that is written by hand; None where the numbers are amounts themselves.
         cells: By contender.
     """
 
@@ -77,9 +77,10 @@ class Row(_Record):
 
 
 class DatabaseResults(_Record):
-    """All rows of one database."""
+    """All rows of one database, and which version of it."""
 
     name: str
+    version: str
     rows: Sequence[Row]
 
     @property
@@ -107,6 +108,11 @@ class Results(_Record):
     databases: Sequence[DatabaseResults]
 
 
-def ratios(times: Mapping[str, Sequence[float]], to: str) -> Mapping[str, Sequence[float]]:
-    """Return each contender's times as ratios to those of the contender *to*, round by round."""
-    return {name: [a / b for a, b in zip(rounds, times[to], strict=True)] for name, rounds in times.items()}
+def compared(times: Mapping[str, Sequence[float]], baseline: str, measure: Measure) -> Mapping[str, Sequence[float]]:
+    """Return each contender's seconds, round by round, as parts of the baseline's, or as the microseconds beyond them."""
+    parts: dict[str, list[float]] = {}
+    for name, rounds in times.items():
+        pairs = zip(rounds, times[baseline], strict=True)
+        parts[name] = [(own - its) * 1e6 if measure == "microseconds" else own / its for own, its in pairs]
+    del parts[baseline]
+    return parts

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
+from benchmarks.contenders import HAND, in_order
 from benchmarks.results import Cell, DatabaseResults, Measure, Row
 
-__all__ = ["contenders_of", "markdown_of", "table_of"]
+__all__ = ["contenders_of", "line_of", "markdown_of", "tables_of"]
 
 _SMALL = 0.1  # ratios below it are written with two digits that count
 _LONG = 10_000  # microseconds, from which on a time is written in milliseconds
@@ -16,22 +17,27 @@ _UNITS = {"cpu": "", "wall": " (elapsed)", "microseconds": " (µs)", "mebibytes"
 
 
 def contenders_of(rows: Sequence[Row]) -> Sequence[str]:
-    """Return who takes part in any of the rows."""
-    return list(dict.fromkeys(name for row in rows for name in row.cells))
+    """Return who takes part in any of the rows, beside what is written by hand."""
+    return in_order({name for row in rows for name in row.cells} - {HAND})
 
 
-def table_of(database: DatabaseResults) -> Table:
-    """Return the table of a database for the terminal; a bar that is missed is red."""
-    contenders = contenders_of(database.rows)
-    table = Table(title=f"{database.name}: part of what it takes by hand, median (least-greatest) of the rounds")
-    for name in ("operation", "by hand", *contenders):
-        table.add_column(name, justify="left" if name == "operation" else "right")
-    for rows in database.sections.values():
+def line_of(database: str, row: Row) -> str:
+    """Return one row as a line of text."""
+    cells = ", ".join(f"{name} {_plain(cell, row.measure)}" for name, cell in row.cells.items())
+    return f"{database}, {row.name}{_UNITS[row.measure]}: {cells}"
+
+
+def tables_of(database: DatabaseResults) -> Iterator[Table]:
+    """Yield the tables of a database for the terminal; what misses its bar is red."""
+    for section, rows in database.sections.items():
+        contenders = contenders_of(rows)
+        table = Table(title=f"{database.name}: {section}")
+        for name in ("", "by hand", *contenders):
+            table.add_column(name, justify="right" if name else "left")
         for row in rows:
             cells = (_coloured(row.cells.get(name), row.measure) for name in contenders)
             table.add_row(row.name + _UNITS[row.measure], _by_hand(row), *cells)
-        table.add_section()
-    return table
+        yield table
 
 
 def markdown_of(database: DatabaseResults) -> str:
@@ -59,7 +65,7 @@ def _plain(cell: Cell | None, measure: Measure) -> str:
     numbers = _numbers(cell, measure)
     if cell is None or cell.is_met(measure) is None:
         return numbers
-    return f"{numbers}; bar {cell.bar:g}{'' if cell.is_met(measure) else ', **missed**'}"
+    return f"{numbers}, bar {cell.bar:g}{'' if cell.is_met(measure) else ' **missed**'}"
 
 
 def _numbers(cell: Cell | None, measure: Measure) -> str:
@@ -70,7 +76,7 @@ def _numbers(cell: Cell | None, measure: Measure) -> str:
     least, median, greatest = (
         _number(value, measure) for value in (cell.spread.least, cell.spread.median, cell.spread.greatest)
     )
-    return f"{median} ({least}-{greatest})"
+    return median if least == greatest else f"{median} ({least}-{greatest})"
 
 
 def _number(value: float, measure: Measure) -> str:
@@ -81,7 +87,7 @@ def _number(value: float, measure: Measure) -> str:
 
 def _by_hand(row: Row) -> str:
     if row.microseconds is None:
-        return ""
+        return _numbers(row.cells.get(HAND), row.measure)
     if row.microseconds >= _LONG:
         return f"{row.microseconds / 1000:,.0f} ms"
     return f"{row.microseconds:,.0f} µs"

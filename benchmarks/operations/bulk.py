@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.bars import ENTITIES
-from benchmarks.measuring import HAND, Operation
+from benchmarks.contenders import ADVANCED_ALCHEMY, ENTITIES, FASTCRUD, HAND
+from benchmarks.measuring import Operation
 from benchmarks.operations.outcomes import stored
-from benchmarks.operations.single import AA, FASTCRUD
 from benchmarks.peers.advanced_alchemy import AdvancedAlchemy
 from benchmarks.peers.fastcrud import FastCrud, ItemUpsert
 from benchmarks.shop import STORED, item_values
@@ -45,7 +44,7 @@ def bulk(stage: Stage) -> Sequence[Operation]:
             contenders={
                 HAND: lambda _: hand.insert(iter(new)),
                 ENTITIES: lambda _: entities.insert(iter(new)),
-                AA: lambda _: alchemy.insert(iter(new)),
+                ADVANCED_ALCHEMY: lambda _: alchemy.insert(iter(new)),
             },
             outcome=written,
             chunk=1,
@@ -58,14 +57,14 @@ def bulk(stage: Stage) -> Sequence[Operation]:
             contenders={
                 HAND: lambda _: hand.upsert(iter(half_new)),
                 ENTITIES: lambda _: entities.upsert(iter(half_new)),
-                AA: lambda _: alchemy.upsert(iter(half_new)),
+                ADVANCED_ALCHEMY: lambda _: alchemy.upsert(iter(half_new)),
                 FASTCRUD: lambda _: crud.upsert(with_keys),
             },
             outcome=written,
             chunk=1,
             turns=1,
             after=stage.delete_new,
-            finish=stage.restock,
+            restore=stage.restock,
         ),
     ]
 

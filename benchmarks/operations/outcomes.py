@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from sqlalchemy import select
 
-from benchmarks.bars import ALONE, ENTITIES, PROJECTION
+from benchmarks.contenders import ALONE, ENTITIES, PROJECTION
 from benchmarks.shop import Item, PlainItem
 from benchmarks.stage import Stage
 

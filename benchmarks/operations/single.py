@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import insert
 
-from benchmarks.bars import ALONE, ENTITIES, PROJECTION
-from benchmarks.measuring import HAND, Operation, Work
+from benchmarks.contenders import ADVANCED_ALCHEMY, ALONE, ENTITIES, FASTAPI_PAGINATION, FASTCRUD, HAND, PROJECTION
+from benchmarks.measuring import Operation, Work
 from benchmarks.operations.outcomes import item, items, mapped_class, page, result_as, stored
 from benchmarks.peers.advanced_alchemy import AdvancedAlchemy
 from benchmarks.peers.fastapi_pagination import FastapiPagination
@@ -18,11 +18,7 @@ from benchmarks.peers.fastcrud import FastCrud
 from benchmarks.shop import STORED, ItemRead, item_values
 from benchmarks.stage import Stage
 
-__all__ = ["AA", "FASTAPI_PAGINATION", "FASTCRUD", "reading", "writing"]
-
-AA = "advanced-alchemy"
-FASTCRUD = "fastcrud"
-FASTAPI_PAGINATION = "fastapi-pagination"
+__all__ = ["reading", "writing"]
 
 _ITEMS = TypeAdapter(list[ItemRead])
 _DELETED = 1_000_000  # and above: the keys of the rows that are there to be deleted
@@ -52,7 +48,7 @@ def reading(stage: Stage) -> Sequence[Operation]:
                 ENTITIES: lambda number: entities.get(_key(number)),
                 PROJECTION: lambda number: projections.get(_key(number)),
                 ALONE: lambda number: alone.get(_key(number)),
-                AA: lambda number: alchemy.get(_key(number)),
+                ADVANCED_ALCHEMY: lambda number: alchemy.get(_key(number)),
                 FASTCRUD: lambda number: crud.get(_key(number)),
             },
         ),
@@ -64,7 +60,7 @@ def reading(stage: Stage) -> Sequence[Operation]:
                 ENTITIES: lambda _: entities.list(100),
                 PROJECTION: lambda _: projections.list(100),
                 ALONE: lambda _: alone.list(100),
-                AA: lambda _: alchemy.list(100),
+                ADVANCED_ALCHEMY: lambda _: alchemy.list(100),
                 FASTCRUD: lambda _: crud.list(100),
             },
             chunk=5,
@@ -77,7 +73,7 @@ def reading(stage: Stage) -> Sequence[Operation]:
                 ENTITIES: schemas_of_entities,
                 PROJECTION: lambda _: projections.list(100),
                 ALONE: lambda _: alone.list(100),
-                AA: lambda _: alchemy.list_schemas(100),
+                ADVANCED_ALCHEMY: lambda _: alchemy.list_schemas(100),
                 FASTCRUD: lambda _: crud.list_schemas(100),
             },
             chunk=5,
@@ -90,7 +86,7 @@ def reading(stage: Stage) -> Sequence[Operation]:
                 ENTITIES: lambda number: entities.page(_page(number), 50),
                 PROJECTION: lambda number: projections.page(_page(number), 50),
                 ALONE: lambda number: alone.page(_page(number), 50),
-                AA: lambda number: alchemy.page(_page(number), 50),
+                ADVANCED_ALCHEMY: lambda number: alchemy.page(_page(number), 50),
                 FASTCRUD: lambda number: crud.page(_page(number), 50),
                 FASTAPI_PAGINATION: lambda number: pagination.page(_page(number), 50),
             },
@@ -102,7 +98,7 @@ def reading(stage: Stage) -> Sequence[Operation]:
             {
                 HAND: lambda number: hand.exists(_name(number)),
                 ENTITIES: lambda number: entities.exists(_name(number)),
-                AA: lambda number: alchemy.exists(_name(number)),
+                ADVANCED_ALCHEMY: lambda number: alchemy.exists(_name(number)),
                 FASTCRUD: lambda number: crud.exists(_name(number)),
             },
         ),
@@ -112,7 +108,7 @@ def reading(stage: Stage) -> Sequence[Operation]:
             {
                 HAND: lambda number: hand.count(number % 97),
                 ENTITIES: lambda number: entities.count(number % 97),
-                AA: lambda number: alchemy.count(number % 97),
+                ADVANCED_ALCHEMY: lambda number: alchemy.count(number % 97),
                 FASTCRUD: lambda number: crud.count(number % 97),
             },
         ),
@@ -145,7 +141,7 @@ def writing(stage: Stage) -> Sequence[Operation]:
             contenders={
                 HAND: lambda number: hand.create(_new(number)),
                 ENTITIES: lambda number: entities.create(_new(number)),
-                AA: lambda number: alchemy.create(_new(number)),
+                ADVANCED_ALCHEMY: lambda number: alchemy.create(_new(number)),
                 FASTCRUD: lambda number: crud.create(_new(number)),
             },
             outcome=created,
@@ -157,11 +153,11 @@ def writing(stage: Stage) -> Sequence[Operation]:
             contenders={
                 HAND: lambda number: hand.update(_key(number), _changed(number)),
                 ENTITIES: lambda number: entities.update(_key(number), _changed(number)),
-                AA: lambda number: alchemy.update(_key(number), _changed(number)),
+                ADVANCED_ALCHEMY: lambda number: alchemy.update(_key(number), _changed(number)),
                 FASTCRUD: lambda number: crud.update(_key(number), _changed(number)),
             },
             outcome=updated,
-            finish=stage.restock,
+            restore=stage.restock,
         ),
         Operation(
             section="Writing",
@@ -169,7 +165,7 @@ def writing(stage: Stage) -> Sequence[Operation]:
             contenders={
                 HAND: lambda number: hand.delete(_DELETED + number),
                 ENTITIES: lambda number: entities.delete(_DELETED + number),
-                AA: lambda number: alchemy.delete(_DELETED + number),
+                ADVANCED_ALCHEMY: lambda number: alchemy.delete(_DELETED + number),
                 FASTCRUD: lambda number: crud.delete(_DELETED + number),
             },
             outcome=deleted,

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from benchmarks.shop import ItemRead, PlainItem
 
-__all__ = ["AdvancedAlchemy", "ItemService"]
+__all__ = ["AdvancedAlchemy", "ItemService", "upsert_by_name"]
 
 
 class ItemRepository(SQLAlchemyAsyncRepository[PlainItem]):
@@ -89,6 +89,14 @@ class AdvancedAlchemy:
             )
             return page
 
+    async def slice(self, offset: int, size: int) -> Sequence[PlainItem]:
+        """Return the items behind the first *offset*: it has no cursors."""
+        async with self._sessions() as session:
+            items: Sequence[PlainItem] = await ItemRepository(session=session).get_many(
+                LimitOffset(limit=size, offset=offset), order_by=("id", False)
+            )
+            return items
+
     async def exists(self, name: str) -> bool:
         """Tell whether there is an item of that name."""
         async with self._sessions() as session:
@@ -110,3 +118,13 @@ class AdvancedAlchemy:
             await ItemRepository(session=session).upsert_many(
                 [PlainItem(**row) for row in rows], match_fields=["name"], auto_commit=True
             )
+
+
+async def upsert_by_name(sessions: async_sessionmaker[AsyncSession], entities: list[Any]) -> None:
+    """Write entities of one mapped class, or change those that have the name."""
+
+    class Repository(SQLAlchemyAsyncRepository[Any]):
+        model_type = type(entities[0])
+
+    async with sessions() as session:
+        await Repository(session=session).upsert_many(entities, match_fields=["name"], auto_commit=True)

@@ -82,6 +82,13 @@ class FastCrud:
             found = await _items.get_multi(session, offset=(number - 1) * size, limit=size, sort_columns="id")
             return found["data"], found["total_count"]
 
+    async def slice_after(self, key: int, size: int) -> Sequence[dict[str, Any]]:
+        """Return the items behind the one with that key."""
+        async with self._sessions() as session:
+            found = await _items.get_multi_by_cursor(session, cursor=key, limit=size, sort_column="id")
+            items: Sequence[dict[str, Any]] = found["data"]
+            return items
+
     async def exists(self, name: str) -> bool:
         """Tell whether there is an item of that name."""
         async with self._sessions() as session:
