@@ -53,6 +53,10 @@ def layered_application(database: Database) -> FastAPI:
     async def read_schemas(uow: UOWDep, items: ItemsDep, offset: int = 0, limit: int = 50) -> Sequence[ItemRead]:
         return await items.list(offset=offset, limit=limit)
 
+    @app.post("/schemas", status_code=201)
+    async def create_schema(data: ItemCreate, service: ServiceDep) -> ItemRead:
+        return await service.repository.returning(ItemRead).create(data)
+
     @app.get("/schemas-alone/{item_id}")
     async def read_schema_alone(item_id: int, items: ItemsDep) -> ItemRead:
         return await items.get(item_id)

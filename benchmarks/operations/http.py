@@ -66,6 +66,7 @@ def http(stage: Stage) -> Sequence[Operation]:
             contenders={
                 HAND: lambda number: call(hand, "POST", "/items", _new(number)),
                 ENTITIES: lambda number: call(layered, "POST", "/entities", _new(number)),
+                PROJECTION: lambda number: call(layered, "POST", "/schemas", _new(number)),
                 ADVANCED_ALCHEMY: lambda number: call(alchemy, "POST", "/items", _new(number)),
                 FASTCRUD: lambda number: call(crud, "POST", "/items", _new(number)),
             },

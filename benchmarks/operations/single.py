@@ -117,7 +117,7 @@ def reading(stage: Stage) -> Sequence[Operation]:
 
 def writing(stage: Stage) -> Sequence[Operation]:
     """Return the operations that write one row."""
-    hand, entities = stage.by_hand, stage.entities
+    hand, entities, projections = stage.by_hand, stage.entities, stage.projections
     alchemy, crud = AdvancedAlchemy(stage.sessions), FastCrud(stage.sessions)
 
     async def created(contender: str, result: Any, number: int) -> Any:
@@ -141,6 +141,7 @@ def writing(stage: Stage) -> Sequence[Operation]:
             contenders={
                 HAND: lambda number: hand.create(_new(number)),
                 ENTITIES: lambda number: entities.create(_new(number)),
+                PROJECTION: lambda number: projections.create(_new(number)),
                 ADVANCED_ALCHEMY: lambda number: alchemy.create(_new(number)),
                 FASTCRUD: lambda number: crud.create(_new(number)),
             },
@@ -153,6 +154,7 @@ def writing(stage: Stage) -> Sequence[Operation]:
             contenders={
                 HAND: lambda number: hand.update(_key(number), _changed(number)),
                 ENTITIES: lambda number: entities.update(_key(number), _changed(number)),
+                PROJECTION: lambda number: projections.update(_key(number), _changed(number)),
                 ADVANCED_ALCHEMY: lambda number: alchemy.update(_key(number), _changed(number)),
                 FASTCRUD: lambda number: crud.update(_key(number), _changed(number)),
             },
@@ -165,6 +167,7 @@ def writing(stage: Stage) -> Sequence[Operation]:
             contenders={
                 HAND: lambda number: hand.delete(_DELETED + number),
                 ENTITIES: lambda number: entities.delete(_DELETED + number),
+                PROJECTION: lambda number: projections.delete(_DELETED + number),
                 ADVANCED_ALCHEMY: lambda number: alchemy.delete(_DELETED + number),
                 FASTCRUD: lambda number: crud.delete(_DELETED + number),
             },
