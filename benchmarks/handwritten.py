@@ -6,7 +6,7 @@ Frozen: it was written before anything of the library was made faster, and it st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -85,6 +85,25 @@ class Handwritten:
             total = await session.scalar(select(func.count()).select_from(PlainItem))
             page = select(PlainItem).order_by(PlainItem.id).limit(size).offset((number - 1) * size)
             return (await session.scalars(page)).all(), total or 0
+
+    async def slice(self, offset: int, size: int) -> Sequence[PlainItem]:
+        """Return the items behind the first *offset*."""
+        async with self._sessions() as session:
+            page = select(PlainItem).order_by(PlainItem.id).limit(size).offset(offset)
+            return (await session.scalars(page)).all()
+
+    async def slice_after(self, key: int, size: int) -> Sequence[PlainItem]:
+        """Return the items behind the one with that key."""
+        async with self._sessions() as session:
+            page = select(PlainItem).where(PlainItem.id > key).order_by(PlainItem.id).limit(size)
+            return (await session.scalars(page)).all()
+
+    async def stream(self) -> AsyncGenerator[PlainItem]:
+        """Yield all items."""
+        async with self._sessions() as session:
+            statement = select(PlainItem).order_by(PlainItem.id).execution_options(yield_per=1_000)
+            async for item in await session.stream_scalars(statement):
+                yield item
 
     async def exists(self, name: str) -> bool:
         """Tell whether there is an item of that name."""

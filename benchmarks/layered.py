@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Any
 
 from benchmarks.shop import Item, ItemRead, ShopUnitOfWork
-from layered_backend import Database, Page, PageParams, Projection
+from layered_backend import CursorPage, CursorParams, Database, Page, PageParams, Projection
 from layered_backend.projection import AutocommitSource
 from layered_backend.query.scope import ActiveScopes
 
@@ -52,6 +52,17 @@ class Entities:
         """Return a page of items, and how many there are."""
         async with ShopUnitOfWork(self._database) as uow:
             return await uow.items.page(PageParams(page=number, size=size))
+
+    async def cursor_page(self, cursor: str | None, size: int) -> CursorPage[Item]:
+        """Return the page at a cursor."""
+        async with ShopUnitOfWork(self._database) as uow:
+            return await uow.items.cursor_page(CursorParams(cursor=cursor, size=size))
+
+    async def stream(self) -> AsyncGenerator[Item]:
+        """Yield all items."""
+        async with ShopUnitOfWork(self._database) as uow:
+            async for item in uow.items.stream():
+                yield item
 
     async def exists(self, name: str) -> bool:
         """Tell whether there is an item of that name."""
@@ -114,6 +125,17 @@ class Projections:
         async with ShopUnitOfWork(self._database) as uow:
             return await uow.items.returning(ItemRead).delete(key)
 
+    async def cursor_page(self, cursor: str | None, size: int) -> CursorPage[ItemRead]:
+        """Return the page at a cursor."""
+        async with ShopUnitOfWork(self._database) as uow:
+            return await uow.items.project(ItemRead).cursor_page(CursorParams(cursor=cursor, size=size))
+
+    async def stream(self) -> AsyncGenerator[ItemRead]:
+        """Yield all items."""
+        async with ShopUnitOfWork(self._database) as uow:
+            async for item in uow.items.project(ItemRead).stream():
+                yield item
+
 
 class Alone:
     """Schemas, and no unit of work: each read is a transaction of its own.
@@ -140,3 +162,11 @@ class Alone:
     async def page(self, number: int, size: int) -> Page[ItemRead]:
         """Return a page of items, and how many there are."""
         return await self._items.page(PageParams(page=number, size=size))
+
+    async def cursor_page(self, cursor: str | None, size: int) -> CursorPage[ItemRead]:
+        """Return the page at a cursor."""
+        return await self._items.cursor_page(CursorParams(cursor=cursor, size=size))
+
+    def stream(self) -> AsyncGenerator[ItemRead]:
+        """Yield all items."""
+        return self._items.stream()

@@ -11,14 +11,27 @@ from decimal import Decimal
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import DateTime, MetaData, Numeric, String, insert
+from sqlalchemy import DateTime, MetaData, Numeric, String, insert, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from layered_backend import Base as LibraryBase
 from layered_backend import BaseRepository, IntegerPrimaryKey, Timestamped, UnitOfWork
 
-__all__ = ["Item", "ItemCreate", "ItemRead", "ItemUpdate", "PlainItem", "ShopUnitOfWork", "item_values", "prepare"]
+__all__ = [
+    "STORED",
+    "Item",
+    "ItemCreate",
+    "ItemRead",
+    "ItemUpdate",
+    "PlainItem",
+    "ShopUnitOfWork",
+    "clean_up",
+    "item_values",
+    "names",
+    "prepare",
+    "restock",
+]
 
 STORED = 10_000  # rows, before anything is measured
 
@@ -115,9 +128,18 @@ async def prepare(engine: AsyncEngine) -> None:
         for metadata in (Base.metadata, PlainBase.metadata):
             await connection.run_sync(metadata.drop_all)
             await connection.run_sync(metadata.create_all)
-        rows = list(_stored())
+    await restock(engine)
+
+
+async def restock(engine: AsyncEngine) -> None:
+    """Put the same rows into both tables, and nothing else; keys count from 1."""
+    async with engine.begin() as connection:
         for mapped in (Item, PlainItem):
-            await connection.execute(insert(mapped), rows)
+            is_sqlite = engine.dialect.name == "sqlite"
+            emptied = "DELETE FROM {}" if is_sqlite else "TRUNCATE {} RESTART IDENTITY"
+            await connection.execute(text(emptied.format(mapped.__tablename__)))
+            await connection.execute(insert(mapped), list(_stored()))
+        await connection.execute(text("ANALYZE"))
 
 
 async def clean_up(engine: AsyncEngine) -> None:

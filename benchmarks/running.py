@@ -1,0 +1,111 @@
+"""A run: each operation checked, then measured, on each database."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from statistics import median
+
+from benchmarks.bars import bars_of
+from benchmarks.contenders import HAND, in_order
+from benchmarks.databases import DATABASES
+from benchmarks.measuring import Operation, checked_and_measured
+from benchmarks.operations.bulk import bulk
+from benchmarks.operations.far import far
+from benchmarks.operations.http import http
+from benchmarks.operations.memory import memory_rows
+from benchmarks.operations.seeding import seeding
+from benchmarks.operations.single import reading, writing
+from benchmarks.results import Cell, DatabaseResults, Results, Row, Spread, compared
+from benchmarks.stage import Stage, stage_at
+
+__all__ = ["Choice", "run"]
+
+_PACKAGES = (
+    "sqlalchemy",
+    "fastapi",
+    "pydantic",
+    "aiosqlite",
+    "asyncpg",
+    "advanced-alchemy",
+    "fastcrud",
+    "sqlakeyset",
+    "fastapi-pagination",
+)
+_SHORT = (reading, writing, bulk, http)
+_LONG = (seeding, far)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to measure.
+
+    Attributes:
+        databases: The names of the databases.
+        rounds: How many rounds.
+        only: Parts of the names of operations; all of them without any.
+        is_quick: Whether to leave out what takes minutes.
+    """
+
+    databases: Sequence[str] = tuple(DATABASES)
+    rounds: int = 7
+    only: Sequence[str] = ()
+    is_quick: bool = False
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing is left out."""
+        return set(self.databases) == set(DATABASES) and not self.only and not self.is_quick
+
+    def includes(self, operation: str) -> bool:
+        """Tell whether an operation is to be measured."""
+        return not self.only or any(part in operation for part in self.only)
+
+
+async def run(choice: Choice, show: Callable[[str, Row], None]) -> Results:
+    """Measure what is chosen, and show each row as soon as it is there.
+
+    Raises:
+        WrongResultError: A contender does something else than what is written by hand.
+        ServerMissingError: A database is not there.
+    """
+    databases: list[DatabaseResults] = []
+    for name in choice.databases:
+        async with DATABASES[name]() as url, stage_at(url) as stage:
+            rows: list[Row] = []
+            async for row in _rows(stage, choice):
+                show(name, row)
+                rows.append(row)
+            databases.append(DatabaseResults(name=name, version=await stage.version(), rows=rows))
+    packages = {package: version(package) for package in _PACKAGES}
+    return Results(python=platform.python_version(), packages=packages, rounds=choice.rounds, databases=databases)
+
+
+async def _rows(stage: Stage, choice: Choice) -> AsyncGenerator[Row]:
+    for operations in _SHORT if choice.is_quick else (*_SHORT, *_LONG):
+        for operation in operations(stage):
+            if choice.includes(operation.name):
+                yield await _row(operation, stage.dialect, choice.rounds)
+    if not choice.is_quick:
+        async for row in memory_rows(stage, choice.includes):
+            yield row
+
+
+async def _row(operation: Operation, dialect: str, rounds: int) -> Row:
+    times = await checked_and_measured(operation, rounds)
+    return Row(
+        section=operation.section,
+        name=operation.name,
+        measure=operation.measure,
+        microseconds=round(median(times[HAND]) * 1e6, 1) if operation.baseline == HAND else None,
+        cells=_cells(compared(times, operation.baseline, operation.measure), bars_of(operation.name, dialect)),
+    )
+
+
+def _cells(values: Mapping[str, Sequence[float]], bars: Mapping[str, float]) -> Mapping[str, Cell]:
+    return {
+        name: Cell(spread=Spread.of(values[name]) if name in values else None, bar=bars.get(name))
+        for name in in_order({*values, *bars})
+    }
