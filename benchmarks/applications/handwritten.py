@@ -26,6 +26,10 @@ def handwritten_application(sessions: async_sessionmaker[AsyncSession]) -> FastA
 
     app = FastAPI()
 
+    @app.get("/nothing")
+    async def nothing(session: Annotated[AsyncSession, Depends(get_session)]) -> dict[str, bool]:
+        return {"done": True}
+
     @app.get("/items/{item_id}", response_model=ItemRead)
     async def read_item(item_id: int, session: Annotated[AsyncSession, Depends(get_session)]) -> PlainItem:
         item = await session.get(PlainItem, item_id)
@@ -46,10 +50,6 @@ def handwritten_application(sessions: async_sessionmaker[AsyncSession]) -> FastA
         session.add(item)
         await session.commit()
         return item
-
-    @app.get("/nothing")
-    async def nothing(session: Annotated[AsyncSession, Depends(get_session)]) -> dict[str, bool]:
-        return {"done": True}
 
     return app
 

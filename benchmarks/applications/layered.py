@@ -33,6 +33,14 @@ def layered_application(database: Database) -> FastAPI:
     app = FastAPI()
     install(app, ShopUnitOfWork, database=database)
 
+    @app.get("/nothing")
+    async def nothing(service: ServiceDep) -> dict[str, bool]:
+        return {"done": True}
+
+    @app.get("/nothing-alone")
+    async def nothing_alone(items: ItemsDep) -> dict[str, bool]:
+        return {"done": True}
+
     @app.get("/entities/{item_id}", response_model=ItemRead)
     async def read_entity(item_id: int, service: ServiceDep) -> Item:
         return await service.get(item_id)
@@ -64,13 +72,5 @@ def layered_application(database: Database) -> FastAPI:
     @app.get("/schemas-alone")
     async def read_schemas_alone(items: ItemsDep, offset: int = 0, limit: int = 50) -> Sequence[ItemRead]:
         return await items.list(offset=offset, limit=limit)
-
-    @app.get("/nothing")
-    async def nothing(service: ServiceDep) -> dict[str, bool]:
-        return {"done": True}
-
-    @app.get("/nothing-alone")
-    async def nothing_alone(items: ItemsDep) -> dict[str, bool]:
-        return {"done": True}
 
     return app
