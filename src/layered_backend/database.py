@@ -66,6 +66,7 @@ class Database:
         self._autocommit_engines: dict[AsyncEngine, AsyncEngine] = {}
         self._sync_engine: Engine | None = None
         self._keep_alive: Closeable | None = None
+        self._readers: WeakKeyDictionary[Engine, Engine | None] = WeakKeyDictionary()
         self._variants: WeakKeyDictionary[Engine, dict[tuple[Any, ...], Engine]] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
@@ -191,10 +192,16 @@ class Database:
             deferred: On SQLite, take the write lock at the first write instead of at the first statement.
             isolation_level: As SQLAlchemy's `isolation_level`; None keeps the engine's.
         """
-        engine = self.engine.sync_engine if asynchronous else self.sync_engine
+        engine = plain = self.engine.sync_engine if asynchronous else self.sync_engine
         if read_only or deferred or isolation_level:
             engine = self._variant(engine, read_only=read_only, deferred=deferred, isolation_level=isolation_level)
-        return GuardedSession(engine, asynchronous=asynchronous)
+        reading_alone = None if isolation_level else self._reading_alone(plain)
+        return GuardedSession(engine, asynchronous=asynchronous, reading_alone=reading_alone)
+
+    def _reading_alone(self, engine: Engine) -> Engine | None:
+        if engine not in self._readers:
+            self._readers[engine] = self.dialect.reading_alone(engine)
+        return self._readers[engine]
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run *work* on a connection on which each statement is a transaction of its own, and which only this one has.

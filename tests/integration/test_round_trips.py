@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any
 
 import aiosqlite
 import pytest
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import Connection, event, func, insert, literal, select, text
+from sqlalchemy.orm import Session
 
-from layered_backend import LockTimeoutError, Outcome
+from layered_backend import ConcurrentUseError, InvalidDataError, LockTimeoutError, Outcome, RolledBackError
 from layered_backend.query import Lock
 from tests.databases import Shop
 from tests.shop import Item, ItemRead, ShopUnitOfWork, add_item
@@ -86,6 +88,54 @@ class TestPostgreSQL:
                     await uow.session.execute(insert(Item), [{"name": "tea", "price": 1}, {"name": "cup", "price": 1}])
                     raise KeyError
         assert await asyncpg_shop.names() == []
+
+    async def test_a_read_past_the_entities_takes_any_connection_until_the_transaction_has_begun(
+        self, asyncpg_shop: Shop
+    ) -> None:
+        async with asyncpg_shop.unit() as uow:
+            assert await uow.items.count() == 0
+            assert asyncpg_shop.checked_out == 0
+            await add_item(uow, "tea")
+            assert [item.name for item in await uow.items.project(ItemRead).list()] == ["tea"]
+            assert await uow.items.count() == 1
+            assert asyncpg_shop.checked_out == 1
+
+    async def test_what_is_pending_is_written_before_a_read(self, asyncpg_shop: Shop) -> None:
+        async with asyncpg_shop.unit() as uow:
+            uow.session.add(Item(name="tea", price=Decimal(1)))
+            assert await uow.items.exists(Item.name == "tea")
+        assert await asyncpg_shop.names() == ["tea"]
+
+    async def test_a_function_in_a_read_is_called_in_the_transaction(self, asyncpg_shop: Shop) -> None:
+        await asyncpg_shop.run(lambda uow: add_item(uow, "tea"))
+        async with asyncpg_shop.unit() as uow:
+            await uow.items.project(ItemRead).list(func.pg_try_advisory_xact_lock(7))
+            async with asyncpg_shop.unit() as other:
+                assert not await other.items.exists(func.pg_try_advisory_xact_lock(7))
+        assert await asyncpg_shop.run(lambda uow: uow.items.exists(func.pg_try_advisory_xact_lock(7)))
+
+    async def test_who_sets_a_transaction_up_does_so_before_any_read(self, asyncpg_shop: Shop) -> None:
+        def set_up(session: Session, transaction: object, connection: Connection) -> None:
+            connection.execute(text("SET LOCAL application_name = 'set up'"))
+
+        name = select(func.current_setting("application_name"))
+        async with asyncpg_shop.unit() as uow:
+            event.listen(uow.session.sync_session, "after_begin", set_up)
+            await uow.items.count()
+            assert (await _driver_of(uow)).is_in_transaction()
+            assert await uow.session.scalar(name) == "set up"
+
+    async def test_a_read_that_failed_is_remembered(self, asyncpg_shop: Shop) -> None:
+        await asyncpg_shop.run(lambda uow: add_item(uow, "tea"))
+        with pytest.raises(RolledBackError):
+            async with asyncpg_shop.unit() as uow:
+                with pytest.raises(InvalidDataError):
+                    await uow.items.count(literal(1) / (Item.id - Item.id) > 1)
+
+    async def test_two_tasks_do_not_read_at_once(self, asyncpg_shop: Shop) -> None:
+        async with asyncpg_shop.unit() as uow:
+            results = await asyncio.gather(uow.items.count(), uow.items.count(), return_exceptions=True)
+        assert [type(result) for result in results] == [int, ConcurrentUseError]
 
     async def test_an_engine_used_past_the_library_begins_as_ever(self, asyncpg_shop: Shop) -> None:
         await asyncpg_shop.run(lambda uow: uow.items.count())

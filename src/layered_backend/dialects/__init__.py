@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from layered_backend.dialects.base import DatabaseDialect, Reading
+from layered_backend.dialects.late_begin import TransactionNeededError
 from layered_backend.dialects.mysql import MySQLDialect
 from layered_backend.dialects.postgresql import PostgreSQLDialect
 from layered_backend.dialects.sqlite import SQLiteDialect
 
-__all__ = ["DatabaseDialect", "Reading", "dialect_named"]
+__all__ = ["DatabaseDialect", "Reading", "TransactionNeededError", "dialect_named"]
 
 _DIALECTS: Mapping[str, DatabaseDialect] = {
     "sqlite": SQLiteDialect(),

@@ -3,7 +3,7 @@
 Under READ COMMITTED each statement of a transaction sees what is committed when it begins, which is what it sees outside
 of a transaction too. So the reads before the first statement that writes, locks or calls a function are sent as they are,
 and a unit of work that only reads saves two of its three round trips. asyncpg's adapter sends BEGIN by itself before the
-first statement; it is told not to yet.
+first statement; it is told not to yet. And until then a read needs no session either: any connection will do.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExecutionContext
 from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 
-__all__ = ["begin_late", "has_begun", "only_reads"]
+from layered_backend.errors import LayeredError
+
+__all__ = ["TransactionNeededError", "begin_late", "has_begun", "only_reads", "reading_alone"]
 
 _READ_COMMITTED = "READ COMMITTED"
 _NAME_BEFORE_PARENTHESIS = re.compile(r"""([\w$.]+|")\s*\(""")
@@ -83,6 +85,18 @@ _HARMLESS = frozenset(
 )
 
 
+_ALONE = "layered_backend_reads_alone"
+
+
+class TransactionNeededError(LayeredError):
+    """A statement that was to be sent outside of a transaction belongs into one; it was not sent."""
+
+
+def reading_alone(engine: Engine) -> Engine:
+    """Return *engine*, sharing its pool, with connections that send nothing but reads which need no transaction."""
+    return engine.execution_options(**{_ALONE: True})
+
+
 def begin_late(engine: Engine) -> None:
     """Have the connections of *engine*, of asyncpg, begin a transaction only where a statement needs it."""
     event.listen(engine, "do_execute", _begin_where_needed)
@@ -101,11 +115,19 @@ def _begin_where_needed(cursor: Any, statement: str, parameters: object, context
     adapted = cursor._adapt_connection
     if adapted._transaction is None:
         is_late = only_reads(statement) and not cursor.server_side and _is_read_committed(adapted, context.dialect)
+        if not is_late:
+            _refuse_alone(context)
         adapted.autocommit = is_late
 
 
-def _begin(cursor: Any, *execution: object) -> None:
+def _begin(cursor: Any, *execution: Any) -> None:
+    _refuse_alone(execution[-1])
     cursor._adapt_connection.autocommit = False  # which is to say: as the engine has it
+
+
+def _refuse_alone(context: ExecutionContext) -> None:
+    if context.execution_options.get(_ALONE):
+        raise TransactionNeededError
 
 
 def _is_read_committed(adapted: Any, dialect: Any) -> bool:

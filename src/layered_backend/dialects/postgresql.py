@@ -35,7 +35,7 @@ from layered_backend import errors
 from layered_backend.dialects.base import INT64, DatabaseDialect, Reading
 from layered_backend.dialects.conflicts import on_conflict
 from layered_backend.dialects.connecting import opened
-from layered_backend.dialects.late_begin import begin_late, has_begun
+from layered_backend.dialects.late_begin import begin_late, has_begun, reading_alone
 from layered_backend.dialects.lock_names import lock_number
 
 __all__ = ["PostgreSQLDialect"]
@@ -117,6 +117,9 @@ class PostgreSQLDialect(DatabaseDialect):
     def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         options = dict(super().transaction_options(read_only=False, deferred=False, isolation_level=isolation_level))
         return options | {"postgresql_readonly": True} if read_only else options
+
+    def reading_alone(self, engine: Engine) -> Engine | None:
+        return reading_alone(engine) if engine.dialect.driver == "asyncpg" else None
 
     def awaits_end(self, connection: Connection) -> bool:
         return connection.dialect.driver != "asyncpg" or has_begun(connection)

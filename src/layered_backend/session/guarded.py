@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.util.concurrency import in_greenlet
 
-from layered_backend.dialects import dialect_named
+from layered_backend.dialects import TransactionNeededError, dialect_named
 from layered_backend.errors import ConcurrentUseError, LayeredError, RolledBackError, UnitOfWorkError
 from layered_backend.session.savepoint_stack import SavepointStack
 from layered_backend.session.translation import rolled_back, translated_session_error
@@ -63,6 +63,7 @@ class WatchedSession(Session):
         is_ending: Whether a commit or a rollback is under way.
         is_commit_sent: Whether COMMIT is on its way, or past.
         is_committed: Whether it has succeeded.
+        reading_alone: What to read with before a transaction has begun; None where every read is in the transaction.
         followed: The connection that the transaction has.
         before_begin: What is called before a transaction begins, so that it can refuse.
     """
@@ -74,6 +75,7 @@ class WatchedSession(Session):
         *,
         engine: Engine,
         current: Callable[[], Owner | None],
+        reading_alone: Engine | None = None,
         info: dict[Any, Any] | None = None,
         bind: None = None,
         binds: None = None,
@@ -83,6 +85,7 @@ class WatchedSession(Session):
         self.dialect = dialect_named(engine.dialect.name)
         self.stack = SavepointStack()
         self.turn = Turn(current, streams_alone=self.dialect.streams_alone)
+        self.reading_alone = reading_alone
         self.has_begun = False
         self.is_ending = False
         self.is_commit_sent = False
@@ -135,11 +138,31 @@ class WatchedSession(Session):
             return super().connection(*args, **kwargs)
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        """Run *work* on the transaction's connection, past the entities, after what is pending has been written."""
+        """Run *work*, which only reads, on a connection, past the entities, after what is pending has been written."""
         if not self._is_clean():
             self.flush()
         with self._reaching:
+            if self.reading_alone is not None and not self.has_begun and not self._is_begin_heard:
+                try:
+                    return self._read_alone(self.reading_alone, work)
+                except TransactionNeededError:
+                    self.reading_alone = None
             return work(super().connection())
+
+    def _read_alone(self, engine: Engine, work: Callable[[Connection], T]) -> T:
+        try:
+            with engine.connect() as connection:
+                return work(connection)
+        except TransactionNeededError:
+            raise
+        except BaseException as error:
+            self.stack.remember(self.translated(error) or error)
+            raise
+
+    @property
+    def _is_begin_heard(self) -> bool:
+        """Whether somebody beside us wants to know of a transaction before anything is sent, to set something up."""
+        return len(self.dispatch.after_begin) > 1
 
     def flush(self, *args: Any, **kwargs: Any) -> None:
         frame, before = self.stack.top, self.stack.error
@@ -267,9 +290,16 @@ class GuardedSession(AsyncSession):
     sync_session: WatchedSession  # pyright: ignore[reportIncompatibleVariableOverride]  # set once, by the base class
     sync_session_class = WatchedSession
 
-    def __init__(self, engine: Engine, *, asynchronous: bool, info: dict[Any, Any] | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        asynchronous: bool,
+        reading_alone: Engine | None = None,
+        info: dict[Any, Any] | None = None,
+    ) -> None:
         current = current_task if asynchronous else threading.current_thread
-        super().__init__(engine=engine, current=current, info=info)
+        super().__init__(engine=engine, current=current, reading_alone=reading_alone, info=info)
         self.is_asynchronous = asynchronous
 
     if not TYPE_CHECKING:  # the base class's overloads say what is returned
