@@ -129,6 +129,28 @@ class TestEntities:
 
         assert heard == [2]
 
+    async def test_who_listens_to_updates_and_deletions_hears_of_them(self, shop: Shop) -> None:
+        (key,) = await _add(shop, "tea")
+        heard: list[str] = []
+
+        def hear_update(mapper: object, connection: object, item: Item) -> None:
+            heard.append(f"update {item.price}")
+
+        def hear_deletion(mapper: object, connection: object, item: Item) -> None:
+            heard.append(f"delete {item.name}")
+
+        event.listen(Item, "before_update", hear_update)
+        event.listen(Item, "before_delete", hear_deletion)
+        try:
+            await shop.run(lambda uow: uow.items.update(key, {"price": Decimal(2)}))
+            await shop.run(lambda uow: uow.items.returning(ItemRead).update(key, {"price": Decimal(3)}))
+            await shop.run(lambda uow: uow.items.delete(key))
+        finally:
+            event.remove(Item, "before_update", hear_update)
+            event.remove(Item, "before_delete", hear_deletion)
+
+        assert heard == ["update 2", "update 3", "delete tea"]
+
     @pytest.mark.parametrize("key", [0, 10**30, None])
     async def test_what_is_not_there_is_not_found(self, shop: Shop, key: Any) -> None:
         with pytest.raises(NotFoundError):

@@ -11,12 +11,13 @@ from typing import Any
 import aiosqlite
 import pytest
 from sqlalchemy import Connection, event, func, insert, literal, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import Session
 
 from layered_backend import ConcurrentUseError, InvalidDataError, LockTimeoutError, Outcome, RolledBackError
 from layered_backend.query import Lock
 from tests.databases import Shop
-from tests.shop import Item, ItemRead, ShopUnitOfWork, add_item
+from tests.shop import Country, Item, ItemRead, ShopUnitOfWork, add_item
 
 Work = Callable[[ShopUnitOfWork], Awaitable[Any]]
 
@@ -31,6 +32,17 @@ READS: dict[str, Work] = {
     "exists": lambda uow: uow.items.exists(Item.name == "tea"),
     "count": lambda uow: uow.items.count(),
     "projection": lambda uow: uow.items.project(ItemRead).list(Item.id.in_([1, 2])),
+}
+
+
+_INSERT = "INSERT INTO countries (code, name) VALUES ('de', 'Germany')"
+WRITES: dict[str, Callable[[AsyncConnection], Awaitable[Any]]] = {
+    "many rows": lambda connection: connection.execute(
+        insert(Country), [{"code": code, "name": code} for code in ("de", "fr")]
+    ),
+    "no parameters": lambda connection: connection.execute(text(_INSERT), execution_options={"no_parameters": True}),
+    "text": lambda connection: connection.execute(text(_INSERT)),
+    "text of the driver": lambda connection: connection.exec_driver_sql(_INSERT),
 }
 
 
@@ -122,6 +134,7 @@ class TestPostgreSQL:
         async with asyncpg_shop.unit() as uow:
             event.listen(uow.session.sync_session, "after_begin", set_up)
             await uow.items.count()
+            assert asyncpg_shop.checked_out == 1
             assert (await _driver_of(uow)).is_in_transaction()
             assert await uow.session.scalar(name) == "set up"
 
@@ -136,6 +149,25 @@ class TestPostgreSQL:
         async with asyncpg_shop.unit() as uow:
             results = await asyncio.gather(uow.items.count(), uow.items.count(), return_exceptions=True)
         assert [type(result) for result in results] == [int, ConcurrentUseError]
+
+    @pytest.mark.parametrize("way", WRITES)
+    async def test_whichever_way_a_write_is_sent_after_a_read_it_is_in_the_transaction(
+        self, asyncpg_shop: Shop, way: str
+    ) -> None:
+        with pytest.raises(KeyError):
+            async with asyncpg_shop.unit() as uow:
+                await uow.items.list()
+                assert not (await _driver_of(uow)).is_in_transaction()
+                await WRITES[way](await uow.session.connection())
+                assert (await _driver_of(uow)).is_in_transaction()
+                raise KeyError
+        assert await asyncpg_shop.run(lambda uow: uow.countries.count()) == 0
+
+    async def test_the_pool_gets_the_connection_back_as_it_was(self, asyncpg_shop: Shop) -> None:
+        await asyncpg_shop.run(lambda uow: uow.items.list())
+        async with asyncpg_shop.database.engine.connect() as connection:
+            pooled: Any = await connection.get_raw_connection()
+            assert pooled.dbapi_connection.autocommit is False
 
     async def test_an_engine_used_past_the_library_begins_as_ever(self, asyncpg_shop: Shop) -> None:
         await asyncpg_shop.run(lambda uow: uow.items.count())

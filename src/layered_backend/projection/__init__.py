@@ -2,6 +2,6 @@
 
 from layered_backend.projection.plan import Plan, Record, plan_of
 from layered_backend.projection.projection import Projection
-from layered_backend.projection.source import AutocommitSource, SessionSource, Source, read_in
+from layered_backend.projection.source import AutocommitSource, SessionSource, Source, write_in
 
-__all__ = ["AutocommitSource", "Plan", "Projection", "Record", "SessionSource", "Source", "plan_of", "read_in"]
+__all__ = ["AutocommitSource", "Plan", "Projection", "Record", "SessionSource", "Source", "plan_of", "write_in"]

@@ -15,7 +15,7 @@ from layered_backend.query.scope import ActiveScopes, active_scopes
 from layered_backend.session import WatchedSession
 from layered_backend.session.uninterrupted import uninterrupted
 
-__all__ = ["AutocommitSource", "SessionSource", "Source", "read_in"]
+__all__ = ["AutocommitSource", "SessionSource", "Source", "read_in", "write_in"]
 
 T = TypeVar("T")
 
@@ -105,8 +105,13 @@ class AutocommitSource:
 
 
 def read_in(session: Session, work: Callable[[Connection], T]) -> T:
+    """Run *work*, which only reads, on a connection for *session*, after what is pending has been written."""
+    return session.read(work) if isinstance(session, WatchedSession) else write_in(session, work)
+
+
+def write_in(session: Session, work: Callable[[Connection], T]) -> T:
     """Run *work* on the connection of *session*, after what is pending has been written."""
     if isinstance(session, WatchedSession):
-        return session.read(work)
+        return session.write(work)
     session.flush()
     return work(session.connection())

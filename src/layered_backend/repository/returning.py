@@ -17,7 +17,7 @@ from layered_backend.field_values import Data
 from layered_backend.identity import identity_of
 from layered_backend.memoization import memoized
 from layered_backend.models import SoftDeletable
-from layered_backend.projection import Plan, Projection, Record, SessionSource, read_in
+from layered_backend.projection import Plan, Projection, Record, SessionSource, write_in
 from layered_backend.query.scope import ActiveScopes, active_scopes
 from layered_backend.query.statements import has_key, key_parameters
 from layered_backend.repository.by_key import changes_by_key, changing, deletes_by_key, is_loaded, new_parameters
@@ -141,7 +141,7 @@ def _write(
         records = plan.records(rows, connection, dialect_named(connection.dialect.name), scopes.options())
         return records[0] if records else None
 
-    return read_in(session, execute)
+    return write_in(session, execute)
 
 
 def _insert(session: Session, plan: Plan[Any], values: Mapping[str, Any]) -> _Write | None:

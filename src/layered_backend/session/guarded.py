@@ -139,8 +139,7 @@ class WatchedSession(Session):
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run *work*, which only reads, on a connection, past the entities, after what is pending has been written."""
-        if not self._is_clean():
-            self.flush()
+        self._flush_pending()
         with self._reaching:
             if self.reading_alone is not None and not self.has_begun and not self._is_begin_heard:
                 try:
@@ -148,6 +147,16 @@ class WatchedSession(Session):
                 except TransactionNeededError:
                     self.reading_alone = None
             return work(super().connection())
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run *work* on the transaction's connection, past the entities, after what is pending has been written."""
+        self._flush_pending()
+        with self._reaching:
+            return work(super().connection())
+
+    def _flush_pending(self) -> None:
+        if not self._is_clean():
+            self.flush()
 
     def _read_alone(self, engine: Engine, work: Callable[[Connection], T]) -> T:
         try:
