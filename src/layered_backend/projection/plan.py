@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar, get_args
@@ -64,6 +64,14 @@ class Plan(Generic[SchemaT]):
         """How many columns the statement has."""
         return len(self.columns) + len(self._key)
 
+    @cached_property
+    def record(self) -> Callable[[Sequence[Any]], Record]:
+        """What makes a row's record, without those that are nested in it."""
+        # Written out, as a named tuple's constructor is: half the time of `dict(zip(...))`.
+        items = ", ".join(f"{name!r}: row[{number}]" for number, name in enumerate(self.columns))
+        make: Callable[[Sequence[Any]], Record] = eval(f"lambda row: {{{items}}}")  # noqa: S307  # of names of fields
+        return make
+
     @property
     def _key(self) -> Sequence[Any]:
         return _key_of(self.mapper, self.mapper.class_) if self.nested else ()
@@ -72,10 +80,10 @@ class Plan(Generic[SchemaT]):
         self, rows: Sequence[Any], connection: Connection, dialect: DatabaseDialect, options: Sequence[ORMOption]
     ) -> list[Record]:
         """Return *rows* as the schema takes them, with the rows that are nested in them."""
-        names = tuple(self.columns)
-        records = [dict(zip(names, row)) for row in rows]  # noqa: B905  # a key may follow
+        make = self.record
+        records = [make(row) for row in rows]
         if self.nested and records:
-            keys = [tuple(row[len(names) : self.width]) for row in rows]
+            keys = [tuple(row[len(self.columns) : self.width]) for row in rows]
             for nested in self.nested:
                 nested.attach(records, keys, connection, dialect, options)
         return records

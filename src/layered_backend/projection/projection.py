@@ -132,10 +132,10 @@ class Projection(Generic[SchemaT]):
                 yield schema
             return
         statement = self._rows.scoped(self._sorted(where, order_by))
-        names = tuple(self._plan.columns)
+        record = self._plan.record
         async with aclosing(self._source.stream(statement, batch_size)) as batches:
             async for rows in batches:
-                for schema in self._plan.adapter.validate_python([dict(zip(names, row, strict=True)) for row in rows]):
+                for schema in self._plan.adapter.validate_python([record(row) for row in rows]):
                     yield schema
 
     async def _stream_by_place(
