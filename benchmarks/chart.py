@@ -24,7 +24,7 @@ from benchmarks.results import Cell, Results, Row
 
 __all__ = ["draw"]
 
-_TEXT = "#7d8590"  # as far from white as from black
+_TEXT = "#757d87"  # as far from white as from black
 _RATIOS = {"cpu", "wall"}
 _LOOKS = {
     ENTITIES: ("#2f81f7", "o"),
@@ -61,7 +61,9 @@ def draw(results: Results, path: Path) -> None:
             label: handle for axes in panels[0] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }
         figure.legend(handles.values(), handles, loc="outside upper center", ncols=len(handles), frameon=False)
-        figure.supxlabel("part of what it takes by hand, median and range; a black line behind a point is its bar")
+        figure.supxlabel(
+            "part of what it takes by hand: median and range; an upright line is the bar", fontsize="medium"
+        )
         figure.savefig(path, format="svg", transparent=True, metadata={"Date": None})
 
 

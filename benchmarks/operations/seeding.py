@@ -50,19 +50,19 @@ def seeding(stage: Stage) -> Sequence[Operation]:
         _seeding(
             stage,
             many,
-            "against a SELECT of rows",
+            "against rows",
             {HAND: lambda _: _compare_rows(stage.sessions, many), ENTITIES: lambda _: _seed(stage.database, many)},
         ),
         _seeding(
             stage,
             many,
-            "against a SELECT of entities",
+            "against entities",
             {HAND: lambda _: _compare_entities(stage.sessions, many), ENTITIES: lambda _: _seed(stage.database, many)},
         ),
         _seeding(
             stage,
             few,
-            "against a SELECT of rows",
+            "against rows",
             {
                 HAND: lambda _: _compare_rows(stage.sessions, few),
                 ENTITIES: lambda _: _seed(stage.database, few),
@@ -88,7 +88,7 @@ def _seeding(stage: Stage, count: int, against: str, contenders: Mapping[str, Wo
 
     return Operation(
         section="Writing",
-        name=f"re-seed {count:,} unchanged rows, {against}",
+        name=f"re-seed {count:,} rows, {against}",
         contenders=contenders,
         outcome=differing,
         chunk=1,
