@@ -255,7 +255,7 @@ async def test_a_unit_of_work_that_gets_no_connection_says_unavailable(async_sho
     url = async_shop.database.url
     async with database_at(url, pool_size=1, max_overflow=0, pool_timeout=0.05) as small:
         async with ShopUnitOfWork(small) as holder:
-            await holder.categories.count()
+            await holder.session.connection()
             with pytest.raises(DatabaseUnavailableError, match="no pooled connection became free"):
                 async with ShopUnitOfWork(small, read_only=True) as waiter:
                     await waiter.session.execute(text("SELECT 1"))

@@ -137,7 +137,7 @@ class TestSavepoints:
         ran: list[str] = []
         async with Database(async_shop.database.url, pool_size=1, max_overflow=0) as database:
             async with ShopUnitOfWork(database, read_only=True) as other, ShopUnitOfWork(database) as uow:
-                await other.items.count()
+                await other.session.connection()
                 uow.on_commit(lambda: ran.append("hook"))
                 with pytest.raises(TimeoutError):
                     async with asyncio.timeout(0.1):
