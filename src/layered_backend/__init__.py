@@ -55,7 +55,7 @@ from layered_backend.query import (
     TenantScope,
     Where,
 )
-from layered_backend.repository import BaseRepository
+from layered_backend.repository import BaseRepository, Returning
 from layered_backend.seeding import Seeder, SeedReport, SeedRunner, ref
 from layered_backend.service import BaseService
 from layered_backend.unit_of_work import Outcome, UnitOfWork, transact, transact_sync
@@ -112,6 +112,7 @@ __all__ = [
     "PreconditionRequiredError",
     "Projection",
     "ReadOnlyError",
+    "Returning",
     "RolledBackError",
     "Scope",
     "SeedDataError",

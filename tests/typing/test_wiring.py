@@ -23,6 +23,7 @@ from layered_backend import (
     Page,
     PageParams,
     Projection,
+    Returning,
     Slice,
     UnitOfWork,
     get_projection,
@@ -105,6 +106,10 @@ async def unit_of_work(uow: ShopUnitOfWork) -> None:
     assert_type(uow.items.project(ItemRead), Projection[ItemRead])
     assert_type(await uow.items.project(ItemRead).page(PageParams()), Page[ItemRead])
     assert_type(await uow.items.project(ItemRead).get_or_none(1), ItemRead | None)
+    assert_type(uow.items.returning(ItemRead), Returning[ItemRead])
+    assert_type(await uow.items.returning(ItemRead).create({"name": "tea"}), ItemRead)
+    assert_type(await uow.items.returning(ItemRead).update(1, {"name": "tea"}), ItemRead)
+    assert_type(await uow.items.returning(ItemRead).delete(1), ItemRead)
     async with ShopUnitOfWork() as entered:
         assert_type(entered, ShopUnitOfWork)
     with ShopUnitOfWork() as entered:
