@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import datetime
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, cast
 
 from pydantic import BaseModel
@@ -12,12 +15,19 @@ from sqlalchemy.ext.hybrid import HybridExtensionType
 from sqlalchemy.orm import Mapper
 from sqlalchemy.types import TypeDecorator
 
+from layered_backend.batch import MISSING, Batch
 from layered_backend.errors import InvalidDataError, UnknownFieldError
 from layered_backend.memoization import memoized
 
-__all__ = ["Data", "changed_values", "is_plain", "new_values"]
+__all__ = ["Data", "changed_values", "is_plain", "new_batch", "new_values"]
 
 _PLAIN_TYPES = (Boolean, Date, DateTime, Float, Integer, Numeric, String, Time, Uuid)
+_TAKEN_AS_THEY_ARE: frozenset[type] = frozenset(
+    {
+        *(type(None), type(MISSING), bool, int, float, str, bytes, Decimal, uuid.UUID),
+        *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta),
+    }
+)
 
 Data = Mapping[str, Any] | BaseModel
 """What a repository writes: a mapping by attribute name, or a Pydantic model."""
@@ -32,11 +42,23 @@ def new_values(mapper: Mapper[Any], data: Data) -> dict[str, Any]:
         UnknownFieldError: The mapped class lacks a field of *data*.
         InvalidDataError: A field cannot be written, or a relationship got nested data.
     """
-    if isinstance(data, Mapping):
-        return _checked(mapper, dict(data))
-    defaults = {name: getattr(data, name) for name in type(data).model_fields if name not in data.model_fields_set}
-    declared = {name: value for name, value in defaults.items() if value is not None}
-    return _checked(mapper, declared | _fields_set(data))
+    return _checked(mapper, dict(_given(data)))
+
+
+def new_batch(mapper: Mapper[Any], rows: Sequence[Data]) -> Batch:
+    """Return the values of many new entities, as `new_values` does, by field.
+
+    Raises:
+        UnknownFieldError: The mapped class lacks a field of a row.
+        InvalidDataError: A field cannot be written, or a relationship got nested data.
+    """
+    batch = Batch.of([_given(data) for data in rows])
+    known = _writable_fields(mapper)
+    for name in batch.fields:
+        if name not in known:
+            raise _not_writable(mapper, name, known)
+    fields = {name: _checked_values(mapper, name, batch, known[name]) for name in batch.fields}
+    return Batch(fields, batch.size)
 
 
 def changed_values(mapper: Mapper[Any], data: Data) -> dict[str, Any]:
@@ -47,6 +69,14 @@ def changed_values(mapper: Mapper[Any], data: Data) -> dict[str, Any]:
         InvalidDataError: A field cannot be written, or a relationship got nested data.
     """
     return _checked(mapper, dict(data) if isinstance(data, Mapping) else _fields_set(data))
+
+
+def _given(data: Data) -> Mapping[str, Any]:
+    if isinstance(data, Mapping):
+        return data
+    defaults = {name: getattr(data, name) for name in type(data).model_fields if name not in data.model_fields_set}
+    declared = {name: value for name, value in defaults.items() if value is not None}
+    return declared | _fields_set(data)
 
 
 def _fields_set(data: BaseModel) -> dict[str, Any]:
@@ -61,6 +91,13 @@ def _checked(mapper: Mapper[Any], values: dict[str, Any]) -> dict[str, Any]:
             raise _not_writable(mapper, name, known)
         values[name] = _checked_value(mapper, name, value, known[name])
     return values
+
+
+def _checked_values(mapper: Mapper[Any], name: str, batch: Batch, column_type: Any) -> Sequence[Any]:
+    values = batch.fields[name]
+    if batch.kinds(name) <= _TAKEN_AS_THEY_ARE:
+        return values
+    return [value if value is MISSING else _checked_value(mapper, name, value, column_type) for value in values]
 
 
 def _checked_value(mapper: Mapper[Any], name: str, value: object, column_type: Any) -> object:

@@ -48,7 +48,7 @@ class TestCreateMany:
             written = await shop.run(lambda uow: uow.items.create_many(rows()))
 
         assert written == taken == 2_500
-        assert [rows for statement, rows in statements.sent if "INSERT" in statement] == [1_000, 1_000, 500]
+        assert len(statements.sent) == 3, "one for each batch, and nothing else"
         assert await shop.run(lambda uow: uow.items.count()) == 2_500
 
     async def test_rows_come_from_an_asynchronous_iterable(self, shop: Shop) -> None:
@@ -393,7 +393,7 @@ class TestRaces:
 
         async def run(database: Database, number: int) -> Any:
             async with ShopUnitOfWork(database) as uow:
-                await uow.session.scalar(select(1))
+                await uow.session.scalar(select(func.now()))  # a function, before which asyncpg begins too
                 await begun.wait()
                 return await work(uow, number)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import defaultdict
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, column_property, mapped_column
 
 from layered_backend import InvalidDataError, UnknownFieldError
-from layered_backend.field_values import changed_values, new_values
+from layered_backend.field_values import changed_values, new_batch, new_values
 from tests.shop import Base, Item
 
 
@@ -34,6 +35,9 @@ class Parcel(Base):
     @hybrid_property
     def tons(self) -> float:
         return self.kilograms / 1000
+
+
+A_MOMENT = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
 
 
 class Patch(BaseModel):
@@ -108,3 +112,35 @@ def test_an_extra_field_of_a_schema_is_unknown_too() -> None:
 
     with pytest.raises(UnknownFieldError, match="did you mean 'name'"):
         new_values(inspect(Item), Loose.model_validate({"naem": datetime.date.min}))
+
+
+class TestManyRows:
+    @pytest.mark.parametrize(
+        "rows",
+        [
+            [],
+            [{}, {}],
+            [{"grams": 1}, {"grams": 2}],
+            [{"grams": 1, "kilograms": 2}, {"kilograms": 3, "grams": 4}],
+            [{"grams": 1}, {"grams": 2, "kilograms": 3}],
+            [{"grams": 1}, {"kilograms": 2}, {"grams": None, "kilograms": 3}],
+            [defaultdict(int, grams=1), defaultdict(int, kilograms=2)],
+            [{"labels": {"to": "DE"}}, {"labels": None}, {"labels": Label(printedAt=A_MOMENT)}],
+            [ParcelPatch(Grams=1), ParcelPatch(Grams=2, Labels={"to": "FR"}), {"grams": 3}],
+        ],
+        ids=repr,
+    )
+    def test_they_are_as_each_of_them(self, rows: list[Any]) -> None:
+        batch = new_batch(inspect(Parcel), rows)
+
+        assert batch.size == len(rows)
+        assert batch.rows() == [new_values(inspect(Parcel), row) for row in rows]
+
+    @pytest.mark.parametrize("bad", [{"gram": 1}, {"grams": {"a": 1}}, {"grams": [{"a": 1}]}, {"tons": 1}], ids=repr)
+    def test_one_that_is_refused_is_refused_among_others(self, bad: dict[str, Any]) -> None:
+        with pytest.raises(InvalidDataError) as single:
+            new_values(inspect(Parcel), bad)
+        with pytest.raises(type(single.value)) as among:
+            new_batch(inspect(Parcel), [{"grams": 1}, bad, {"grams": 2}])
+
+        assert str(among.value) == str(single.value)

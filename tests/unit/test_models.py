@@ -3,10 +3,12 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import DateTime
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import CreateTable
@@ -72,6 +74,49 @@ class TestUTCDateTime:
             2026, 1, 1, tzinfo=UTC
         )
 
+    @given(st.datetimes(timezones=st.just(UTC)))
+    def test_sqlite_gets_and_gives_the_text_that_sqlalchemy_writes(self, moment: datetime) -> None:
+        ours, plain = UTCDateTime().dialect_impl(SQLITE), DateTime().dialect_impl(SQLITE)
+        write, write_plainly, read = (
+            ours.bind_processor(SQLITE),
+            plain.bind_processor(SQLITE),
+            ours.result_processor(SQLITE, None),
+        )
+        assert write is not None
+        assert write_plainly is not None
+        assert read is not None
+
+        assert write(moment) == write_plainly(moment.replace(tzinfo=None))
+        assert read(write(moment)) == moment
+        assert write(None) is read(None) is None
+
+    @pytest.mark.parametrize(
+        "text", ["2026-01-02 03:04:05", "2026-01-02 05:04:05.000000+02:00", "2026-01-02 04:04:05.0+0100"]
+    )
+    def test_what_others_have_written_to_sqlite_is_read_too(self, text: str) -> None:
+        read = UTCDateTime().dialect_impl(SQLITE).result_processor(SQLITE, None)
+        assert read is not None
+
+        assert read(text) == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+    def test_a_subclass_has_its_say(self) -> None:
+        class Minutes(UTCDateTime):
+            cache_ok = True
+
+            def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+                return super().process_bind_param(value and value.replace(second=0), dialect)
+
+            def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+                return value and value.replace(second=1)
+
+        own_type = Minutes().dialect_impl(SQLITE)
+        write, read = own_type.bind_processor(SQLITE), own_type.result_processor(SQLITE, None)
+        assert write is not None
+        assert read is not None
+
+        assert write(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)) == "2026-01-02 03:04:00.000000"
+        assert read("2026-01-02 03:04:00.000000") == datetime(2026, 1, 2, 3, 4, 1)  # noqa: DTZ001  # as it was stored
+
 
 class TestExactDecimal:
     @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**12), max_value=10**12))
@@ -95,9 +140,47 @@ class TestExactDecimal:
         assert ExactDecimal().process_result_value(None, SQLITE) is None
         assert ExactDecimal().process_bind_param(0.1, POSTGRESQL) == Decimal("0.1")
 
+    @given(
+        st.decimals(allow_nan=True, allow_infinity=True)
+        | st.from_regex(r"-?[0-9]{1,20}(\.[0-9]{1,20})?", fullmatch=True)
+    )
+    @pytest.mark.parametrize("dialect", [SQLITE, POSTGRESQL, MYSQL], ids=lambda dialect: dialect.name)
+    def test_a_short_number_is_one_that_fits(self, dialect: Dialect, number: Decimal | str) -> None:
+        number = Decimal(number)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("layered_backend.models._DecimalStorage._is_short", _never)
+            expected = _is_accepted(number, dialect)
+
+        assert _is_accepted(number, dialect) == expected
+
+    def test_a_subclass_has_its_say(self) -> None:
+        class Doubled(ExactDecimal):
+            cache_ok = True
+
+            def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+                number = super().process_result_value(value, dialect)
+                return number and number * 2
+
+        read = Doubled().dialect_impl(POSTGRESQL).result_processor(POSTGRESQL, 1700)
+        assert read is not None
+
+        assert read(Decimal(2)) == 4
+
     def test_padding_is_taken_off(self) -> None:
         assert str(ExactDecimal().process_result_value(Decimal("300.5000000000"), MYSQL)) == "300.5"
         assert str(ExactDecimal().process_result_value(Decimal("300.0000000000"), MYSQL)) == "300"
+
+
+def _never(*_: object) -> bool:
+    return False
+
+
+def _is_accepted(number: Decimal, dialect: Dialect) -> bool:
+    try:
+        ExactDecimal().process_bind_param(number, dialect)
+    except ValueError:
+        return False
+    return True
 
 
 class TestUUID7:

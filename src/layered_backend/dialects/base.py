@@ -7,10 +7,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from sqlalchemy import URL, Column, ColumnElement, Connection, Dialect, Engine, Insert, Table, tuple_
+from sqlalchemy import URL, Column, ColumnElement, Connection, Dialect, Engine, Insert, Table, insert, tuple_
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.types import REAL, Enum, Float, Integer, String, TypeEngine
 
+from layered_backend.dialects.rows import Rows
+from layered_backend.dialects.tuples import inserted_as_tuples, upsert_each, upserted_as_tuples
 from layered_backend.errors import LayeredError
 
 __all__ = ["INT64", "Closeable", "DatabaseDialect", "Reading"]
@@ -179,9 +181,18 @@ class DatabaseDialect(ABC):
             condition: What the row that is there must meet to be changed; None for nothing.
         """
 
-    def execute_for_each(self, connection: Connection, statement: Insert, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Execute what `upsert` returned, once for each of *rows*, which set the same columns."""
-        connection.execute(statement, rows)
+    def insert_rows(self, connection: Connection, rows: Rows) -> None:
+        """Insert *rows*."""
+        if rows.size == 1 or not inserted_as_tuples(connection, rows):
+            connection.execute(insert(rows.table), rows.mappings())
+
+    def upsert_rows(self, connection: Connection, statement: Insert, on: Sequence[Column[Any]], rows: Rows) -> None:
+        """Execute *statement*, which `upsert` returned for the key *on*, once for each of *rows*.
+
+        No two of them have the same key, as far as Python can tell.
+        """
+        if rows.size == 1 or not upserted_as_tuples(connection, statement, rows):
+            upsert_each(connection, statement, rows)
 
     def among(self, key: Sequence[ColumnElement[Any]], identities: Sequence[Sequence[Any]]) -> ColumnElement[bool]:
         """Return the criterion of the rows whose *key*, one column or several, is one of *identities*, none of them NULL."""

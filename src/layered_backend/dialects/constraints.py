@@ -20,6 +20,7 @@ from sqlalchemy.exc import IdentifierError
 
 from layered_backend import errors
 from layered_backend.dialects.base import Reading
+from layered_backend.dialects.rows import ROWS, Rows
 
 __all__ = ["completed", "statement_table"]
 
@@ -36,7 +37,8 @@ def statement_table(context: ExceptionContext) -> Table | None:
     """Return the table that the failed statement writes, or None for text and for COMMIT."""
     execution: Any = context.execution_context
     compiled = getattr(execution, "compiled", None)
-    table: Table | None = getattr(getattr(compiled, "statement", None), "table", None)
+    rows: Rows | None = execution.execution_options.get(ROWS) if execution is not None else None
+    table: Table | None = rows.table if rows else getattr(getattr(compiled, "statement", None), "table", None)
     # A statement of the ORM holds an annotated copy of the table.
     return table.metadata.tables.get(table.key, table) if isinstance(table, Table) else None
 

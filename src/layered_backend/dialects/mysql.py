@@ -36,6 +36,7 @@ from sqlalchemy.types import DateTime, Double, Float, Integer, Time, TypeEngine
 from layered_backend import errors
 from layered_backend.dialects.base import INT64, DatabaseDialect, Reading
 from layered_backend.dialects.lock_names import lock_label
+from layered_backend.dialects.rows import Rows
 
 __all__ = ["MySQLDialect"]
 
@@ -159,11 +160,12 @@ class MySQLDialect(DatabaseDialect):
         }
         return statement.on_duplicate_key_update(changed or {on[0].key: on[0]})
 
-    def execute_for_each(self, connection: Connection, statement: Insert, rows: Sequence[Mapping[str, Any]]) -> None:
+    def upsert_rows(self, connection: Connection, statement: Insert, on: Sequence[Column[Any]], rows: Rows) -> None:
         """Execute it once for as many rows as it takes: the drivers' own way cannot bind values behind the rows."""
-        size = max(1, self.parameter_limit // 2 // len(statement.table.c))  # half of them for what is behind the rows
-        for start in range(0, len(rows), size):
-            connection.execute(statement.values(rows[start : start + size]))
+        size = max(1, self.parameter_limit // 2 // len(rows.table.c))  # half of them for what is behind the rows
+        mappings = rows.mappings()
+        for start in range(0, rows.size, size):
+            connection.execute(statement.values(mappings[start : start + size]))
 
     def read(self, error: BaseException) -> Reading | None:
         errno = error.args[0] if error.args else None
@@ -260,4 +262,4 @@ def _answer(connection: Any, sql: str) -> Any:
 def _without_name(constraint: PrimaryKeyConstraint, compiler: Any, **options: Any) -> str:
     """Leave out the name of a primary key, which the server would ignore, with a warning for each table."""
     ddl: str = compiler.visit_primary_key_constraint(constraint, **options)
-    return re.sub(r"^CONSTRAINT \S+ ", "", ddl)
+    return re.sub(r"^CONSTRAINT .+? (?=PRIMARY KEY)", "", ddl)  # a quoted name may have blanks

@@ -32,11 +32,14 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import CHAR, BigInteger, Enum, Integer, SmallInteger, String, TypeEngine, Uuid
 
 from layered_backend import errors
+from layered_backend.dialects.arrays import inserted_from_arrays, upserted_from_arrays
 from layered_backend.dialects.base import INT64, DatabaseDialect, Reading
 from layered_backend.dialects.conflicts import on_conflict
 from layered_backend.dialects.connecting import opened
 from layered_backend.dialects.late_begin import begin_late, has_begun, reading_alone
 from layered_backend.dialects.lock_names import lock_number
+from layered_backend.dialects.rows import Rows
+from layered_backend.dialects.tuples import upsert_each
 
 __all__ = ["PostgreSQLDialect"]
 
@@ -132,6 +135,14 @@ class PostgreSQLDialect(DatabaseDialect):
         condition: ColumnElement[bool] | None,
     ) -> Insert:
         return on_conflict(insert(table), on, changes, condition)
+
+    def insert_rows(self, connection: Connection, rows: Rows) -> None:
+        if rows.size == 1 or not inserted_from_arrays(connection, rows):
+            connection.execute(insert(rows.table), rows.mappings())
+
+    def upsert_rows(self, connection: Connection, statement: Insert, on: Sequence[Column[Any]], rows: Rows) -> None:
+        if rows.size == 1 or not upserted_from_arrays(connection, statement, on, rows):
+            upsert_each(connection, statement, rows)
 
     def among(self, key: Sequence[ColumnElement[Any]], identities: Sequence[Sequence[Any]]) -> ColumnElement[bool]:
         """Return the criterion with an array for each column: a statement that is the same for any number of keys."""

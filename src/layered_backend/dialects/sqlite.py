@@ -37,6 +37,7 @@ from layered_backend import errors
 from layered_backend.dialects.base import DatabaseDialect, Reading
 from layered_backend.dialects.conflicts import on_conflict
 from layered_backend.dialects.constraints import statement_table
+from layered_backend.dialects.rows import ROWS, Rows
 from layered_backend.dialects.single_trip import SingleTripConnection
 from layered_backend.dialects.sqlite_connections import (
     LockReleasingConnection,
@@ -337,12 +338,13 @@ def _violated_key(context: ExceptionContext) -> ForeignKeyConstraint | None:
     if table is None:
         return None
     execution: Any = context.execution_context
-    statement = execution.compiled.statement
+    rows: Rows | None = execution.execution_options.get(ROWS)
+    statement = execution.compiled.statement if rows is None else insert(table)
     candidates = [] if statement.is_delete else sorted(table.foreign_key_constraints, key=_column_keys)
     referring = _keys_referring_to(table) if statement.is_delete or isinstance(statement, Update) else []
     if len(candidates) + len(referring) == 1:
         return (candidates + referring)[0]
-    for parameters in execution.compiled_parameters:
+    for parameters in execution.compiled_parameters if rows is None else rows.mappings():
         for key in candidates:
             if _points_to_nothing(context, key, parameters):
                 return key

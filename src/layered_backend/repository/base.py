@@ -24,13 +24,19 @@ from layered_backend.projection import plan_of
 from layered_backend.query import Criterion
 from layered_backend.repository.batches import batched
 from layered_backend.repository.by_key import change_by_key, delete_by_key
-from layered_backend.repository.direct import deletes_directly, updates_directly
+from layered_backend.repository.direct import deletes_directly, is_changed_unheard, updates_directly
 from layered_backend.repository.inserting import insert_rows
 from layered_backend.repository.loaded import loaded_entities, read_back, read_back_new, reread
 from layered_backend.repository.nested import undone_alone
 from layered_backend.repository.reading import EntityReader
 from layered_backend.repository.returning import Returning
-from layered_backend.repository.scoped_values import changed_in_scope, new_in_scope, own, refuse_foreign
+from layered_backend.repository.scoped_values import (
+    changed_in_scope,
+    new_batch_in_scope,
+    new_in_scope,
+    own,
+    refuse_foreign,
+)
 from layered_backend.repository.upserting import Attributes, Upsert
 
 __all__ = ["BaseRepository", "repository_of"]
@@ -113,7 +119,7 @@ class BaseRepository(EntityReader[ModelT]):
         """
         count = 0
         async for batch in batched(rows, _BATCH):
-            await insert_rows(self.session, self._mapper, [self._new_values(data) for data in batch])
+            await insert_rows(self.session, self._mapper, new_batch_in_scope(self._scopes, self._mapper, batch))
             count += len(batch)
         return count
 
@@ -138,7 +144,7 @@ class BaseRepository(EntityReader[ModelT]):
         values = self._new_values(data)
         if not plan.has_key(values):
             return await self.create(data)
-        await plan.write([values])
+        await plan.write([data])
         entity = await self.one_or_none(*self._equal(values, plan.on))
         if entity is None:
             raise UniqueViolationError(table=str(self._mapper.local_table))
@@ -168,7 +174,7 @@ class BaseRepository(EntityReader[ModelT]):
         plan = Upsert.of(self.session, self._mapper, on, update)
         count = 0
         async for batch in batched(rows, _BATCH):
-            await plan.write([self._new_values(data) for data in batch])
+            await plan.write(batch)
             count += len(batch)
         await reread(self.session, self._mapper, loaded_entities(self.session, self.model))
         return count
@@ -247,9 +253,7 @@ class BaseRepository(EntityReader[ModelT]):
         changed = self._changed_values(values)
         if not changed:
             return await self.count(*where)
-        if changed.keys() & self._mapper.relationships.keys() or not updates_directly(
-            self._mapper, self.session.sync_session
-        ):
+        if changed.keys() & self._mapper.relationships.keys() or not self._updates_directly(changed):
             return await self._update_each(where, changed)
         version = self._mapper.version_id_col
         if version is not None:
@@ -363,6 +367,9 @@ class BaseRepository(EntityReader[ModelT]):
         name = self._mapper.get_property_by_column(self._mapper.version_id_col).key
         if name in values and values.pop(name) != getattr(entity, name):
             raise StaleError
+
+    def _updates_directly(self, names: Iterable[str]) -> bool:
+        return updates_directly(self._mapper, self.session.sync_session) and is_changed_unheard(self._mapper, names)
 
     def _refuse_no_criteria(self, where: Sequence[Criterion], method: str) -> None:
         if not where:

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from sqlalchemy import ClauseElement, Column, Connection, Table
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.interfaces import RelationshipDirection
 
+from layered_backend.batch import Batch
 from layered_backend.memoization import memoized
 
 __all__ = [
+    "StatementContext",
     "columns_by_name",
     "deletes_directly",
     "inserts_directly",
+    "is_changed_unheard",
+    "is_direct",
     "is_direct_row",
     "updates_directly",
     "values_on_update",
 ]
 
+_OWN_INIT_LISTENERS = 1  # SQLAlchemy's, by which it configures the mappers
+_FLUSH_EVENTS = ("before_flush", "after_flush", "after_flush_postexec")
+_SESSION_EVENTS: Mapping[str, tuple[str, ...]] = {
+    "insert": ("before_attach", "after_attach", "transient_to_pending", "pending_to_persistent"),
+    "update": (),
+    "delete": ("persistent_to_deleted",),
+}
+
 
 def inserts_directly(mapper: Mapper[Any], session: Session) -> bool:
     """Tell whether rows can be inserted without entities: no constructor, validator or event would notice."""
-    return _is_plain(mapper) and _has_own_constructor(mapper) and not _is_listened_to(mapper, session, "insert")
+    is_made_unheard = _has_own_constructor(mapper) and is_changed_unheard(mapper, columns_by_name(mapper))
+    return _is_plain(mapper) and is_made_unheard and not _is_listened_to(mapper, session, "insert")
 
 
 def updates_directly(mapper: Mapper[Any], session: Session) -> bool:
@@ -36,10 +49,21 @@ def deletes_directly(mapper: Mapper[Any], session: Session) -> bool:
     return _is_plain(mapper) and not _touches_others(mapper) and not _is_listened_to(mapper, session, "delete")
 
 
+def is_changed_unheard(mapper: Mapper[Any], names: Iterable[str]) -> bool:
+    """Tell whether nobody listens to a change of those attributes."""
+    manager: Any = mapper.class_manager
+    return not any(manager[name].dispatch.set for name in names if name in manager)
+
+
 def is_direct_row(mapper: Mapper[Any], values: Mapping[str, Any]) -> bool:
-    """Tell whether *values*, by attribute name, are plain values of columns, so that many rows can share a statement."""
+    """Tell whether *values*, by attribute name, are plain values of columns."""
+    return values.keys() <= columns_by_name(mapper).keys() and not any(map(_is_expression, map(type, values.values())))
+
+
+def is_direct(mapper: Mapper[Any], batch: Batch) -> bool:
+    """Tell whether all of *batch* are plain values of columns, so that many rows can share a statement."""
     columns = columns_by_name(mapper)
-    return all(name in columns and not _is_expression(value) for name, value in values.items())
+    return all(name in columns and not any(map(_is_expression, batch.kinds(name))) for name in batch.fields)
 
 
 @memoized
@@ -52,7 +76,7 @@ def columns_by_name(mapper: Mapper[Any]) -> Mapping[str, Column[Any]]:
 def values_on_update(table: Table, connection: Connection) -> dict[Column[Any], Any]:
     """Return what the columns get at each update that does not set them, for a statement that would leave it out."""
     with_rule = {column: cast("Any", column.onupdate) for column in table.columns if column.onupdate is not None}
-    context = _StatementContext(connection)
+    context = StatementContext(connection)
     return {
         column: rule.arg(context) if rule.is_callable else rule.arg
         for column, rule in with_rule.items()
@@ -60,19 +84,25 @@ def values_on_update(table: Table, connection: Connection) -> dict[Column[Any], 
     }
 
 
-class _StatementContext:
-    """What a column's default function may ask of the statement that it is called for."""
+class StatementContext:
+    """What a column's default function may ask of the statement that it is called for.
 
-    def __init__(self, connection: Connection) -> None:
+    Args:
+        connection: That executes it.
+        parameters: Of the row, by the keys of their columns.
+    """
+
+    def __init__(self, connection: Connection, parameters: Mapping[str, Any] | None = None) -> None:
         self.connection = self.root_connection = connection
         self.dialect = connection.dialect
+        self._parameters = parameters or {}
 
     def get_current_parameters(self, isolate_multiinsert_groups: bool = True) -> Mapping[str, Any]:
-        return {}
+        return self._parameters
 
 
-def _is_expression(value: object) -> bool:
-    return isinstance(value, ClauseElement) or hasattr(value, "__clause_element__")
+def _is_expression(kind: type[Any]) -> bool:
+    return issubclass(kind, ClauseElement) or hasattr(kind, "__clause_element__")
 
 
 @memoized
@@ -81,17 +111,17 @@ def _is_plain(mapper: Mapper[Any]) -> bool:
     return isinstance(mapper.local_table, Table) and not (has_family or mapper.validators)
 
 
-@memoized
 def _has_own_constructor(mapper: Mapper[Any]) -> bool:
     manager: Any = mapper.class_manager
-    return manager.original_init in {mapper.registry.constructor, object.__init__}
+    is_sqlalchemys = manager.original_init in {mapper.registry.constructor, object.__init__}
+    return is_sqlalchemys and len(manager.dispatch.init) <= _OWN_INIT_LISTENERS
 
 
 def _is_listened_to(mapper: Mapper[Any], session: Session, verb: str) -> bool:
     of_mapper, of_session = cast("Any", mapper.dispatch), cast("Any", session.dispatch)
     names = (f"before_{verb}", f"after_{verb}")
-    of_flush = (of_session.before_flush, of_session.after_flush, of_session.after_flush_postexec)
-    return any(bool(getattr(of_mapper, name)) for name in names) or any(bool(listeners) for listeners in of_flush)
+    of_entities = (*_FLUSH_EVENTS, *_SESSION_EVENTS[verb])
+    return any(getattr(of_mapper, name) for name in names) or any(getattr(of_session, name) for name in of_entities)
 
 
 @memoized

@@ -2,59 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
-from sqlalchemy import Column
+from sqlalchemy import Column, Connection, Table
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapper, Session
 
-from layered_backend.repository.direct import columns_by_name, inserts_directly, is_direct_row
+from layered_backend.batch import LEFT_OUT, MISSING, NOTHING, Batch
+from layered_backend.dialects import Rows, dialect_named
+from layered_backend.repository.defaults import with_defaults
+from layered_backend.repository.direct import columns_by_name, inserts_directly, is_direct
 
-__all__ = ["alike", "insert_rows"]
+__all__ = ["alike", "insert_given", "insert_rows"]
 
 
-async def insert_rows(session: AsyncSession, mapper: Mapper[Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert *rows*, each by attribute name.
+async def insert_rows(session: AsyncSession, mapper: Mapper[Any], batch: Batch) -> None:
+    """Insert the rows of *batch*, by attribute name.
 
     Raises:
         InvalidDataError: The database cannot store a value.
         ConflictError: A unique constraint or a foreign key is violated.
     """
-    if inserts_directly(mapper, session.sync_session) and all(is_direct_row(mapper, row) for row in rows):
-        await session.run_sync(_insert, mapper, rows)
+    if inserts_directly(mapper, session.sync_session) and is_direct(mapper, batch):
+        await session.run_sync(_insert, mapper, batch)
         return
-    entities = [mapper.class_(**row) for row in rows]
+    entities = [mapper.class_(**row) for row in batch.rows()]
     session.add_all(entities)
     await session.flush()
     for entity in entities:
         session.expunge(entity)
 
 
-def _insert(session: Session, mapper: Mapper[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+def _insert(session: Session, mapper: Mapper[Any], batch: Batch) -> None:
     session.flush()  # what the rows refer to may be pending
     connection = session.connection()
-    table: Any = mapper.local_table
-    for parameters in alike(mapper, rows):
-        connection.execute(table.insert(), parameters)
+    for rows in alike(mapper, batch):
+        _insert_rows(connection, rows)
 
 
-def alike(mapper: Mapper[Any], rows: Sequence[Mapping[str, Any]]) -> Sequence[list[dict[str, Any]]]:
-    """Return *rows* by column key instead, grouped by the columns that they set.
+def insert_given(session: Session, mapper: Mapper[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert *rows*, by attribute name, in which None is NULL, and only what is left out has a default.
 
-    As SQLAlchemy has it for entities, None for a column with a default takes the default, and what is left out is NULL
-    where there is none. So rows differ, and make another group, only in what has a default.
+    Raises:
+        InvalidDataError: The database cannot store a value.
+        ConflictError: A unique constraint or a foreign key is violated.
+    """
+    session.flush()  # what the rows refer to may be pending
+    connection = session.connection()
+    for part in Batch.of(rows).alike():
+        _insert_rows(connection, _by_column(mapper, part))
+
+
+def _insert_rows(connection: Connection, rows: Rows) -> None:
+    dialect_named(connection.dialect.name).insert_rows(connection, with_defaults(rows, connection))
+
+
+def alike(mapper: Mapper[Any], batch: Batch) -> Iterator[Rows]:
+    """Yield the rows of *batch* by column instead, in parts that set the same columns.
+
+    As SQLAlchemy has it for entities, None for a column with a default takes the default, what is left out is NULL where
+    there is none, and the mapper counts versions. So rows differ, and make another part, only in what has a default.
     """
     columns = columns_by_name(mapper)
-    given = {name for row in rows for name in row}
-    without_default = {columns[name].key: None for name in sorted(given) if not _has_default(columns[name])}
-    groups: dict[frozenset[str], list[dict[str, Any]]] = {}
-    for row in rows:
-        values = {columns[name].key: value for name, value in row.items() if value is not None}
-        parameters = without_default | values
-        groups.setdefault(frozenset(parameters), []).append(parameters)
-    return list(groups.values())
+    for part in batch.parted({name: _as_good_as_none(columns[name]) for name in batch.fields}):
+        yield _by_column(mapper, part)
 
 
-def _has_default(column: Column[Any]) -> bool:
-    return column.default is not None or column.server_default is not None or column.primary_key
+def _by_column(mapper: Mapper[Any], batch: Batch) -> Rows:
+    columns = columns_by_name(mapper)
+    values = {columns[name]: _or_null(batch, name) for name in batch.fields}
+    return Rows(cast("Table", mapper.local_table), batch.size, {**values, **_versions(mapper, batch.size)})
+
+
+def _as_good_as_none(column: Column[Any]) -> frozenset[type]:
+    """Return the types of the values for which *column* takes its default."""
+    if column.type.should_evaluate_none:  # None is a value, JSON's own
+        return LEFT_OUT
+    has_default = column.default is not None or column.server_default is not None or column.primary_key
+    return NOTHING if has_default else frozenset()
+
+
+def _or_null(batch: Batch, name: str) -> Sequence[Any]:
+    values = batch.fields[name]
+    if batch.kinds(name).isdisjoint(LEFT_OUT):
+        return values
+    return [None if value is MISSING else value for value in values]
+
+
+def _versions(mapper: Mapper[Any], size: int) -> Mapping[Column[Any], Sequence[Any]]:
+    """Return the versions of new rows, whatever they set themselves."""
+    column, generator = mapper.version_id_col, mapper.version_id_generator
+    if column is None or not callable(generator):
+        return {}
+    return {cast("Column[Any]", column): [generator(None) for _ in range(size)]}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy.orm import Mapper
 
+from layered_backend.batch import MISSING, Batch
 from layered_backend.errors import PermissionDeniedError
-from layered_backend.field_values import Data, changed_values, new_values
+from layered_backend.field_values import Data, changed_values, new_batch, new_values
 from layered_backend.query.scope import ActiveScopes
 
-__all__ = ["changed_in_scope", "new_in_scope", "own", "refuse_foreign"]
+__all__ = ["changed_in_scope", "new_batch_in_scope", "new_in_scope", "own", "refuse_foreign"]
 
 
 def new_in_scope(scopes: ActiveScopes, mapper: Mapper[Any], data: Data) -> dict[str, Any]:
@@ -26,6 +28,22 @@ def new_in_scope(scopes: ActiveScopes, mapper: Mapper[Any], data: Data) -> dict[
     if any(values.get(name) not in (None, value) for name, value in fixed.items()):
         raise _out_of_scope(mapper)
     return values | fixed
+
+
+def new_batch_in_scope(scopes: ActiveScopes, mapper: Mapper[Any], rows: Sequence[Data]) -> Batch:
+    """Return the values of many new entities, as `new_in_scope` does.
+
+    Raises:
+        PermissionDeniedError: A row has others.
+    """
+    batch = new_batch(mapper, rows)
+    fixed = scopes.fixed_values(mapper.class_)
+    if not fixed:
+        return batch
+    given = ((batch.fields[name], value) for name, value in fixed.items() if name in batch.fields)
+    if any(each is not None and each is not MISSING and each != value for values, value in given for each in values):
+        raise _out_of_scope(mapper)
+    return Batch({**batch.fields, **{name: [value] * batch.size for name, value in fixed.items()}}, batch.size)
 
 
 def changed_in_scope(scopes: ActiveScopes, mapper: Mapper[Any], data: Data) -> dict[str, Any]:

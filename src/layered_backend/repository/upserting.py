@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import not_
 from typing import Any, TypeAlias, cast
 
 from sqlalchemy import Column, Table, UniqueConstraint, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, Mapper, Session
 
+from layered_backend.batch import NOTHING, Batch
 from layered_backend.dialects import DatabaseDialect, dialect_named
+from layered_backend.dialects.rows import processed
 from layered_backend.errors import InvalidDataError, UniqueViolationError
+from layered_backend.field_values import Data
 from layered_backend.memoization import memoized
 from layered_backend.query.scope import active_scopes
-from layered_backend.repository.direct import columns_by_name, is_direct_row, values_on_update
+from layered_backend.repository.defaults import with_defaults
+from layered_backend.repository.direct import columns_by_name, is_direct, values_on_update
 from layered_backend.repository.inserting import alike, insert_rows
+from layered_backend.repository.scoped_values import new_batch_in_scope
 
 __all__ = ["Attributes", "Upsert", "names_of"]
 
@@ -64,27 +71,43 @@ class Upsert:
         """Tell whether *row* could meet another with its key: None, in SQL, is equal to nothing."""
         return all(row.get(name) is not None for name in self.on)
 
-    async def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Insert *rows*, or change those that are there.
+    async def write(self, rows: Sequence[Data]) -> None:
+        """Insert *rows*, or change those that are there; of those with the same key the last one counts.
 
         Raises:
+            UnknownFieldError: The mapped class lacks a field of a row.
             InvalidDataError: A value is an expression or a relationship, or the database cannot store it.
             UniqueViolationError: A row that is out of the scopes has the key, or one with another key has a unique value.
             ConflictError: Another constraint is violated.
         """
-        _refuse_indirect(self.mapper, rows)
-        keyed = [row for row in rows if self.has_key(row)]
-        if len(keyed) < len(rows):
-            await insert_rows(self.session, self.mapper, [row for row in rows if not self.has_key(row)])
-        if keyed:
+        batch = new_batch_in_scope(active_scopes(self.session.info), self.mapper, rows)
+        if not is_direct(self.mapper, batch):
+            raise InvalidDataError(
+                f"an upsert of {self.mapper.class_.__name__} takes plain values of columns, and nothing else"
+            )
+        keyed, others = self._by_key(batch)
+        if others.size:
+            await insert_rows(self.session, self.mapper, others)
+        if keyed.size:
             await self.session.run_sync(self._execute, keyed)
             await self._check(keyed)
+
+    def _by_key(self, batch: Batch) -> tuple[Batch, Batch]:
+        """Return the rows that could meet another with their key, and the others."""
+        if not batch.fields.keys() >= {*self.on}:
+            return batch.selected(()), batch
+        if all(batch.kinds(name).isdisjoint(NOTHING) for name in self.on):
+            return batch, batch.selected(())
+        keys = list(zip(*(batch.fields[name] for name in self.on), strict=True))
+        has_key = [NOTHING.isdisjoint(map(type, key)) for key in keys]
+        rows = range(batch.size)
+        return batch.selected([*compress(rows, has_key)]), batch.selected([*compress(rows, map(not_, has_key))])
 
     @property
     def _dialect(self) -> DatabaseDialect:
         return dialect_named(self.session.get_bind().dialect.name)
 
-    def _execute(self, session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _execute(self, session: Session, batch: Batch) -> None:
         session.flush()  # what the rows refer to may be pending
         connection = session.connection()
         table = cast("Table", self.mapper.local_table)
@@ -92,15 +115,30 @@ class Upsert:
         by_rule = values_on_update(table, connection)
         scopes = active_scopes(self.session.info).criteria(self.mapper.class_)
         key = [columns[name] for name in self.on]
-        for given, alike_rows in _grouped(rows).items():
-            changed = self._changed(given)
+        for part in self._parts(batch):
+            changed = self._changed(frozenset(part.fields))
 
             def changes(new: Any, changed: Sequence[Column[Any]] = changed) -> dict[Column[Any], Any]:
                 return _changes(self.mapper, new, changed, by_rule)
 
             statement = self._dialect.upsert(table, key, changes, and_(*scopes) if scopes else None)
-            for parameters in alike(self.mapper, alike_rows):
-                self._dialect.execute_for_each(connection, statement, parameters)
+            for rows in alike(self.mapper, part):
+                self._dialect.upsert_rows(connection, statement, key, with_defaults(rows, connection))
+
+    def _parts(self, batch: Batch) -> Iterator[Batch]:
+        """Yield the rows in parts that can be written at once: none has a key twice, and all set, so change, the same."""
+        for each in _rounds(batch, self._keys(batch)):
+            yield from each.alike()
+
+    def _keys(self, batch: Batch) -> list[tuple[Any, ...]]:
+        """Return the keys of the rows as the database gets them: a column type may write two values alike."""
+        dialect = self.session.get_bind().dialect
+        given = {name: (columns_by_name(self.mapper)[name].type, batch.fields[name]) for name in self.on}
+        try:
+            parts = [processed(column_type, values, dialect) for column_type, values in given.values()]
+        except Exception:  # noqa: BLE001  # a value that cannot be written, as will be found out when it is
+            parts = [batch.fields[name] for name in self.on]
+        return list(zip(*parts, strict=True))
 
     def _changed(self, given: frozenset[str]) -> list[Column[Any]]:
         """Return the columns to change where the row is there."""
@@ -108,25 +146,36 @@ class Upsert:
         names = sorted(given - kept) if self.update is None else self.update
         return [columns_by_name(self.mapper)[name] for name in names]
 
-    async def _check(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    async def _check(self, batch: Batch) -> None:
         """Raise for rows that the database has left as they were, and that are none of ours."""
         scopes = active_scopes(self.session.info)
         others = [key for key in _unique_keys(self.mapper) if key != frozenset(self.on)]
         if not (scopes.concern(self.mapper.class_) or (self._dialect.upserts_by_any_key and others)):
             return
-        keys = {tuple(row[name] for name in self.on) for row in rows}
+        given = zip(*(batch.fields[name] for name in self.on), strict=True)
+        keys = list(dict(zip(self._keys(batch), given, strict=True)).values())
         columns = [columns_by_name(self.mapper)[name] for name in self.on]
-        found = select(func.count()).select_from(self.mapper).where(self._dialect.among(columns, list(keys)))
+        found = select(func.count()).select_from(self.mapper).where(self._dialect.among(columns, keys))
         if (await self.session.scalar(found.options(*scopes.options())) or 0) < len(keys):
             raise UniqueViolationError(table=columns[0].table.name)
 
 
-def _grouped(rows: Sequence[Mapping[str, Any]]) -> Mapping[frozenset[str], list[Mapping[str, Any]]]:
-    """Return the rows by the names of what they set: a row changes nothing else where it is there."""
-    groups: dict[frozenset[str], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(frozenset(row), []).append(row)
-    return groups
+def _rounds(batch: Batch, keys: Sequence[tuple[Any, ...]]) -> Iterator[Batch]:
+    """Yield the rows so that none of *keys* is twice in what is yielded, and each row after those that had its key."""
+    try:
+        is_each_another = len({*keys}) == batch.size
+    except TypeError:  # a list, as an array has it
+        yield from (batch.selected([row]) for row in range(batch.size))
+        return
+    if is_each_another:
+        yield batch
+        return
+    rounds: dict[int, list[int]] = {}
+    written: dict[tuple[Any, ...], int] = {}
+    for row, values in enumerate(keys):
+        number = written[values] = written.get(values, -1) + 1
+        rounds.setdefault(number, []).append(row)
+    yield from map(batch.selected, rounds.values())
 
 
 def _changes(
@@ -139,11 +188,6 @@ def _changes(
     version = mapper.version_id_col
     counted = {} if version is None else {cast("Column[Any]", version): version + 1}
     return {**by_rule, **values, **counted}
-
-
-def _refuse_indirect(mapper: Mapper[Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    if not all(is_direct_row(mapper, row) for row in rows):
-        raise InvalidDataError(f"an upsert of {mapper.class_.__name__} takes plain values of columns, and nothing else")
 
 
 @memoized

@@ -9,10 +9,11 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
+from layered_backend.batch import MISSING
 from layered_backend.errors import InvalidDataError, SeedDataError
 from layered_backend.field_values import Data, new_values
 from layered_backend.seeding.definition import Definition
-from layered_backend.seeding.form import MISSING, BadValueError, Field, unknown_field
+from layered_backend.seeding.form import BadValueError, Field, unknown_field
 
 __all__ = ["Batch", "batch_of"]
 

@@ -11,24 +11,17 @@ from sqlalchemy import Column, Dialect
 from sqlalchemy.orm import Mapper
 from sqlalchemy.types import JSON, Float, Integer, Numeric, String
 
+from layered_backend.batch import MISSING
 from layered_backend.dialects import DatabaseDialect, dialect_named
 from layered_backend.errors import UnknownFieldError
 from layered_backend.seeding.references import NewRow, Ref
 from layered_backend.seeding.sources import EMPTY
 from layered_backend.seeding.values import ValueType, is_same_json, is_same_number, value_type_of
 
-__all__ = ["MISSING", "Field", "fields_of"]
+__all__ = ["Field", "fields_of"]
 
 
-class _Missing:
-    """What a row leaves out."""
-
-    def __repr__(self) -> str:
-        return "left out"
-
-
-MISSING = _Missing()
-_TAKEN_AS_THEY_ARE = (type(None), Ref, NewRow, _Missing)
+_TAKEN_AS_THEY_ARE = (type(None), Ref, NewRow, type(MISSING))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,12 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, cast
 
+from layered_backend.batch import MISSING
 from layered_backend.errors import SeedDataError, SeedReferenceError
 from layered_backend.field_values import Data
 from layered_backend.seeding.batch import Batch, batch_of
 from layered_backend.seeding.definition import Definition
-from layered_backend.seeding.form import MISSING, Field
+from layered_backend.seeding.form import Field
 from layered_backend.seeding.line import Line, in_levels
 from layered_backend.seeding.references import NewRow, Ref
 from layered_backend.seeding.resolver import UNKNOWN, Resolver

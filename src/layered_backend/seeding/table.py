@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, delete, insert, inspect, or_, select
+from sqlalchemy import ColumnElement, Table, and_, delete, inspect, or_, select
 from sqlalchemy.orm import Mapper, Session, lazyload
 from sqlalchemy.orm.attributes import flag_modified
 
 from layered_backend.dialects import dialect_named
 from layered_backend.errors import SeedDataError, SeedReferenceError
+from layered_backend.repository.inserting import insert_given
 from layered_backend.seeding.definition import Definition, definition_of, has_own_run
 from layered_backend.seeding.form import Field, fields_of
 from layered_backend.seeding.plan import Plan
@@ -102,8 +103,7 @@ class SeedTable:
 
     async def _insert_in_bulk(self, rows: Sequence[Mapping[str, Any]]) -> list[Values]:
         """Insert *rows* and read their keys: one statement each, where entities cost SQLite a statement for each row."""
-        options = {"render_nulls": True}  # an explicit None is no request for the default
-        await self._session.execute(insert(self._mapper.class_), list(rows), execution_options=options)
+        await self._session.run_sync(insert_given, self._mapper, rows)
         width = len(self.key)
         keys = [tuple(row[name] for name in self.key) for row in rows]
         stored = {row[:width]: row[width:] for row in await self.read(self.key, keys)}

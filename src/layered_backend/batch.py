@@ -1,0 +1,110 @@
+"""Rows held by field: what is asked of a value is then asked of all values of a field at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from itertools import compress
+from operator import itemgetter
+from typing import Any, Final, cast
+
+__all__ = ["LEFT_OUT", "MISSING", "NOTHING", "Batch"]
+
+
+class _Missing:
+    """What a row leaves out."""
+
+    def __repr__(self) -> str:
+        return "left out"
+
+
+MISSING: Final = _Missing()
+"""What a row leaves out."""
+
+LEFT_OUT: Final[frozenset[type]] = frozenset({_Missing})
+NOTHING: Final[frozenset[type]] = frozenset({_Missing, type(None)})
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some rows, by field.
+
+    Attributes:
+        fields: Of each field, the values of the rows in their order; MISSING in a row that leaves it out.
+        size: How many rows there are.
+    """
+
+    fields: Mapping[str, Sequence[Any]]
+    size: int
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, Any]]) -> Batch:
+        """Return *rows*, by field."""
+        return cls(_fields_alike(rows) or _fields(rows), len(rows))
+
+    def kinds(self, name: str) -> set[type[Any]]:
+        """Return the types of a field's values."""
+        return set(map(type, self.fields[name]))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows, each with what it sets."""
+        return [
+            {name: values[row] for name, values in self.fields.items() if values[row] is not MISSING}
+            for row in range(self.size)
+        ]
+
+    def selected(self, rows: Sequence[int]) -> Batch:
+        """Return the rows of those numbers, from 0."""
+        return Batch({name: [values[row] for row in rows] for name, values in self.fields.items()}, len(rows))
+
+    def without(self, names: Set[str]) -> Batch:
+        """Return the rows without those fields."""
+        return Batch({name: values for name, values in self.fields.items() if name not in names}, self.size)
+
+    def alike(self) -> Iterator[Batch]:
+        """Yield the rows in parts, in each of which all rows set the same fields."""
+        return self.parted(dict.fromkeys(self.fields, LEFT_OUT))
+
+    def parted(self, absent: Mapping[str, Set[type]]) -> Iterator[Batch]:
+        """Yield the rows in parts, in each of which all rows have the same fields.
+
+        Args:
+            absent: Of each field, the types of the values that are as good as none.
+        """
+        kinds = {name: self.kinds(name) for name in self.fields}
+        gone = {name for name in self.fields if kinds[name] <= absent[name]}
+        mixed = [name for name in self.fields if name not in gone and kinds[name] & absent[name]]
+        rest = self.without(gone) if gone else self
+        if not mixed:
+            yield rest
+            return
+        patterns = zip(*([type(value) in absent[name] for value in self.fields[name]] for name in mixed), strict=True)
+        for pattern, rows in _places(patterns).items():
+            yield rest.selected(rows).without({*compress(mixed, pattern)})
+
+
+def _fields_alike(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Sequence[Any]] | None:
+    """Return the fields of rows that all have the same, as most have; None where they have not."""
+    names = tuple(rows[0]) if rows else ()
+    # Only of dictionaries: another mapping might answer for a field that it has not.
+    if not names or {*map(type, rows)} != {dict} or {*map(len, rows)} != {len(names)}:
+        return None
+    values_of = cast("Callable[[Mapping[str, Any]], Any]", itemgetter(*names))
+    try:
+        values = list(map(values_of, rows))
+    except KeyError:
+        return None
+    columns = zip(*values, strict=True) if len(names) > 1 else [values]
+    return dict(zip(names, columns, strict=True))
+
+
+def _fields(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Sequence[Any]]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name, MISSING) for row in rows] for name in names}
+
+
+def _places(patterns: Iterator[tuple[bool, ...]]) -> Mapping[tuple[bool, ...], list[int]]:
+    places: dict[tuple[bool, ...], list[int]] = {}
+    for place, pattern in enumerate(patterns):
+        places.setdefault(pattern, []).append(place)
+    return places

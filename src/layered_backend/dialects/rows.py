@@ -1,0 +1,58 @@
+"""New rows of a table, on their way to the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Column, Dialect, Table
+from sqlalchemy.types import TypeEngine
+
+__all__ = ["ROWS", "Rows", "processed"]
+
+ROWS = "layered_backend_rows"
+"""The execution option that tells which rows a statement of text writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """New rows of a table that all set the same columns.
+
+    Attributes:
+        table: Where they go.
+        size: How many there are.
+        values: Of each column, those of the rows in their order.
+        constants: Of each column that is the same in all of them, its value.
+    """
+
+    table: Table
+    size: int
+    values: Mapping[Column[Any], Sequence[Any]]
+    constants: Mapping[Column[Any], Any] = field(default_factory=dict[Column[Any], Any])
+
+    @property
+    def columns(self) -> tuple[Column[Any], ...]:
+        """The columns that are set."""
+        return (*self.values, *self.constants)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no value is left that SQLAlchemy would compute for each row."""
+        given = {*self.columns}
+        defaults = [column.default for column in self.table.columns if column not in given]
+        return not any(default is not None and (default.is_scalar or default.is_callable) for default in defaults)
+
+    def mappings(self) -> list[dict[str, Any]]:
+        """Return the rows, each by the keys of its columns."""
+        constants = {column.key: value for column, value in self.constants.items()}
+        keys = [column.key for column in self.values]
+        if not keys:
+            return [dict(constants) for _ in range(self.size)]
+        return [dict(zip(keys, row, strict=True), **constants) for row in zip(*self.values.values(), strict=True)]
+
+
+def processed(column_type: TypeEngine[Any], values: Sequence[Any], dialect: Dialect) -> Sequence[Any]:
+    """Return *values* as the driver takes them."""
+    process = column_type.dialect_impl(dialect).bind_processor(dialect)
+    return values if process is None else list(map(process, values))
