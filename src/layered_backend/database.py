@@ -21,7 +21,7 @@ from layered_backend.dialects.base import Closeable
 from layered_backend.dialects.connecting import replace_lost_connections
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.models import Base
-from layered_backend.session import GuardedSession, drive, run_alone, watch
+from layered_backend.session import GuardedSession, drive, restrict, run_alone, watch
 
 __all__ = ["Database"]
 
@@ -164,6 +164,7 @@ class Database:
         self.dialect.configure(engine)
         if not self.dialect.answers_every_commit:
             replace_lost_connections(engine)
+        restrict(engine)
         watch(engine)
 
     def _keep_database_alive(self, connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, inspect
-from sqlalchemy.orm import Mapper, with_loader_criteria
+from sqlalchemy import BindParameter, ColumnElement, bindparam, inspect
+from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.interfaces import ORMOption
 
 from layered_backend.errors import PermissionDeniedError, UnitOfWorkError
+from layered_backend.session import Restriction, Restrictions
 
 __all__ = ["ActiveScopes", "Scope", "TenantScope", "active_scopes"]
 
@@ -29,7 +32,8 @@ class Scope:
 
     Args:
         model: A mapped class or a mixin; the scope is of all mapped classes derived from it.
-        criterion: From the mapped class to the expression that its rows must meet. It is asked once for each class.
+        criterion: From the mapped class, or an alias of it, to the expression that its rows must meet. It depends on
+            nothing else: what it returns is kept with each statement that was compiled.
         name: What `without` calls it.
     """
 
@@ -41,13 +45,16 @@ class Scope:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} of {self.model.__name__}>"
 
-    def criterion(self, model: type[Any], actor: Callable[[], Any]) -> ColumnElement[bool]:
-        """Return what rows of *model*, one of the scope's mapped classes, must meet.
+    def parameters(self, actor: Callable[[], Any]) -> tuple[BindParameter[Any], ...]:
+        """Return what the criterion depends on beside the mapped class.
 
         Args:
-            model: A mapped class.
             actor: Returns who works, at the time of each statement.
         """
+        return ()
+
+    def criterion(self, model: type[Any], *parameters: BindParameter[Any]) -> ColumnElement[bool]:
+        """Return what rows of *model*, one of the scope's mapped classes, must meet."""
         return self._criterion(model)
 
     def fixed_values(self, actor: Callable[[], Any]) -> Mapping[str, Any]:
@@ -85,10 +92,13 @@ class TenantScope(Scope):
         self._column = column
         self._tenant = tenant
 
-    def criterion(self, model: type[Any], actor: Callable[[], Any]) -> ColumnElement[bool]:
+    def parameters(self, actor: Callable[[], Any]) -> tuple[BindParameter[Any], ...]:
         # Asked for when a statement that needs it is executed: what touches no tenant's table needs no tenant.
-        column = super().criterion(model, actor)
-        tenant = bindparam(None, callable_=lambda: self._tenant_of(actor), type_=column.type, unique=True)
+        return (bindparam(None, callable_=lambda: self._tenant_of(actor), unique=True),)
+
+    def criterion(self, model: type[Any], *parameters: BindParameter[Any]) -> ColumnElement[bool]:
+        column = super().criterion(model)
+        (tenant,) = parameters
         return column == tenant
 
     def fixed_values(self, actor: Callable[[], Any]) -> Mapping[str, Any]:
@@ -156,14 +166,8 @@ class ActiveScopes:
         if not self._active:
             return ()
         if self._active not in self._options:
-            self._options[self._active] = tuple(self._new_options())
+            self._options[self._active] = (_restrictions(self._active, self._actor),)
         return self._options[self._active]
-
-    def _new_options(self) -> Iterator[ORMOption]:
-        for scope in self._active:
-            for model in dict.fromkeys(_mapped_classes(scope.model)):
-                # An expression and not a lambda: SQLAlchemy would call a lambda once, and remember what it closed over.
-                yield with_loader_criteria(model, scope.criterion(model, self._actor), include_aliases=True)
 
     def concern(self, model: type[Any]) -> bool:
         """Tell whether a scope is of *model*."""
@@ -171,7 +175,8 @@ class ActiveScopes:
 
     def criteria(self, model: type[Any]) -> list[ColumnElement[bool]]:
         """Return what the scopes ask of *model*'s rows, for a statement that takes no options."""
-        return [scope.criterion(model, self._actor) for scope in self._active if issubclass(model, scope.model)]
+        concerning = [scope for scope in self._active if issubclass(model, scope.model)]
+        return [scope.criterion(model, *scope.parameters(self._actor)) for scope in concerning]
 
     def fixed_values(self, model: type[Any]) -> dict[str, Any]:
         """Return the attributes of *model* that new entities get, and that no change may touch.
@@ -183,6 +188,21 @@ class ActiveScopes:
             return {}
         concerning = [scope for scope in self._active if issubclass(model, scope.model)]
         return {name: value for scope in concerning for name, value in scope.fixed_values(self._actor).items()}
+
+
+def _restrictions(scopes: tuple[Scope, ...], actor: Callable[[], Any]) -> Restrictions:
+    parameters = {scope: scope.parameters(actor) for scope in scopes}
+
+    def all_of_them() -> Iterator[Restriction]:
+        for scope in scopes:
+            for model in dict.fromkeys(_mapped_classes(scope.model)):
+                yield Restriction(model, partial(_criterion, scope, parameters[scope]))
+
+    return Restrictions(scopes, list(chain.from_iterable(parameters.values())), all_of_them)
+
+
+def _criterion(scope: Scope, parameters: Sequence[BindParameter[Any]], entity: Any) -> ColumnElement[bool]:
+    return scope.criterion(entity, *parameters)
 
 
 _NO_SCOPES = ActiveScopes()
