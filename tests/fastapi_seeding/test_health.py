@@ -108,8 +108,8 @@ async def test_a_question_that_cannot_be_cancelled_is_not_waited_for(
 async def test_a_pool_without_a_free_connection_is_down_in_time_and_up_again_afterwards(async_shop: Shop) -> None:
     async with client(watched(async_shop.database, time_limit=0.2)) as a_client:
         async with async_shop.unit(read_only=True) as first, async_shop.unit(read_only=True) as second:
-            await first.items.count()
-            await second.items.count()
+            await first.items.list()
+            await second.items.list()
             meanwhile = await a_client.get("/health/ready")
         afterwards = await a_client.get("/health/ready")
 

@@ -27,6 +27,7 @@ class _Attempt:
 
     def __init__(self, shop: Shop, number: int) -> None:
         self.names = [f"{number} first", f"{number} second"]
+        self.is_in_bulk = number % 2 == 1
         self.uow = shop.unit()
         self.is_committing = asyncio.Event()
         self.hooks: list[str] = []
@@ -36,8 +37,11 @@ class _Attempt:
         async with self.uow as uow:
             self.session = uow.session
             uow.on_commit(lambda: self.hooks.append("ran"))
-            for name in self.names:
-                await add_item(uow, name)
+            if self.is_in_bulk:
+                await uow.items.create_many({"name": name, "price": 1} for name in self.names)
+            else:
+                for name in self.names:
+                    await add_item(uow, name)
 
 
 Cancel = Callable[[asyncio.Task[None]], Awaitable[None]]

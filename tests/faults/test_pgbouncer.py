@@ -87,7 +87,8 @@ def run_at_once(commands: Sequence[Sequence[str]], folder: Path, **environment: 
 def test_what_holds_without_it_holds_through_it(tmp_path: Path) -> None:
     """Three processes at once, each with a third of the tests."""
     command = [sys.executable, "-m", "pytest", "-p", "tests.faults.shares", "-k", "postgresql", "-q", *TESTS]
-    with or_skip(), pooling(pool_size=10, patience=30) as port:
+    # Sixteen transactions of one test are open at a time.
+    with or_skip(), pooling(pool_size=20, patience=30) as port:
         ended = run_at_once([command] * PROCESSES, tmp_path, LAYERED_TEST_PGBOUNCER=str(port))
         transactions = transactions_through(port)
 

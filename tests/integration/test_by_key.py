@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import event, inspect
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 
 from layered_backend import (
     BaseRepository,
@@ -151,6 +153,51 @@ class TestEntities:
 
         assert heard == ["update 2", "update 3", "delete tea"]
 
+    async def test_an_entity_that_is_pending_is_written_first(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            for key, write in ((7, uow.items.update), (8, uow.items.returning(ItemRead).update)):
+                pending = Item(id=key, name=f"item {key}", price=1)
+                uow.session.add(pending)
+                assert (await write(key, {"price": 2})).price == pending.price == 2
+            uow.session.add(Item(id=9, name="item 9", price=1))
+            await uow.items.returning(ItemRead).delete(9)
+            assert not [entity for entity in uow.session if isinstance(entity, Item) and entity.id == 9]
+
+        await shop.run(work)
+
+    async def test_what_a_savepoint_undoes_is_undone_in_the_entity_too(self, shop: Shop) -> None:
+        first, second, third = await _add(shop, "tea", "cup", "pot")
+        writes: list[Callable[[ItemRepository], Awaitable[Any]]] = [
+            lambda items: items.update(first, {"price": 2}),
+            lambda items: items.upsert({"id": second, "name": "cup", "price": 2}),
+            lambda items: items.update_where(Item.id == third, values={"price": 2}),
+        ]
+
+        async def work(uow: ShopUnitOfWork) -> None:
+            kept: list[Any] = [await uow.items.get(third)]
+            for write in writes:
+                with pytest.raises(KeyError):
+                    async with uow.savepoint():
+                        kept.append(await write(uow.items))
+                        raise KeyError
+            assert [(await uow.items.get(key)).price for key in (first, second, third)] == [1, 1, 1]
+
+        await shop.run(work)
+
+    async def test_what_a_savepoint_had_made_is_gone_with_it(self, shop: Shop) -> None:
+        (key,) = await _add(shop, "tea")
+
+        async def work(uow: ShopUnitOfWork) -> None:
+            kept: list[Any] = []
+            with pytest.raises(KeyError):
+                async with uow.savepoint():
+                    kept += [await uow.items.upsert({"id": 9, "name": "cup", "price": 1}), await uow.items.delete(key)]
+                    raise KeyError
+            assert await uow.items.get_or_none(9) is None
+            assert await uow.items.get(key) is kept[1]
+
+        await shop.run(work)
+
     @pytest.mark.parametrize("key", [0, 10**30, None])
     async def test_what_is_not_there_is_not_found(self, shop: Shop, key: Any) -> None:
         with pytest.raises(NotFoundError):
@@ -291,6 +338,49 @@ class TestSchemas:
 
         await shop.run(work)
         assert isinstance(await shop.run(lambda uow: uow.categories.one()), Category)
+
+    async def test_who_listens_hears_of_each_row(self, shop: Shop) -> None:
+        def shout(item: Item, value: str, *others: object) -> str:
+            return value.upper()
+
+        def color(item: Item, args: object, values: dict[str, Any]) -> None:
+            values.setdefault("color", "blue")
+
+        def attach(session: Session, entity: object) -> None:
+            attached.append(entity)
+
+        async def work(uow: ShopUnitOfWork) -> None:
+            event.listen(uow.session.sync_session, "after_attach", attach)
+            await uow.items.returning(ItemRead).create({"name": "tea", "price": 1})
+            await uow.items.create_many([{"name": "cup", "price": 1}, {"name": "pot", "price": 1}])
+            await uow.items.update_where(Item.name == "POT", values={"name": "kettle"})
+
+        attached: list[object] = []
+        event.listen(Item.name, "set", shout, retval=True)
+        event.listen(Item, "init", color)
+        try:
+            await shop.run(work)
+        finally:
+            event.remove(Item, "init", color)
+            event.remove(Item.name, "set", shout)
+
+        assert len(attached) == 3
+        items = await shop.run(lambda uow: uow.items.list())
+        assert [(item.name, item.color) for item in items] == [("TEA", "blue"), ("CUP", "blue"), ("KETTLE", "blue")]
+
+    async def test_criteria_that_a_listener_adds_hold(self, shop: Shop) -> None:
+        (key,) = await _add(shop, "tea")
+
+        def hide(statement: ORMExecuteState) -> None:
+            statement.statement = statement.statement.options(with_loader_criteria(Item, Item.name != "tea"))
+
+        async def work(uow: ShopUnitOfWork) -> None:
+            event.listen(uow.session.sync_session, "do_orm_execute", hide)
+            with pytest.raises(NotFoundError):
+                await uow.items.returning(ItemRead).update(key, {"price": 2})
+
+        await shop.run(work)
+        assert await shop.run(lambda uow: uow.items.exists(Item.price == 1))
 
     async def test_the_session_of_sqlalchemy_itself_will_do(self, async_shop: Shop) -> None:
         async with AsyncSession(async_shop.database.engine) as session:

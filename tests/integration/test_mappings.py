@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, UniqueConstraint, func, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column, relationship
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, MetaData, Text, UniqueConstraint, func, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, backref, column_property, mapped_column, relationship
 
 from layered_backend import Base as LibraryBase
 from layered_backend import BaseRepository, UniqueViolationError
@@ -73,6 +73,7 @@ class Plain(PlainBase):
     id: Mapped[int] = mapped_column(primary_key=True)
     amount: Mapped[int]
     changes: Mapped[int] = mapped_column(server_default="0", onupdate=mapped_column("changes").column + 1)
+    remarks: Mapped[str | None] = mapped_column(Text, deferred=True)
 
 
 @pytest.fixture
@@ -135,6 +136,51 @@ async def test_a_model_off_the_librarys_base_is_readable_after_each_write(mapped
     updated = await mapped.run(lambda uow: _repository(uow, Plain).update(1, {"amount": 2}))
 
     assert (plain.changes, updated.changes) == (0, 1)
+
+
+async def test_a_deferred_column_that_is_changed_can_be_read(mapped: Shop) -> None:
+    async def work(uow: ShopUnitOfWork) -> str | None:
+        plain: BaseRepository[Plain] = _repository(uow, Plain)
+        await plain.create({"id": 1, "amount": 1})
+        uow.session.expunge_all()
+        return (await plain.update(1, {"remarks": "new"})).remarks
+
+    assert await mapped.run(work) == "new"
+
+
+@pytest.mark.parametrize("shop", backends_of("sqlite"), indirect=True, ids=str)
+async def test_a_class_that_is_mapped_later_changes_how_others_are_deleted(shop: Shop) -> None:
+    class LaterBase(DeclarativeBase):
+        pass
+
+    class Owner(LaterBase):
+        __tablename__ = "later_owners"
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    async def delete(uow: ShopUnitOfWork) -> None:
+        owners = _repository(uow, Owner)
+        await uow.session.run_sync(lambda session: LaterBase.metadata.create_all(session.connection()))
+        await owners.create({"id": 1})
+        uow.session.expunge_all()
+        await owners.delete(1)
+
+    await shop.run(delete)
+
+    class Owned(LaterBase):
+        __tablename__ = "later_owned"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        owner_id: Mapped[int] = mapped_column(ForeignKey(Owner.id))
+        owner: Mapped[Owner] = relationship(backref=backref("owned", cascade="all, delete-orphan"))
+
+    async def delete_with_owned(uow: ShopUnitOfWork) -> int:
+        await uow.session.run_sync(lambda session: LaterBase.metadata.create_all(session.connection()))
+        await _repository(uow, Owner).create({"id": 1})
+        await _repository(uow, Owned).create({"id": 1, "owner_id": 1})
+        uow.session.expunge_all()
+        await _repository(uow, Owner).delete(1)
+        return await _repository(uow, Owned).count()
+
+    assert await shop.run(delete_with_owned) == 0
 
 
 @pytest.mark.parametrize("shop", backends_of("postgresql"), indirect=True, ids=str)

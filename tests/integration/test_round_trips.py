@@ -10,11 +10,22 @@ from typing import Any
 
 import aiosqlite
 import pytest
-from sqlalchemy import Connection, event, func, insert, literal, select, text
+from sqlalchemy import Connection, NullPool, bindparam, event, func, insert, literal, select, text
+from sqlalchemy.exc import InvalidRequestError, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import Session
+from sqlalchemy.util import greenlet_spawn
 
-from layered_backend import ConcurrentUseError, InvalidDataError, LockTimeoutError, Outcome, RolledBackError
+from layered_backend import (
+    ConcurrentUseError,
+    Database,
+    FinishedError,
+    InvalidDataError,
+    LockTimeoutError,
+    NotNullViolationError,
+    Outcome,
+    RolledBackError,
+)
 from layered_backend.query import Lock
 from tests.databases import Shop
 from tests.shop import Country, Item, ItemRead, ShopUnitOfWork, add_item
@@ -64,6 +75,62 @@ OTHERS: dict[str, Work] = {
     "savepoint": _savepoint,
     "stream": _stream,
 }
+
+
+class TestWhatOnlyReads:
+    @pytest.mark.parametrize("ticks", range(6))
+    async def test_has_ended_where_it_is_cancelled_as_its_connection_closes(self, async_shop: Shop, ticks: int) -> None:
+        async with Database(async_shop.database.url, poolclass=NullPool) as database:
+            uow, has_read = ShopUnitOfWork(database), asyncio.Event()
+
+            async def work() -> None:
+                async with uow:
+                    await uow.items.count()
+                    has_read.set()
+
+            task = asyncio.create_task(work())
+            await has_read.wait()
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait({task})
+        assert uow.outcome is Outcome.COMMITTED
+        with pytest.raises(FinishedError):
+            uow.session  # noqa: B018
+
+    async def test_has_the_outcome_of_its_own_end(self, async_shop: Shop) -> None:
+        async with async_shop.unit() as uow:
+            await uow.rollback()
+            await uow.items.count()
+        assert uow.outcome is Outcome.COMMITTED
+        with pytest.raises(KeyError):
+            async with async_shop.unit() as uow:
+                await uow.commit()
+                await uow.items.count()
+                raise KeyError
+        assert uow.outcome is Outcome.ROLLED_BACK
+
+    @pytest.mark.parametrize("read", ["count", "list"])
+    async def test_forgets_a_mistake_that_the_database_was_never_sent(self, async_shop: Shop, read: str) -> None:
+        async with async_shop.unit() as uow:
+            with pytest.raises(StatementError, match="a_value_is_missing"):
+                await getattr(uow.items, read)(Item.id == bindparam("a_value_is_missing"))
+            await add_item(uow, "tea")
+        assert await async_shop.names() == ["tea"]
+
+    async def test_ends_where_its_connection_was_closed(self, async_shop: Shop) -> None:
+        uow = async_shop.unit()
+        with pytest.raises(InvalidRequestError):
+            async with uow:
+                await uow.items.count()
+                await (await uow.session.connection()).close()
+        assert uow.outcome is Outcome.ROLLED_BACK
+
+    async def test_commits_for_who_listens_to_the_engine(self, async_shop: Shop) -> None:
+        heard: list[object] = []
+        event.listen(async_shop.database.engine.sync_engine, "commit", heard.append)
+        await async_shop.run(lambda uow: uow.items.count())
+        assert len(heard) == 1
 
 
 class TestPostgreSQL:
@@ -177,6 +244,17 @@ class TestPostgreSQL:
             await connection.rollback()
         assert await asyncpg_shop.names() == []
 
+    async def test_a_cursor_past_sqlalchemy_begins_after_a_read(self, asyncpg_shop: Shop) -> None:
+        def write(session: Session) -> None:
+            session.connection().connection.cursor().execute("INSERT INTO countries VALUES ('de', 'Germany')")
+
+        with pytest.raises(KeyError):
+            async with asyncpg_shop.unit() as uow:
+                await uow.items.count()
+                await uow.session.run_sync(write)
+                raise KeyError
+        assert await asyncpg_shop.run(lambda uow: uow.countries.count()) == 0
+
     async def test_a_read_only_unit_of_work_writes_nothing_after_a_read_either(self, asyncpg_shop: Shop) -> None:
         async with asyncpg_shop.unit(read_only=True) as uow:
             await uow.items.count()
@@ -265,6 +343,40 @@ class TestSQLite:
             assert await uow.items.count() == 0
             assert driver.in_transaction
         assert uow.outcome is Outcome.COMMITTED
+
+    async def test_a_write_that_is_streamed_is_saved(self, sqlite_shop: Shop) -> None:
+        async with sqlite_shop.unit() as uow:
+            written = await uow.session.stream(insert(Item).values(name="tea", price=1).returning(Item.name))
+            assert [name async for (name,) in written] == ["tea"]
+        assert await sqlite_shop.names() == ["tea"]
+
+    async def test_a_write_on_the_drivers_own_connection_is_saved(self, sqlite_shop: Shop) -> None:
+        async with sqlite_shop.unit() as uow:
+            await uow.items.count()
+            await (await _driver_of(uow)).execute("INSERT INTO countries VALUES ('de', 'Germany')")
+        assert await sqlite_shop.run(lambda uow: uow.countries.count()) == 1
+
+    async def test_a_connection_taken_from_the_pool_commits_as_it_is_told(self, sqlite_shop: Shop) -> None:
+        def work(connection: Any) -> None:
+            cursor = connection.cursor()
+            cursor.execute("BEGIN")
+            cursor.execute("INSERT INTO countries VALUES ('de', 'Germany')")
+            connection.commit()
+            connection.close()
+
+        await sqlite_shop.run(lambda uow: uow.items.count())
+        await greenlet_spawn(work, await sqlite_shop.database.engine.raw_connection())
+        assert await sqlite_shop.run(lambda uow: uow.countries.count()) == 1
+
+    async def test_a_first_statement_that_ends_the_transaction_was_not_refused(self, sqlite_shop: Shop) -> None:
+        failing = text("INSERT OR ROLLBACK INTO items (name) VALUES (NULL)")
+        with pytest.raises(RolledBackError):
+            async with sqlite_shop.unit() as uow:
+                with pytest.raises(NotNullViolationError):
+                    await uow.session.execute(failing)
+                with pytest.raises(RolledBackError):
+                    await add_item(uow, "tea")
+        assert await sqlite_shop.names() == []
 
     async def test_readers_and_writers_at_once_lose_nothing(self, sqlite_shop: Shop) -> None:
         async def work(number: int) -> None:

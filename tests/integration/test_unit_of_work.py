@@ -79,7 +79,7 @@ class TestTheBlock:
         async def work(uow: ShopUnitOfWork) -> None:
             assert uow.items.model is Item
             assert shop.checked_out == 0
-            await uow.items.count()
+            await uow.items.list()
             assert shop.checked_out == 1
 
         await shop.run(work)

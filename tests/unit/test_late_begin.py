@@ -37,6 +37,9 @@ def test_a_query_of_sql_itself_only_reads(statement: str) -> None:
         "SET LOCAL statement_timeout = 1",
         "SAVEPOINT sa_savepoint_1",
         "SELECT 1; DELETE FROM items",
+        "SELECT audit/**/(1)",
+        "SELECT audit --\n(1)",
+        "SELECT audit€(1)",
     ],
 )
 def test_all_else_may_write_or_lock(statement: str) -> None:

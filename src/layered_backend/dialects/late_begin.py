@@ -13,16 +13,16 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
-from sqlalchemy.engine.interfaces import DBAPIConnection, ExecutionContext
-from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
+from sqlalchemy.engine.interfaces import ExecutionContext
 
 from layered_backend.errors import LayeredError
 
 __all__ = ["TransactionNeededError", "begin_late", "has_begun", "only_reads", "reading_alone"]
 
 _READ_COMMITTED = "READ COMMITTED"
-_NAME_BEFORE_PARENTHESIS = re.compile(r"""([\w$.]+|")\s*\(""")
-_MORE_THAN_READING = re.compile(r"\b(FOR|INTO)\b|;", re.IGNORECASE)  # FOR UPDATE, SELECT INTO, a second statement
+_NAME_BEFORE_PARENTHESIS = re.compile(r"""([\w$.\x80-\U0010FFFF]+|")\s*\(""")
+# FOR UPDATE, SELECT INTO, a second statement, a comment that may stand between a name and its parenthesis.
+_MORE_THAN_READING = re.compile(r"\b(FOR|INTO)\b|;|--|/\*", re.IGNORECASE)
 # What may stand before a parenthesis and does nothing but compute: keywords, types and functions of SQL itself.
 _HARMLESS = frozenset(
     [
@@ -99,10 +99,9 @@ def reading_alone(engine: Engine) -> Engine:
 
 def begin_late(engine: Engine) -> None:
     """Have the connections of *engine*, of asyncpg, begin a transaction only where a statement needs it."""
-    event.listen(engine, "do_execute", _begin_where_needed)
-    event.listen(engine, "do_execute_no_params", _begin)
-    event.listen(engine, "do_executemany", _begin)
-    event.listen(engine, "reset", _forget)
+    event.listen(engine, "do_execute", _execute_without_begin)
+    event.listen(engine, "do_execute_no_params", _refuse_alone)
+    event.listen(engine, "do_executemany", _refuse_alone)
 
 
 def has_begun(connection: Connection) -> bool:
@@ -111,21 +110,24 @@ def has_begun(connection: Connection) -> bool:
     return adapted._transaction is not None
 
 
-def _begin_where_needed(cursor: Any, statement: str, parameters: object, context: ExecutionContext) -> None:
+def _execute_without_begin(cursor: Any, statement: str, parameters: Any, context: ExecutionContext) -> bool:
+    """Execute *statement* where BEGIN makes no difference to it, and tell whether that was done."""
     adapted = cursor._adapt_connection
-    if adapted._transaction is None:
-        is_late = only_reads(statement) and not cursor.server_side and _is_read_committed(adapted, context.dialect)
-        if not is_late:
-            _refuse_alone(context)
-        adapted.autocommit = is_late
+    if adapted._transaction is not None:
+        return False
+    if cursor.server_side or not only_reads(statement) or not _is_read_committed(adapted, context.dialect):
+        _refuse_alone(context)
+        return False
+    adapted.autocommit = True
+    try:
+        context.dialect.do_execute(cursor, statement, parameters, context)
+    finally:
+        adapted.autocommit = False  # which is to say: as the engine has it; a cursor past SQLAlchemy begins
+    return True
 
 
-def _begin(cursor: Any, *execution: Any) -> None:
-    _refuse_alone(execution[-1])
-    cursor._adapt_connection.autocommit = False  # which is to say: as the engine has it
-
-
-def _refuse_alone(context: ExecutionContext) -> None:
+def _refuse_alone(*execution: Any) -> None:
+    context: ExecutionContext = execution[-1]
     if context.execution_options.get(_ALONE):
         raise TransactionNeededError
 
@@ -133,11 +135,6 @@ def _refuse_alone(context: ExecutionContext) -> None:
 def _is_read_committed(adapted: Any, dialect: Any) -> bool:
     level = adapted._isolation_setting or dialect.default_isolation_level or ""
     return level.replace("_", " ").upper() == _READ_COMMITTED
-
-
-def _forget(connection: DBAPIConnection, record: ConnectionPoolEntry, state: PoolResetState) -> None:
-    adapted: Any = connection
-    adapted.autocommit = False
 
 
 @lru_cache(maxsize=1_000)

@@ -39,29 +39,45 @@ class SingleTripConnection(AsyncAdapt_aiosqlite_connection):
 
     Attributes:
         due: The statements that begin the transaction, where they have not been sent yet.
-        only_reads: Whether the transaction has changed nothing so far.
     """
 
-    __slots__ = ("_is_left", "due", "only_reads")
+    __slots__ = ("_changes_before", "_sends_reads", "due")
 
     def __init__(self, dbapi: Any, connection: Any) -> None:
         super().__init__(dbapi, connection)
         self.due: list[str] = []
-        self.only_reads = False
-        self._is_left = False
+        self._sends_reads = False
+        self._changes_before = 0
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether the transaction has changed nothing so far, not by what went past SQLAlchemy either."""
+        return self._sends_reads and self._changes == self._changes_before
+
+    @property
+    def _changes(self) -> int:
+        """How many rows the connection has ever changed."""
+        driver: Any = self._connection
+        return driver.total_changes if driver._connection else 0
 
     def begin(self, statements: list[str]) -> None:
         """Begin a transaction by *statements*, which are sent with the first one after them."""
         self.due = statements
-        self.only_reads = True
-        self._is_left = False
+        self._sends_reads = True
+        self._changes_before = self._changes
 
     def cursor(self, server_side: bool = False) -> Any:
         if not server_side:
             return _SingleTripCursor(self)
+        self._sends_reads = False  # what a stream is of is not looked at
         if self.due:
             self.travel(_nothing)
         return super().cursor(server_side=True)
+
+    def send(self, operation: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run *work*, which executes *operation*, as `travel` does."""
+        self._sends_reads = self._sends_reads and operation.startswith(_READING)
+        return self.travel(work)
 
     def travel(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run *work* in the connection's thread, after what is due."""
@@ -76,28 +92,28 @@ class SingleTripConnection(AsyncAdapt_aiosqlite_connection):
         return result
 
     def commit(self) -> None:
-        if self._is_to_be_awaited():
+        if not self._has_ended_by(sqlite3.Connection.commit):
             super().commit()
 
     def rollback(self) -> None:
-        if self._is_to_be_awaited():
+        if not self._has_ended_by(sqlite3.Connection.rollback):
             super().rollback()
 
-    def _is_to_be_awaited(self) -> bool:
-        """Tell whether the end of the transaction makes a difference; one that has only read is left to the thread."""
+    def _has_ended_by(self, end: Callable[[sqlite3.Connection], object]) -> bool:
+        """Tell whether nobody need await *end*: no transaction is open, or one that has only read, which is left to the thread."""
         driver: Any = self._connection
         is_unsent, self.due = bool(self.due), []
-        if is_unsent or self._is_left or not (driver._connection and driver.in_transaction):
-            return False
+        if is_unsent or not (driver._connection and driver.in_transaction):
+            return True
         if self.only_reads:
-            self._is_left = True
-            self.leave(sqlite3.Connection.rollback)
-        return not self.only_reads
+            self.leave(end)  # once more where it is left already, which does no harm
+            return True
+        return False
 
     def leave(self, work: Callable[[sqlite3.Connection], object]) -> None:
         """Leave *work* to the connection's thread, to be done before whatever comes next."""
         driver: Any = self._connection
-        driver._tx.put_nowait((None, partial(_run, driver, (), work)))
+        driver._tx.put_nowait((None, partial(_run, driver, [], work)))
 
 
 class _SingleTripCursor:
@@ -114,12 +130,10 @@ class _SingleTripCursor:
         self.lastrowid: int | None = None
 
     def execute(self, operation: str, parameters: Any = ()) -> None:
-        self._connection.only_reads = self._connection.only_reads and operation.startswith(_READING)
-        self._take(self._connection.travel(partial(_execute, operation, parameters)))
+        self._take(self._connection.send(operation, partial(_execute, operation, parameters)))
 
     def executemany(self, operation: str, seq_of_parameters: Any) -> None:
-        self._connection.only_reads = False
-        self._take(self._connection.travel(partial(_execute_many, operation, seq_of_parameters)))
+        self._take(self._connection.send("", partial(_execute_many, operation, seq_of_parameters)))
 
     def _take(self, outcome: _Outcome) -> None:
         self.description, self.rowcount, self.lastrowid = outcome.description, outcome.rowcount, outcome.lastrowid
@@ -154,10 +168,12 @@ def _nothing(connection: sqlite3.Connection) -> None:
     return None
 
 
-def _run(driver: Any, due: Sequence[str], work: Callable[[sqlite3.Connection], T]) -> T:
+def _run(driver: Any, due: list[str], work: Callable[[sqlite3.Connection], T]) -> T:
+    """Run *work* after the statements that are *due*, which are so no longer once they are carried out."""
     connection: sqlite3.Connection = driver._conn
     for statement in due:
         connection.execute(statement)
+    due.clear()
     return work(connection)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import Column, Delete, Update, bindparam, delete, or_, update
@@ -12,7 +12,14 @@ from sqlalchemy.orm.interfaces import ORMOption
 from layered_backend.field_values import is_plain
 from layered_backend.memoization import memoized
 from layered_backend.query.statements import has_key, key_parameters
-from layered_backend.repository.direct import columns_by_name, deletes_directly, is_direct_row, updates_directly
+from layered_backend.repository.direct import (
+    columns_by_name,
+    deletes_directly,
+    is_changed_unheard,
+    is_direct_row,
+    updates_directly,
+)
+from layered_backend.repository.loaded import forget_with_savepoint
 
 __all__ = [
     "change_by_key",
@@ -45,7 +52,10 @@ def change_by_key(
         return None
     statement = _changing_entity(mapper, frozenset(values)).options(*options)
     parameters = key_parameters(identity) | new_parameters(values)
-    return session.execute(statement, parameters, execution_options=_UNSYNCHRONIZED).scalar_one_or_none()
+    entity = session.execute(statement, parameters, execution_options=_UNSYNCHRONIZED).scalar_one_or_none()
+    if entity is not None:
+        forget_with_savepoint(session, entity)
+    return entity
 
 
 def delete_by_key(
@@ -53,6 +63,8 @@ def delete_by_key(
 ) -> EntityT | None:
     """Return the entity with that key after it was deleted, or None where the ORM has to do it, or nothing is there."""
     if is_loaded(session, mapper, identity) or not deletes_by_key(session, mapper) or not _is_whole(mapper):
+        return None
+    if session.in_nested_transaction():  # whose rollback gives the entity back to the session
         return None
     statement = _deleting_entity(mapper).options(*options)
     result = session.execute(statement, key_parameters(identity), execution_options=_UNSYNCHRONIZED)
@@ -71,7 +83,7 @@ def changes_by_key(session: Session, mapper: Mapper[Any], values: Mapping[str, A
         and is_direct_row(mapper, values)
         and _are_plain(mapper, frozenset(values))
         and updates_directly(mapper, session)
-        and not _are_heard(mapper, values)
+        and is_changed_unheard(mapper, values)
     )
 
 
@@ -115,7 +127,9 @@ def _deleting_entity(mapper: Mapper[Any]) -> Any:
 
 
 def is_loaded(session: Session, mapper: Mapper[Any], identity: tuple[Any, ...]) -> bool:
-    """Tell whether the session has the entity, which a statement past it would leave outdated."""
+    """Tell whether the session has the entity, which a statement past it would leave outdated; what is pending is written."""
+    if session.new:
+        session.flush()
     return mapper.identity_key_from_primary_key(identity) in session.identity_map
 
 
@@ -128,12 +142,7 @@ def _is_whole(mapper: Mapper[Any]) -> bool:
 
 @memoized
 def _are_plain(mapper: Mapper[Any], names: frozenset[str]) -> bool:
-    """Tell whether values of those columns can be compared, and are none of the key's."""
-    changed = [columns_by_name(mapper)[name] for name in names]
-    return all(is_plain(column.type) and not column.primary_key for column in changed)
-
-
-def _are_heard(mapper: Mapper[Any], names: Iterable[str]) -> bool:
-    """Tell whether somebody listens to a change of those attributes."""
-    manager: Any = mapper.class_manager
-    return any(manager[name].dispatch.set for name in names)
+    """Tell whether values of those columns can be compared, come with an entity, and are none of the key's."""
+    columns = [columns_by_name(mapper)[name] for name in names]
+    are_deferred = any(mapper.column_attrs[name].deferred for name in names)
+    return not are_deferred and all(is_plain(column.type) and not column.primary_key for column in columns)

@@ -7,14 +7,14 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Column, ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstanceState, Mapper, selectinload
+from sqlalchemy.orm import InstanceState, Mapper, Session, selectinload
 from sqlalchemy.orm.attributes import instance_state, set_committed_value
 
 from layered_backend.dialects import dialect_named
 from layered_backend.query.scope import active_scopes
 from layered_backend.repository.batches import batched
 
-__all__ = ["loaded_entities", "read_back", "read_back_new", "reread"]
+__all__ = ["forget_with_savepoint", "loaded_entities", "read_back", "read_back_new", "reread"]
 
 EntityT = TypeVar("EntityT")
 
@@ -60,7 +60,13 @@ async def reread(session: AsyncSession, mapper: Mapper[Any], entities: Iterable[
         for row in await session.execute(select(*key, *columns).where(ours.among(key, batch))):
             identity, values = tuple(row[: len(key)]), row[len(key) :]
             if identity in by_identity:
+                forget_with_savepoint(session.sync_session, by_identity[identity])
                 _take(mapper, by_identity[identity], dict(zip(names, values, strict=True)))
+
+
+def forget_with_savepoint(session: Session, entity: object) -> None:
+    """Have *session* expire what it knows of *entity*, which a statement has changed, where a savepoint is rolled back."""
+    session._register_altered([_state(entity)])  # pyright: ignore[reportPrivateUsage]
 
 
 def _take(mapper: Mapper[Any], entity: object, values: dict[str, Any]) -> None:

@@ -128,7 +128,9 @@ def _write(
     session: Session, plan: Plan[Any], prepare: Callable[..., _Write | None], arguments: Sequence[Any]
 ) -> Record | None:
     """Return the row that was written; None where the entity has to be written instead, or where there is no row."""
-    write = prepare(session, plan, *arguments) if _returned(plan) else None
+    # Who listens to the ORM's statements may add criteria to them.
+    is_direct = _returned(plan) and not session.dispatch.do_orm_execute
+    write = prepare(session, plan, *arguments) if is_direct else None
     if write is None:
         return None
     scopes = active_scopes(session.info)

@@ -141,7 +141,7 @@ class WatchedSession(Session):
         """Run *work*, which only reads, on a connection, past the entities, after what is pending has been written."""
         self._flush_pending()
         with self._reaching:
-            if self.reading_alone is not None and not self.has_begun and not self._is_begin_heard:
+            if self.reading_alone is not None and not self.has_begun and not self._is_heard:
                 try:
                     return self._read_alone(self.reading_alone, work)
                 except TransactionNeededError:
@@ -159,19 +159,19 @@ class WatchedSession(Session):
             self.flush()
 
     def _read_alone(self, engine: Engine, work: Callable[[Connection], T]) -> T:
-        try:
-            with engine.connect() as connection:
-                return work(connection)
-        except TransactionNeededError:
-            raise
-        except BaseException as error:
-            self.stack.remember(self.translated(error) or error)
-            raise
+        with engine.connect() as connection:
+            follow(connection, self)
+            return work(connection)
 
     @property
-    def _is_begin_heard(self) -> bool:
-        """Whether somebody beside us wants to know of a transaction before anything is sent, to set something up."""
-        return len(self.dispatch.after_begin) > 1
+    def _is_heard(self) -> bool:
+        """Whether somebody beside us wants to know of the transaction's beginning or of its end."""
+        return len(self.dispatch.after_begin) > 1 or bool(self.engine.dispatch.begin) or self.is_commit_heard
+
+    @property
+    def is_commit_heard(self) -> bool:
+        """Whether somebody wants to know of a COMMIT, be it of nothing."""
+        return bool(self.dispatch.before_commit or self.dispatch.after_commit or self.engine.dispatch.commit)
 
     def flush(self, *args: Any, **kwargs: Any) -> None:
         frame, before = self.stack.top, self.stack.error
@@ -231,6 +231,7 @@ class WatchedSession(Session):
         """Commit or roll back, on behalf of the unit of work."""
         with self._call:
             self._close_streams(fatal=commit)
+            self.reading_alone = None  # the outcome of what follows is that of a transaction
             self.is_commit_sent = self.is_committed = False
             self.is_ending = True
             try:
@@ -240,6 +241,7 @@ class WatchedSession(Session):
                     super().rollback()
             finally:
                 self.is_ending = False
+                self.reading_alone = None  # what follows is a transaction of its own, which has an outcome
                 # A listener that forbids the commit leaves the transaction open.
                 self.has_begun = self.has_begun and not self.is_commit_sent and self.in_transaction()
                 self.turn.is_void = self.turn.is_void and self.has_begun
@@ -248,9 +250,10 @@ class WatchedSession(Session):
     @property
     def awaits_end(self) -> bool:
         """Whether the end of the transaction makes a difference to the database."""
-        return self.has_begun and (
-            self.followed.invalidated or self.turn.is_streaming or self.dialect.awaits_end(self.followed)
-        )
+        followed = self.followed if self.has_begun else None
+        if followed is None:
+            return False
+        return followed.closed or followed.invalidated or self.turn.is_streaming or self.dialect.awaits_end(followed)
 
     def _close_streams(self, *, fatal: bool) -> None:
         try:
@@ -353,8 +356,7 @@ class GuardedSession(AsyncSession):
         sync = self.sync_session
         if sync.awaits_end or sync.turn.owner or self.stack.error or self.stack.top.hooks:
             return False
-        listeners = sync.dispatch.before_commit or sync.dispatch.after_commit
-        return not (listeners or sync.new or sync.dirty or sync.deleted)
+        return not (sync.is_commit_heard or sync.new or sync.dirty or sync.deleted)
 
     async def stop_strays(self) -> ConcurrentUseError | None:
         """End the call that is still under way, wait for it, and return the error that says so.

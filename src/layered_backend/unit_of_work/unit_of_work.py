@@ -228,8 +228,7 @@ class UnitOfWork:
                 session.sync_session.finish()
                 self._end(session, error)
             elif session.awaits_nothing and self._outcome is not Outcome.UNKNOWN:
-                await at_once(session.finish_for_nothing())
-                self._end(session, error)
+                await self._finish_for_nothing(session, error)
             else:
                 await uninterrupted(self._finish(session, error))
         finally:
@@ -331,6 +330,15 @@ class UnitOfWork:
             finally:
                 if self._due_hooks:
                     await self._run_due_hooks(session)
+
+    async def _finish_for_nothing(self, session: GuardedSession, error: BaseException | None) -> None:
+        """Do what `_finish` does, where the end makes no difference to anybody."""
+        if error is None:
+            self._outcome = Outcome.COMMITTED
+        try:
+            await at_once(session.finish() if error else session.finish_for_nothing())
+        finally:
+            self._end(session, error)
 
     def _end_transaction(
         self, session: GuardedSession, error: BaseException | None, stray: BaseException | None
