@@ -1,0 +1,88 @@
+"""What our dependencies are for FastAPI: a synchronous one would cost each request a trip to another thread."""
+
+# No deferred annotations: FastAPI could not look up what is defined inside a function.
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any
+
+import pytest
+from fastapi import Depends, FastAPI
+from fastapi.routing import APIRoute
+
+from layered_backend import (
+    IfMatchDep,
+    Projection,
+    SessionDep,
+    UnitOfWork,
+    UOWDep,
+    get_projection,
+    get_repository,
+    get_service,
+    health_router,
+    uow_dependency,
+)
+from tests.shop import Item, ItemRead, ItemRepository, ItemService, ShopUnitOfWork
+
+Service = Annotated[ItemService, Depends(get_service(ItemService, ItemRepository, Item))]
+Repository = Annotated[ItemRepository, Depends(get_repository(ItemRepository))]
+ShopUOW = Annotated[ShopUnitOfWork, Depends(uow_dependency(ShopUnitOfWork))]
+Items = Annotated[Projection[ItemRead], Depends(get_projection(ItemRepository, ItemRead))]
+
+
+class ReportUnitOfWork(UnitOfWork):
+    pass
+
+
+ReportUOW = Annotated[ReportUnitOfWork, Depends(uow_dependency(ReportUnitOfWork))]
+
+
+async def _the_layers(service: Service, repository: Repository, uow: UOWDep, session: SessionDep) -> None: ...
+
+
+async def _beside_them(uow: UOWDep, items: Items, condition: IfMatchDep) -> None: ...
+
+
+async def _projections_only(items: Items) -> None: ...
+
+
+async def _two_databases(service: Service, other: ReportUOW) -> None: ...
+
+
+async def _named(uow: ShopUOW) -> None: ...
+
+
+def _calls(endpoint: Callable[..., Any]) -> set[Any]:
+    app = FastAPI()
+    app.get("/")(endpoint)
+    (route,) = (route for route in app.routes if isinstance(route, APIRoute))
+    return set(_below(route.dependant))
+
+
+def _below(dependant: Any) -> Iterator[Any]:
+    for inner in dependant.dependencies:
+        yield inner.call
+        yield from _below(inner)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "generators"),
+    [(_the_layers, 1), (_beside_them, 1), (_named, 1), (_two_databases, 2), (_projections_only, 0)],
+)
+def test_none_is_synchronous_and_each_kind_of_unit_of_work_is_one_generator(
+    endpoint: Callable[..., Any], generators: int
+) -> None:
+    calls = _calls(endpoint)
+
+    assert calls
+    assert not [call for call in calls if not (inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call))]
+    assert len([call for call in calls if inspect.isasyncgenfunction(call)]) == generators
+
+
+def test_the_health_routes_are_asynchronous_and_so_is_all_they_depend_on() -> None:
+    routes = [route for route in health_router().routes if isinstance(route, APIRoute)]
+
+    calls = [route.endpoint for route in routes] + [call for route in routes for call in _below(route.dependant)]
+
+    assert routes
+    assert all(inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call) for call in calls)
