@@ -26,6 +26,8 @@ from tests.samples import (
 )
 from tests.shop import ShopUnitOfWork
 
+OLD: list[dict[str, Any]] = [{"address": "a", "note": "old"}, {"shelf": 1, "place": 2, "note": "old"}]
+
 
 @pytest.fixture
 async def mapped(shop: Shop) -> AsyncGenerator[Shop]:
@@ -51,12 +53,11 @@ class TestUpsertMany:
     async def _assert_same(self, shop: Shop, rows: list[dict[str, Any]], **options: Any) -> None:
         async def work(uow: ShopUnitOfWork) -> None:
             readers = repository_of(uow, Reader)
-            await readers.create_many([{"address": "a", "note": "old"}, {"shelf": 1, "place": 2, "note": "old"}])
-            old = await stored(uow, Reader)
+            await readers.create_many(OLD)
             await readers.upsert_many(rows, **options)
             many = await stored(uow, Reader)
             await readers.delete_where(true())
-            await readers.create_many([{**row, "version": 1} for row in old])
+            await readers.create_many(OLD)
             for row in rows:
                 await readers.upsert_many([row], **options)
             assert many == await stored(uow, Reader)
