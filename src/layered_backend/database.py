@@ -196,7 +196,7 @@ class Database:
         engine = plain = self.engine.sync_engine if asynchronous else self.sync_engine
         if read_only or deferred or isolation_level:
             engine = self._variant(engine, read_only=read_only, deferred=deferred, isolation_level=isolation_level)
-        reading_alone = None if isolation_level else self._reading_alone(plain)
+        reading_alone = None if isolation_level or read_only else self._reading_alone(plain)
         return GuardedSession(engine, asynchronous=asynchronous, reading_alone=reading_alone)
 
     def _reading_alone(self, engine: Engine) -> Engine | None:

@@ -255,6 +255,13 @@ class TestPostgreSQL:
                 raise KeyError
         assert await asyncpg_shop.run(lambda uow: uow.countries.count()) == 0
 
+    @pytest.mark.parametrize("read", READS)
+    async def test_one_that_is_read_only_begins_so_before_any_read(self, asyncpg_shop: Shop, read: str) -> None:
+        async with asyncpg_shop.unit(read_only=True) as uow:
+            await READS[read](uow)
+            assert asyncpg_shop.checked_out == 1
+            assert (await _driver_of(uow)).is_in_transaction()
+
     async def test_a_read_only_unit_of_work_writes_nothing_after_a_read_either(self, asyncpg_shop: Shop) -> None:
         async with asyncpg_shop.unit(read_only=True) as uow:
             await uow.items.count()

@@ -115,7 +115,9 @@ def _execute_without_begin(cursor: Any, statement: str, parameters: Any, context
     adapted = cursor._adapt_connection
     if adapted._transaction is not None:
         return False
-    if cursor.server_side or not only_reads(statement) or not _is_read_committed(adapted, context.dialect):
+    # Read-only is a promise that only the database can keep: a view's function may write.
+    is_late = not (adapted.readonly or cursor.server_side) and only_reads(statement)
+    if not (is_late and _is_read_committed(adapted, context.dialect)):
         _refuse_alone(context)
         return False
     adapted.autocommit = True
