@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 from sqlalchemy import event
 from sqlalchemy.orm import Mapper
 
-__all__ = ["memoized"]
+__all__ = ["memoized", "unique"]
 
 _SIZE = 1_000  # results: what a client chooses, such as the fields to change, is among the arguments
 
@@ -24,3 +24,8 @@ def memoized(function: FunctionT) -> FunctionT:
     remembering = functools.lru_cache(maxsize=_SIZE)(function)
     event.listen(Mapper, "after_configured", remembering.cache_clear)
     return cast("FunctionT", remembering)
+
+
+def unique(function: FunctionT) -> FunctionT:
+    """Do what `functools.cache` does: the same arguments have the same result, which others know by its identity."""
+    return cast("FunctionT", functools.cache(function))

@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 
 from layered_backend.fastapi.endpoints import refuse_synchronous
 from layered_backend.fastapi.installation import installation_of
-from layered_backend.memoization import memoized
+from layered_backend.memoization import unique
 from layered_backend.repository import BaseRepository
 from layered_backend.service import BaseService, unit_of_work_of
 from layered_backend.unit_of_work import UnitOfWork
@@ -107,7 +107,7 @@ def uow_dependency(unit_of_work: type[UnitOfWorkT]) -> Callable[..., Coroutine[A
     return cast("Callable[..., Coroutine[Any, Any, UnitOfWorkT]]", _uow_dependency(unit_of_work))
 
 
-@memoized
+@unique
 def _uow_dependency(unit_of_work: type[UnitOfWork]) -> Callable[..., Coroutine[Any, Any, UnitOfWork]]:
     async def get_unit(uow: Annotated[UnitOfWork, Depends(_opener(unit_of_work), scope="function")]) -> UnitOfWork:
         return uow
@@ -128,7 +128,7 @@ def get_repository(
     return cast("Callable[[UnitOfWork], Coroutine[Any, Any, RepositoryT]]", dependency)
 
 
-@memoized
+@unique
 def _repository_dependency(
     repository_class: type[BaseRepository[Any]], unit_of_work: type[UnitOfWork]
 ) -> Callable[[UnitOfWork], Coroutine[Any, Any, BaseRepository[Any]]]:
@@ -199,7 +199,7 @@ def _refuse_other_constructor(service_class: Any) -> None:
         ) from error
 
 
-@memoized
+@unique
 def _service_dependency(
     build: Callable[..., Any], classes: tuple[type, ...], unit_of_work: type[UnitOfWork]
 ) -> Callable[[UnitOfWork], Coroutine[Any, Any, Any]]:

@@ -12,7 +12,7 @@ from starlette.requests import HTTPConnection
 
 from layered_backend.fastapi.dependencies import unit_in
 from layered_backend.fastapi.installation import installation_of
-from layered_backend.memoization import memoized
+from layered_backend.memoization import unique
 from layered_backend.projection import AutocommitSource, Projection, SessionSource, Source, plan_of
 from layered_backend.query.scope import ActiveScopes
 from layered_backend.repository import BaseRepository, model_of
@@ -51,7 +51,7 @@ def get_projection(
     return cast("Callable[[HTTPConnection], Coroutine[Any, Any, Projection[SchemaT]]]", dependency)
 
 
-@memoized
+@unique
 def _projection_dependency(
     model: type[Any], schema: type[BaseModel], unit_of_work: type[UnitOfWork]
 ) -> Callable[[HTTPConnection], Coroutine[Any, Any, Projection[Any]]]:

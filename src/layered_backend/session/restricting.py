@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Engine, FromClause, Select, and_, literal,
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.selectable import FromGrouping, Join
 
-from layered_backend.memoization import memoized
+from layered_backend.memoization import unique
 from layered_backend.session.restrictions import Restriction, Restrictions
 
 __all__ = ["restrict"]
@@ -27,7 +27,7 @@ def restrict(engine: Engine) -> None:
     dialect.statement_compiler = _restricting(dialect.statement_compiler)
 
 
-@memoized
+@unique
 def _restricting(compiler: type[SQLCompiler]) -> type[SQLCompiler]:
     return type(f"Restricting{compiler.__name__}", (_RestrictingCompiler, compiler), {})
 
