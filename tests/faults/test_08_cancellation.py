@@ -18,7 +18,7 @@ from tests.faults.soundness import assert_sound
 from tests.shop import ShopUnitOfWork, add_item
 
 _ATTEMPTS = 200
-_LEAST_IN_COMMIT = 30
+_LEAST_IN_COMMIT = 5
 _MOST_TICKS = 40
 
 
