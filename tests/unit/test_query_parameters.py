@@ -11,7 +11,17 @@ from fastapi.testclient import TestClient
 from pydantic import Field, ValidationError
 from sqlalchemy import ColumnElement
 
-from layered_backend import CursorPage, CursorParams, FilterSet, Page, PageParams, Slice, Sorting, Where
+from layered_backend import (
+    CursorPage,
+    CursorParams,
+    FilterSet,
+    InvalidDataError,
+    Page,
+    PageParams,
+    Slice,
+    Sorting,
+    Where,
+)
 from tests.shop import Category, Item, ItemRead
 
 
@@ -114,6 +124,10 @@ class TestFilterSet:
         mark = Where(getattr(Item.name, operator))
 
         assert "50/%/_//" in _sql(mark("50%_/"))
+
+    def test_text_with_a_nul_is_refused_where_some_databases_would_find_everything(self) -> None:
+        with pytest.raises(InvalidDataError, match="cannot hold a NUL character"):
+            Where(Item.name.icontains)("\0")
 
     def test_a_function_of_the_same_name_gets_the_value_alone(self) -> None:
         def contains(value: str) -> ColumnElement[bool]:

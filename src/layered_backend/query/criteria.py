@@ -7,6 +7,7 @@ from typing import Any, TypeAlias, get_args
 
 from sqlalchemy import ColumnElement, ColumnExpressionArgument
 
+from layered_backend.errors import InvalidDataError
 from layered_backend.query.parameters import QueryModel
 
 __all__ = ["Criterion", "FilterSet", "Where"]
@@ -37,8 +38,14 @@ class Where:
         self._searches_text = getattr(criterion, "__name__", "") in _TEXT_SEARCHES and hasattr(criterion, "__self__")
 
     def __call__(self, value: Any) -> ColumnElement[bool]:
-        """Return the criterion for *value*."""
+        """Return the criterion for *value*.
+
+        Raises:
+            InvalidDataError: Text to search for holds a NUL: PostgreSQL has none, and SQLite's LIKE ends its pattern there.
+        """
         if self._searches_text:
+            if isinstance(value, str) and "\0" in value:
+                raise InvalidDataError("text to search for cannot hold a NUL character")
             escaping: Any = self._criterion
             expression: ColumnElement[bool] = escaping(value, autoescape=True)
             return expression
