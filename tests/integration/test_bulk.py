@@ -379,6 +379,11 @@ class TestUpsert:
         with pytest.raises(TypeError, match=r"a unique key of Item: \(id\) or \(name\) or \(position, shelf\)"):
             await sqlite_shop.run(lambda uow: uow.items.upsert({"name": "tea", "price": 1}, on=Item.price))
 
+    @pytest.mark.parametrize("on", ["name", ["name"]])
+    async def test_text_for_a_key_is_refused_with_what_to_write(self, sqlite_shop: Shop, on: Any) -> None:
+        with pytest.raises(TypeError, match=r"take attributes such as Item\.name"):
+            await sqlite_shop.run(lambda uow: uow.items.upsert({"name": "tea", "price": 1}, on=on))
+
     async def test_an_expression_is_refused(self, sqlite_shop: Shop) -> None:
         with pytest.raises(InvalidDataError, match="plain values of columns"):
             await sqlite_shop.run(lambda uow: uow.items.upsert({"name": "tea", "price": func.abs(1)}, on=Item.name))

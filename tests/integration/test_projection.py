@@ -118,6 +118,22 @@ class TestReading:
 
         await shop.run(work)
 
+    async def test_a_schema_without_columns_is_made_for_each_row(self, shop: Shop) -> None:
+        class Seen(BaseModel):
+            @computed_field
+            def is_seen(self) -> bool:
+                return True
+
+        async def work(uow: ShopUnitOfWork) -> None:
+            await uow.items.create_many([{"name": name, "price": 1} for name in "abc"])
+            seen = uow.items.project(Seen)
+
+            assert await seen.list() == [Seen()] * 3
+            assert (await seen.page(PageParams(size=2))).total == 3
+            assert len((await seen.cursor_page(CursorParams(size=2))).items) == 2
+
+        await shop.run(work)
+
     async def test_it_selects_only_the_columns_of_the_schema(self, sqlite_shop: Shop) -> None:
         await sqlite_shop.run(_fill)
 

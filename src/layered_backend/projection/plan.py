@@ -49,7 +49,7 @@ class Plan(Generic[SchemaT]):
 
     @cached_property
     def statements(self) -> Statements:
-        """What selects the columns, and behind them the key where nested rows need it."""
+        """What selects the columns, and behind them the key where nested rows need it, or where there are no columns."""
         build: Any = select  # whose overloads count columns
         rows: Select[Any] = build(*self.selected)
         return Statements(self.mapper, rows.select_from(self.mapper).execution_options(**_BY_POSITION))
@@ -74,7 +74,7 @@ class Plan(Generic[SchemaT]):
 
     @property
     def _key(self) -> Sequence[Any]:
-        return _key_of(self.mapper, self.mapper.class_) if self.nested else ()
+        return () if self.columns and not self.nested else _key_of(self.mapper, self.mapper.class_)
 
     def records(
         self, rows: Sequence[Any], connection: Connection, dialect: DatabaseDialect, options: Sequence[ORMOption]

@@ -31,8 +31,14 @@ Attributes: TypeAlias = InstrumentedAttribute[Any] | Sequence[InstrumentedAttrib
 
 
 def names_of(attributes: Attributes) -> tuple[str, ...]:
-    """Return the names of *attributes*, one or several."""
+    """Return the names of *attributes*, one or several.
+
+    Raises:
+        TypeError: One is text.
+    """
     several = cast("Sequence[Any]", attributes if isinstance(attributes, Sequence) else (attributes,))
+    if isinstance(attributes, str) or any(isinstance(attribute, str) for attribute in several):
+        raise TypeError("on= and update= take attributes such as Item.name, not text")
     return tuple(attribute.key for attribute in several)
 
 
