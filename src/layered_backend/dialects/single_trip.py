@@ -84,6 +84,7 @@ class SingleTripConnection(AsyncAdapt_aiosqlite_connection):
         """Run *work* in the connection's thread, after what is due."""
         driver: Any = self._connection
         due, self.due = self.due, []
+        self._is_ending = False  # what comes now has an end of its own
         try:
             result: T = await_only(driver._execute(_run, driver, due, work))
         except Exception as error:  # noqa: BLE001  # it is raised again
