@@ -6,6 +6,7 @@ import asyncio
 import gc
 import itertools
 import sqlite3
+import threading
 import weakref
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
@@ -344,6 +345,28 @@ class TestSQLite:
         for _ in range(20):
             await sqlite_shop.run(lambda uow: uow.items.count())
         assert len(left) == 20
+
+    async def test_a_transaction_that_is_cut_off_behind_the_end_of_another_is_ended_too(
+        self, sqlite_shop: Shop
+    ) -> None:
+        thread_goes_on = threading.Event()
+        async with sqlite_shop.database.engine.connect() as connection:
+            await connection.execute(select(Item.id))
+            adapted: Any = (await connection.get_raw_connection()).dbapi_connection
+            driver = adapted.driver_connection
+            driver._tx.put_nowait((None, thread_goes_on.wait))
+            await greenlet_spawn(adapted.rollback)
+
+            adapted.begin(["BEGIN IMMEDIATE"])
+            task = asyncio.ensure_future(greenlet_spawn(adapted.cursor().execute, "SELECT 1"))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait({task})
+            await greenlet_spawn(adapted.rollback)
+
+            thread_goes_on.set()
+            await driver._execute(int)
+            assert not driver.in_transaction
 
     async def test_one_that_writes_is_two(self, sqlite_shop: Shop, trips: list[object]) -> None:
         await sqlite_shop.run(lambda uow: uow.items.count())
