@@ -32,6 +32,8 @@ __all__ = ["Listing", "RowSource"]
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
+_FAR = 10_000  # rows passed over: the total's column in each of them costs PostgreSQL as much as a second statement
+
 
 class RowSource(Protocol[T_co]):
     """Where the rows of one mapped class come from, each as an item."""
@@ -101,7 +103,9 @@ class Listing(Generic[T]):
         return items
 
     async def page(self, params: PageParams) -> Page[T]:
-        """Return one page; the total comes with its rows, in the same statement."""
+        """Return one page; the total comes with its rows, in the same statement, unless that is far behind."""
+        if params.offset >= _FAR:
+            return await self._page_far_behind(params)
         statement = self.source.statements.page if self._is_of_all else self._cut().add_columns(self._total())
         items, rows = await self.source.rows(statement, cut_parameters(params.size, params.offset))
         count = rows[0][-1] if rows else await self._count_behind(params)
@@ -126,6 +130,14 @@ class Listing(Generic[T]):
         statement = keyset.statement(self._selected(self.source.statements.rows), dialect_named(dialect.name))
         items, rows = await self.source.rows(statement)
         return keyset.page([(item, row[len(row) - len(terms) :]) for item, row in zip(items, rows, strict=True)])
+
+    async def _page_far_behind(self, params: PageParams) -> Page[T]:
+        """Return one page; its rows come by themselves: a database makes all columns of those that it passes over, too."""
+        statement = self.source.statements.cut if self._is_of_all else self._cut()
+        items, _ = await self.source.rows(statement, cut_parameters(params.size, params.offset))
+        is_last = 0 < len(items) < params.size
+        count = params.offset + len(items) if is_last else await self.source.count(*self.where)
+        return Page(items, count, params.page, params.size)
 
     async def _count_behind(self, params: PageParams) -> int:
         """Return how many rows there are, where the page has none to tell it."""

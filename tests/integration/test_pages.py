@@ -26,7 +26,8 @@ from layered_backend import (
 )
 from layered_backend.query.ordering import OrderBy
 from tests.databases import Shop
-from tests.shop import Category, Item, ItemService, ShopUnitOfWork
+from tests.shop import Category, Item, ItemRead, ItemService, ShopUnitOfWork
+from tests.statements import Statements
 
 on_each_database = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -260,6 +261,36 @@ class TestCursorPages:
             assert (page.total, cut.has_next, [category.name for category in cut.items]) == (3, False, ["toys"])
 
         await shop.run(work)
+
+
+class TestPagesFarBehind:
+    async def test_have_their_rows_and_the_total_whether_they_are_full_or_not(self, async_shop: Shop) -> None:
+        count = 10_130
+
+        async def work(uow: ShopUnitOfWork) -> None:
+            values = [{"name": f"item {number:06}", "price": 1, "shelf": number % 2} for number in range(count)]
+            await uow.items.create_many(values)
+            for number in (200, 201, 202, 203, 204, 999):
+                params, expected = PageParams(page=number, size=50), values[(number - 1) * 50 : number * 50]
+                page = await uow.items.page(params)
+                projected = await uow.items.project(ItemRead).page(params, order_by=Item.name)
+                assert [item.name for item in page.items] == [value["name"] for value in expected]
+                assert [item.name for item in projected.items] == [value["name"] for value in expected]
+                assert page.total == projected.total == count
+            odd = await uow.items.page(PageParams(page=999), Item.shelf == 1)
+            assert (list(odd.items), odd.total) == ([], count // 2)
+
+        await async_shop.run(work)
+
+    async def test_count_by_themselves_and_not_where_the_last_one_tells(self, async_shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            await uow.items.create_many({"name": f"item {number}", "price": 1} for number in range(10_070))
+            for number, expected in ((200, 1), (201, 2), (202, 1), (203, 2)):
+                with Statements(async_shop) as statements:
+                    assert (await uow.items.page(PageParams(page=number, size=50))).total == 10_070
+                assert len(statements.sent) == expected
+
+        await async_shop.run(work)
 
 
 class ItemFilter(FilterSet):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import itertools
 import sqlite3
+import threading
+import weakref
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
@@ -26,6 +30,7 @@ from layered_backend import (
     Outcome,
     RolledBackError,
 )
+from layered_backend.dialects.single_trip import SingleTripConnection
 from layered_backend.query import Lock
 from tests.databases import Shop
 from tests.shop import Country, Item, ItemRead, ShopUnitOfWork, add_item
@@ -67,6 +72,10 @@ async def _stream(uow: ShopUnitOfWork) -> None:
         pass
 
 
+async def _nothing(uow: ShopUnitOfWork) -> None:
+    """Enter the unit of work, and leave it."""
+
+
 OTHERS: dict[str, Work] = {
     "write": lambda uow: add_item(uow, "tea"),
     "lock": lambda uow: uow.items.get_or_none(1, lock=Lock.update()),
@@ -75,6 +84,30 @@ OTHERS: dict[str, Work] = {
     "savepoint": _savepoint,
     "stream": _stream,
 }
+
+
+class TestMemory:
+    @pytest.mark.parametrize("name", [*READS, "write", "nothing"])
+    async def test_a_unit_of_work_leaves_nothing_to_the_garbage_collector(self, async_shop: Shop, name: str) -> None:
+        numbers = itertools.count()
+        others: dict[str, Work] = {"nothing": _nothing, "write": lambda uow: add_item(uow, f"tea {next(numbers)}")}
+        work = {**READS, **others}[name]
+
+        async def session_of_a_block() -> weakref.ref[Session]:
+            async with async_shop.unit() as uow:
+                await work(uow)
+                return weakref.ref(uow.session.sync_session)
+
+        gc.collect()
+        gc.disable()
+        try:
+            session = await session_of_a_block()
+            await asyncio.sleep(0)  # the task that has ended the transaction is let go of
+            is_kept = session() is not None  # by asyncpg, in the context in which a connection or a statement was new
+            gc.collect()
+            assert (session() is not None) is is_kept
+        finally:
+            gc.enable()
 
 
 class TestWhatOnlyReads:
@@ -297,6 +330,43 @@ class TestSQLite:
         await sqlite_shop.run(READS[read])
 
         assert len(trips) == 1
+
+    async def test_the_end_of_one_that_reads_is_left_to_the_thread_once(
+        self, sqlite_shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        left: list[object] = []
+        leave = SingleTripConnection.leave
+
+        def counted(connection: SingleTripConnection, work: Callable[[sqlite3.Connection], object]) -> None:
+            left.append(work)
+            leave(connection, work)
+
+        monkeypatch.setattr(SingleTripConnection, "leave", counted)
+        for _ in range(20):
+            await sqlite_shop.run(lambda uow: uow.items.count())
+        assert len(left) == 20
+
+    async def test_a_transaction_that_is_cut_off_behind_the_end_of_another_is_ended_too(
+        self, sqlite_shop: Shop
+    ) -> None:
+        thread_goes_on = threading.Event()
+        async with sqlite_shop.database.engine.connect() as connection:
+            await connection.execute(select(Item.id))
+            adapted: Any = (await connection.get_raw_connection()).dbapi_connection
+            driver = adapted.driver_connection
+            driver._tx.put_nowait((None, thread_goes_on.wait))
+            await greenlet_spawn(adapted.rollback)
+
+            adapted.begin(["BEGIN IMMEDIATE"])
+            task = asyncio.ensure_future(greenlet_spawn(adapted.cursor().execute, "SELECT 1"))
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait({task})
+            await greenlet_spawn(adapted.rollback)
+
+            thread_goes_on.set()
+            await driver._execute(int)
+            assert not driver.in_transaction
 
     async def test_one_that_writes_is_two(self, sqlite_shop: Shop, trips: list[object]) -> None:
         await sqlite_shop.run(lambda uow: uow.items.count())

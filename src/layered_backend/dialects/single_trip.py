@@ -41,13 +41,14 @@ class SingleTripConnection(AsyncAdapt_aiosqlite_connection):
         due: The statements that begin the transaction, where they have not been sent yet.
     """
 
-    __slots__ = ("_changes_before", "_sends_reads", "due")
+    __slots__ = ("_changes_before", "_is_ending", "_sends_reads", "due")
 
     def __init__(self, dbapi: Any, connection: Any) -> None:
         super().__init__(dbapi, connection)
         self.due: list[str] = []
         self._sends_reads = False
         self._changes_before = 0
+        self._is_ending = False
 
     @property
     def only_reads(self) -> bool:
@@ -83,6 +84,7 @@ class SingleTripConnection(AsyncAdapt_aiosqlite_connection):
         """Run *work* in the connection's thread, after what is due."""
         driver: Any = self._connection
         due, self.due = self.due, []
+        self._is_ending = False  # what comes now has an end of its own
         try:
             result: T = await_only(driver._execute(_run, driver, due, work))
         except Exception as error:  # noqa: BLE001  # it is raised again
@@ -105,10 +107,18 @@ class SingleTripConnection(AsyncAdapt_aiosqlite_connection):
         is_unsent, self.due = bool(self.due), []
         if is_unsent or not (driver._connection and driver.in_transaction):
             return True
-        if self.only_reads:
-            self.leave(end)  # once more where it is left already, which does no harm
-            return True
-        return False
+        if not self.only_reads:
+            return False
+        if not self._is_ending:  # SQLAlchemy's session, its pool and ours each roll back
+            self._is_ending = True
+            self.leave(partial(self._end_in_thread, end))
+        return True
+
+    def _end_in_thread(self, end: Callable[[sqlite3.Connection], object], connection: sqlite3.Connection) -> None:
+        try:
+            end(connection)
+        finally:
+            self._is_ending = False
 
     def leave(self, work: Callable[[sqlite3.Connection], object]) -> None:
         """Leave *work* to the connection's thread, to be done before whatever comes next."""

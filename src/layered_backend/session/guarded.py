@@ -36,6 +36,8 @@ _POLLING_INTERVAL = 0.005  # seconds
 class _Call:
     """A call of the session: it takes the turn, and its errors leave as this library's."""
 
+    __slots__ = ("_session",)
+
     def __init__(self, session: WatchedSession) -> None:
         self._session = session
 
@@ -64,11 +66,9 @@ class WatchedSession(Session):
         is_commit_sent: Whether COMMIT is on its way, or past.
         is_committed: Whether it has succeeded.
         reading_alone: What to read with before a transaction has begun; None where every read is in the transaction.
-        followed: The connection that the transaction has.
+        followed: The connection that the transaction has, or had; None before the first one, and in the end.
         before_begin: What is called before a transaction begins, so that it can refuse.
     """
-
-    followed: Connection
 
     def __init__(
         self,
@@ -91,11 +91,15 @@ class WatchedSession(Session):
         self.is_commit_sent = False
         self.is_committed = False
         self.before_begin: Callable[[], None] | None = None
-        self._call = _Call(self)
+        self.followed: Connection | None = None
 
     def translated(self, error: BaseException) -> LayeredError | None:
         """Return this library's error for *error*, where it is another's and has one."""
         return translated_session_error(error, self.stack, self.engine.dialect.name)
+
+    @property
+    def _call(self) -> _Call:
+        return _Call(self)  # a new one each time: the session does not keep what keeps the session
 
     @property
     def _reaching(self) -> _Call:
@@ -270,7 +274,8 @@ class WatchedSession(Session):
             if self.in_transaction() or self.identity_map:
                 self._close()
         finally:
-            self.turn.is_over = True
+            self.turn.close()
+            self.followed = self.before_begin = None  # which know the session: no cycle is left to be collected
 
     def _close(self) -> None:
         self.turn.enter()

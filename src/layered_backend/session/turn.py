@@ -145,6 +145,11 @@ class Turn:
         """Let only the caller use the session from now on: it is about to end it."""
         self._ender = self._current()
 
+    def close(self) -> None:
+        """Let nobody use the session any more."""
+        self.is_over = True
+        self._ender = None  # a task, whose context knows the unit of work
+
     def _checked(self) -> Owner | None:
         if self.is_over or (self._ender is not None and self._ender is not self._current()):
             raise FinishedError(
