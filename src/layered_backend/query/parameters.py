@@ -33,11 +33,12 @@ class QueryModel(BaseModel):
         if not isinstance(data, Mapping):
             return data
         given = cast("Mapping[str, Any]", data)
-        accepted = {name: list(_accepted(name, field)) for name, field in cls.model_fields.items()}
-        unknown = given.keys() - accepted.keys() - set(chain.from_iterable(accepted.values()))
-        if unknown:
-            allowed = sorted(chain.from_iterable(accepted.values()))
-            refusals = [_refusal(name, given[name], allowed) for name in sorted(unknown)]
+        unnamed = given.keys() - cls.model_fields.keys()
+        if not unnamed:
+            return given
+        allowed = sorted(chain.from_iterable(_accepted(name, field) for name, field in cls.model_fields.items()))
+        refusals = [_refusal(name, given[name], allowed) for name in sorted(unnamed.difference(allowed))]
+        if refusals:
             raise ValidationError.from_exception_data(cls.__name__, refusals)
         return given
 
