@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 from sqlalchemy import ClauseElement, Column, Connection, Table
@@ -16,6 +17,7 @@ __all__ = [
     "StatementContext",
     "columns_by_name",
     "deletes_directly",
+    "has_default",
     "inserts_directly",
     "is_changed_unheard",
     "is_direct",
@@ -52,7 +54,7 @@ def deletes_directly(mapper: Mapper[Any], session: Session) -> bool:
 def is_changed_unheard(mapper: Mapper[Any], names: Iterable[str]) -> bool:
     """Tell whether nobody listens to a change of those attributes."""
     manager: Any = mapper.class_manager
-    return not any(manager[name].dispatch.set for name in names if name in manager)
+    return not any([manager[name].dispatch.set for name in names if name in manager])
 
 
 def is_direct_row(mapper: Mapper[Any], values: Mapping[str, Any]) -> bool:
@@ -71,6 +73,13 @@ def columns_by_name(mapper: Mapper[Any]) -> Mapping[str, Column[Any]]:
     """Return the columns of the mapper's table, by the names of their attributes."""
     first_columns = {attribute.key: attribute.columns[0] for attribute in mapper.column_attrs}
     return {name: column for name, column in first_columns.items() if isinstance(column, Column)}
+
+
+def has_default(column: Column[Any]) -> bool:
+    """Tell whether None, as SQLAlchemy has it for entities, is to say: what the column has by default."""
+    if column.type.should_evaluate_none:  # None is a value, JSON's own
+        return False
+    return column.default is not None or column.server_default is not None or column.primary_key
 
 
 def values_on_update(table: Table, connection: Connection) -> dict[Column[Any], Any]:
@@ -101,6 +110,7 @@ class StatementContext:
         return self._parameters
 
 
+@lru_cache(maxsize=1_000)
 def _is_expression(kind: type[Any]) -> bool:
     return issubclass(kind, ClauseElement) or hasattr(kind, "__clause_element__")
 

@@ -21,7 +21,7 @@ from layered_backend.projection import Plan, Projection, Record, SessionSource, 
 from layered_backend.query.scope import ActiveScopes, active_scopes
 from layered_backend.query.statements import has_key, key_parameters
 from layered_backend.repository.by_key import changes_by_key, changing, deletes_by_key, is_loaded, new_parameters
-from layered_backend.repository.direct import columns_by_name, inserts_directly, is_direct_row
+from layered_backend.repository.direct import columns_by_name, has_default, inserts_directly, is_direct_row
 from layered_backend.repository.scoped_values import changed_in_scope, new_in_scope
 
 __all__ = ["Returning", "Writer"]
@@ -152,7 +152,7 @@ def _insert(session: Session, plan: Plan[Any], values: Mapping[str, Any]) -> _Wr
     if not (is_direct and session.get_bind().dialect.insert_returning):
         return None
     columns = columns_by_name(mapper)
-    given = {name: value for name, value in values.items() if value is not None or not _has_default(columns[name])}
+    given = {name: value for name, value in values.items() if value is not None or not has_default(columns[name])}
     parameters = {columns[name].key: value for name, value in given.items()}
     return _Write(_inserting(plan), parameters)
 
@@ -200,10 +200,3 @@ def _table_column(mapper: Mapper[Any], attribute: Any) -> Column[Any] | None:
         return None
     column = columns_by_name(mapper).get(attribute.key)
     return column if column is not None and column.table is mapper.local_table else None
-
-
-def _has_default(column: Column[Any]) -> bool:
-    """Tell whether None, as SQLAlchemy has it for entities, is to say: what the column has by default."""
-    if column.type.should_evaluate_none:  # None is a value, JSON's own
-        return False
-    return column.default is not None or column.server_default is not None or column.primary_key
