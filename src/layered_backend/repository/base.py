@@ -341,7 +341,7 @@ class BaseRepository(EntityReader[ModelT]):
         identity = identity_of(self._mapper, key, self._dialect)
         if identity is None:
             return None
-        return await self.session.run_sync(write, self._mapper, identity, *arguments, self._scopes.options())
+        return await self.session.run_sync(write, self._mapper, identity, *arguments, self._scopes)
 
     def _new_values(self, data: Data) -> dict[str, Any]:
         return new_in_scope(self._scopes, self._mapper, data)

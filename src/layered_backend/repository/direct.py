@@ -54,7 +54,7 @@ def deletes_directly(mapper: Mapper[Any], session: Session) -> bool:
 def is_changed_unheard(mapper: Mapper[Any], names: Iterable[str]) -> bool:
     """Tell whether nobody listens to a change of those attributes."""
     manager: Any = mapper.class_manager
-    return not any([manager[name].dispatch.set for name in names if name in manager])
+    return not any(manager[name].dispatch.set for name in names if name in manager)
 
 
 def is_direct_row(mapper: Mapper[Any], values: Mapping[str, Any]) -> bool:

@@ -20,7 +20,14 @@ from layered_backend.models import SoftDeletable
 from layered_backend.projection import Plan, Projection, Record, SessionSource, write_in
 from layered_backend.query.scope import ActiveScopes, active_scopes
 from layered_backend.query.statements import has_key, key_parameters
-from layered_backend.repository.by_key import changes_by_key, changing, deletes_by_key, is_loaded, new_parameters
+from layered_backend.repository.by_key import (
+    BY_POSITION,
+    changes_by_key,
+    changing,
+    deletes_by_key,
+    is_loaded,
+    new_parameters,
+)
 from layered_backend.repository.direct import columns_by_name, has_default, inserts_directly, is_direct_row
 from layered_backend.repository.scoped_values import changed_in_scope, new_in_scope
 
@@ -171,17 +178,18 @@ def _delete(session: Session, plan: Plan[Any], identity: tuple[Any, ...]) -> _Wr
 
 @memoized
 def _inserting(plan: Plan[Any]) -> Any:
-    return insert(_table(plan)).returning(*_returned(plan))
+    return insert(_table(plan)).returning(*_returned(plan)).execution_options(**BY_POSITION)
 
 
 @memoized
 def _updating(plan: Plan[Any], names: frozenset[str]) -> Any:
-    return changing(plan.mapper, _table(plan), names).returning(*_returned(plan))
+    return changing(plan.mapper, _table(plan), names).returning(*_returned(plan)).execution_options(**BY_POSITION)
 
 
 @memoized
 def _deleting(plan: Plan[Any]) -> Any:
-    return delete(_table(plan)).where(*has_key(plan.mapper)).returning(*_returned(plan))
+    statement = delete(_table(plan)).where(*has_key(plan.mapper))
+    return statement.returning(*_returned(plan)).execution_options(**BY_POSITION)
 
 
 def _table(plan: Plan[Any]) -> Table:
