@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from sqlalchemy import Column, Connection, Table, insert
@@ -38,11 +38,9 @@ def _inserts_alone(session: Session, mapper: Mapper[Any], entity: object) -> boo
     """Tell whether one statement writes *entity*, and all that it has by default is known then."""
     if instance_state(entity).key is not None or type(entity) is not mapper.class_:
         return False
-    given = vars(entity).keys()
     return (
         _has_simple_columns(mapper)
-        and given.isdisjoint(mapper.relationships.keys())
-        and not given >= _key_names(mapper).keys()  # which another entity may have
+        and vars(entity).keys().isdisjoint(mapper.relationships.keys())
         and inserts_directly(mapper, session)
         and is_direct_row(mapper, _values(mapper, entity))
         and not cast("Any", mapper.class_manager).dispatch.refresh_flush
@@ -57,7 +55,8 @@ def _insert(session: Session, mapper: Mapper[Any], entity: object, connection: C
     for name, column in columns.items():
         if column.key in written and column.key not in given:
             set_committed_value(entity, name, written[column.key])
-    for name, value in zip(_key_names(mapper), result.inserted_primary_key, strict=True):
+    key = cast("Sequence[Any]", result.inserted_primary_key)
+    for name, value in zip(_key_names(mapper), key, strict=True):
         set_committed_value(entity, name, value)
     session._register_persistent({instance_state(entity)})  # pyright: ignore[reportPrivateUsage]
 
@@ -77,10 +76,10 @@ def _inserting(mapper: Mapper[Any]) -> Any:
 
 
 @memoized
-def _key_names(mapper: Mapper[Any]) -> Mapping[str, None]:
+def _key_names(mapper: Mapper[Any]) -> Sequence[str]:
     """Return the names of the key's attributes, in the order of the table's key."""
     key = cast("Table", mapper.local_table).primary_key
-    return dict.fromkeys(mapper.get_property_by_column(column).key for column in key)
+    return [mapper.get_property_by_column(column).key for column in key]
 
 
 @memoized

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import Any, cast
 
 from sqlalchemy import ClauseElement, Column, Connection, Table
@@ -110,7 +109,7 @@ class StatementContext:
         return self._parameters
 
 
-@lru_cache(maxsize=1_000)
+@memoized
 def _is_expression(kind: type[Any]) -> bool:
     return issubclass(kind, ClauseElement) or hasattr(kind, "__clause_element__")
 
