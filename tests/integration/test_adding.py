@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -183,9 +183,12 @@ class TestByFlush:
         await shop.run(work)
         assert await shop.names() == ["green tea", "tea"]
 
-    @pytest.mark.parametrize("make", [lambda: Item(name="tea", price=Decimal(1), category=Category(name="drinks"))])
-    async def test_what_an_entity_brings_along_is_written(self, shop: Shop, make: Callable[[], Item]) -> None:
-        await shop.run(lambda uow: uow.items.add(make()))
+    async def test_what_an_entity_brings_along_is_written_before_it(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            drinks = Category(name="drinks")
+            with Statements(shop) as statements:
+                tea = await uow.items.add(Item(name="tea", price=Decimal(1), category=drinks))
+            assert [sent.split()[0] for sent, _ in statements.sent] == ["INSERT", "INSERT"]
+            assert tea.category_id == drinks.id is not None
 
-        assert await shop.run(lambda uow: uow.categories.count()) == 1
-        assert (await shop.run(lambda uow: uow.items.one())).category_id is not None
+        await shop.run(work)
