@@ -20,7 +20,8 @@ from tests.statements import Statements
 
 
 def _state(entity: object) -> InstanceState[Any]:
-    return inspect(entity, raiseerr=True)
+    state: InstanceState[Any] = inspect(entity, raiseerr=True)
+    return state
 
 
 @contextmanager

@@ -20,7 +20,7 @@ def write_new(session: Session, mapper: Mapper[Any], entity: object) -> None:
     """Write *entity*, and what else is pending.
 
     A flush sorts what is pending by dependency, and asks of each relationship what follows from it. Of one new row that
-    has none that costs a third of the write.
+    has none that costs a sixth of the write.
 
     Raises:
         InvalidDataError: The database cannot store a value.

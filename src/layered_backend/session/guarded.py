@@ -191,8 +191,9 @@ class WatchedSession(Session):
             try:
                 write(connection)
             except BaseException:
-                with safe_reraise():
-                    self._autobegin_t()._begin().rollback(_capture_exception=True)
+                with safe_reraise():  # as the flush has it, which is a transaction of its own inside
+                    inner = self._autobegin_t()._begin()  # pyright: ignore[reportPrivateUsage]  # there is no public way
+                    inner.rollback(_capture_exception=True)
                 raise
 
         self._flush_by(flush)
