@@ -89,7 +89,8 @@ def _checked(mapper: Mapper[Any], values: dict[str, Any]) -> dict[str, Any]:
     for name, value in values.items():
         if name not in known:
             raise _not_writable(mapper, name, known)
-        values[name] = _checked_value(mapper, name, value, known[name])
+        if type(value) not in _TAKEN_AS_THEY_ARE:
+            values[name] = _checked_value(mapper, name, value, known[name])
     return values
 
 

@@ -188,7 +188,8 @@ class PostgreSQLDialect(DatabaseDialect):
         One of the transaction, not of the session: behind PgBouncer the session is another one at the next statement.
         Rolling back to a savepoint gives back what was locked after it.
         """
-        before = {name: connection.scalar(select(func.current_setting(name))) for name in _TIME_LIMITS}
+        limits = connection.execute(select(*(func.current_setting(name) for name in _TIME_LIMITS))).one()
+        before = dict(zip(_TIME_LIMITS, limits, strict=True))
         patience = 0 if timeout is None else max(1, round(timeout * 1000))  # ms; 0 is no limit
         _set_for_transaction(connection, {"lock_timeout": f"{patience}ms", "statement_timeout": "0"})
         connection.execute(select(func.pg_advisory_xact_lock(lock_number(name))))

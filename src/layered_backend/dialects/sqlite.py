@@ -80,6 +80,7 @@ _BY_MESSAGE: Mapping[str, Reading] = {
     # It comes under two names, one of which is every trigger's.
     "FOREIGN KEY constraint failed": Reading(errors.ForeignKeyViolationError),
 }
+_NUL_IN_JSON = r"\u0000"
 _NO_ACTION = {None, "NO ACTION", "RESTRICT"}
 _memory_numbers = itertools.count(1)
 
@@ -176,9 +177,12 @@ class SQLiteDialect(DatabaseDialect):
         if len(key) > 1 or not isinstance(key[0].type, Integer | String) or isinstance(key[0].type, Enum):
             return super().among(key, identities)
         values = [value for (value,) in identities]
-        if not {*map(type, values)} <= {int, str} or "\x00" in "".join(filter(_is_text, values)):
+        if not {*map(type, values)} <= {int, str}:
             return super().among(key, identities)
-        return key[0].in_(select(func.json_each(json.dumps(values)).table_valued("value").c.value))
+        array = json.dumps(values)
+        if _NUL_IN_JSON in array:  # where SQLite would end the text
+            return super().among(key, identities)
+        return key[0].in_(select(func.json_each(array).table_valued("value").c.value))
 
     def read(self, error: BaseException) -> Reading | None:
         message = str(error)
@@ -221,10 +225,6 @@ class SQLiteDialect(DatabaseDialect):
 
     def is_single_precision(self, column_type: TypeEngine[Any]) -> bool:
         return False
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
 
 
 def _set_up_connection(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:

@@ -22,6 +22,7 @@ from layered_backend.memoization import memoized
 from layered_backend.models import SoftDeletable
 from layered_backend.projection import plan_of
 from layered_backend.query import Criterion
+from layered_backend.repository.adding import write_new
 from layered_backend.repository.batches import batched
 from layered_backend.repository.by_key import change_by_key, delete_by_key
 from layered_backend.repository.direct import deletes_directly, is_changed_unheard, updates_directly
@@ -92,8 +93,7 @@ class BaseRepository(EntityReader[ModelT]):
             PermissionDeniedError: It is another tenant's.
         """
         own(self._scopes, self._mapper, entity)
-        self.session.add(entity)
-        await self.session.flush()
+        await self.session.run_sync(write_new, self._mapper, entity)
         refuse_foreign(self._scopes, self._mapper, entity)
         await read_back_new(self.session, self._mapper, entity)
         return entity
@@ -341,7 +341,7 @@ class BaseRepository(EntityReader[ModelT]):
         identity = identity_of(self._mapper, key, self._dialect)
         if identity is None:
             return None
-        return await self.session.run_sync(write, self._mapper, identity, *arguments, self._scopes.options())
+        return await self.session.run_sync(write, self._mapper, identity, *arguments, self._scopes)
 
     def _new_values(self, data: Data) -> dict[str, Any]:
         return new_in_scope(self._scopes, self._mapper, data)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from sqlalchemy import Column, Delete, Update, bindparam, delete, or_, update
-from sqlalchemy.orm import Mapper, Session
-from sqlalchemy.orm.interfaces import ORMOption
+from sqlalchemy import Column, Delete, Table, Update, bindparam, delete, or_, update
+from sqlalchemy.orm import Mapper, Session, make_transient_to_detached
 
 from layered_backend.field_values import is_plain
 from layered_backend.memoization import memoized
+from layered_backend.query.scope import ActiveScopes
 from layered_backend.query.statements import has_key, key_parameters
 from layered_backend.repository.direct import (
     columns_by_name,
@@ -22,6 +22,7 @@ from layered_backend.repository.direct import (
 from layered_backend.repository.loaded import forget_with_savepoint
 
 __all__ = [
+    "BY_POSITION",
     "change_by_key",
     "changes_by_key",
     "changing",
@@ -33,6 +34,9 @@ __all__ = [
 
 EntityT = TypeVar("EntityT")
 
+# Rows are read by position, so that SQLAlchemy need not find out which columns of a statement they stand for.
+BY_POSITION = {"_result_disable_adapt_to_context": True}
+
 _UNSYNCHRONIZED = {"synchronize_session": False}
 _EAGER = frozenset({"immediate", "joined", "selectin", "subquery", False})
 
@@ -42,7 +46,7 @@ def change_by_key(
     mapper: Mapper[EntityT],
     identity: tuple[Any, ...],
     values: Mapping[str, Any],
-    options: Sequence[ORMOption],
+    scopes: ActiveScopes,
 ) -> EntityT | None:
     """Return the entity with that key after it was changed by *values*, or None where the ORM has to do it.
 
@@ -50,7 +54,8 @@ def change_by_key(
     """
     if is_loaded(session, mapper, identity) or not changes_by_key(session, mapper, values) or not _is_whole(mapper):
         return None
-    statement = _changing_entity(mapper, frozenset(values)).options(*options)
+    options, statement = scopes.options(), _changing_entity(mapper, frozenset(values))
+    statement = statement.options(*options) if options else statement
     parameters = key_parameters(identity) | new_parameters(values)
     entity = session.execute(statement, parameters, execution_options=_UNSYNCHRONIZED).scalar_one_or_none()
     if entity is not None:
@@ -59,18 +64,32 @@ def change_by_key(
 
 
 def delete_by_key(
-    session: Session, mapper: Mapper[EntityT], identity: tuple[Any, ...], options: Sequence[ORMOption]
+    session: Session, mapper: Mapper[EntityT], identity: tuple[Any, ...], scopes: ActiveScopes
 ) -> EntityT | None:
     """Return the entity with that key after it was deleted, or None where the ORM has to do it, or nothing is there."""
     if is_loaded(session, mapper, identity) or not deletes_by_key(session, mapper) or not _is_whole(mapper):
         return None
     if session.in_nested_transaction():  # whose rollback gives the entity back to the session
         return None
-    statement = _deleting_entity(mapper).options(*options)
-    result = session.execute(statement, key_parameters(identity), execution_options=_UNSYNCHRONIZED)
-    entity = result.scalar_one_or_none()
-    if entity is not None:
-        session.expunge(entity)
+    if _is_loading_heard(session, mapper):
+        return None
+    criteria = scopes.criteria(mapper.class_)
+    statement = _deleting_row(mapper).where(*criteria) if criteria else _deleting_row(mapper)
+    row = session.connection().execute(statement, key_parameters(identity)).one_or_none()
+    return None if row is None else _detached(mapper, row)
+
+
+def _is_loading_heard(session: Session, mapper: Mapper[Any]) -> bool:
+    """Tell whether somebody wants to know of an entity that is loaded, or of the statement that does it."""
+    of_session, of_entities = cast("Any", session.dispatch), cast("Any", mapper.class_manager).dispatch
+    return bool(of_session.do_orm_execute or of_session.loaded_as_persistent or of_entities.load)
+
+
+def _detached(mapper: Mapper[EntityT], row: Sequence[Any]) -> EntityT:
+    """Return the entity of a row that is no more: one that belongs to no session."""
+    entity: EntityT = cast("Any", mapper.class_manager).new_instance()
+    vars(entity).update(zip(_undeferred(mapper), row, strict=True))
+    make_transient_to_detached(entity)
     return entity
 
 
@@ -121,9 +140,17 @@ def _changing_entity(mapper: Mapper[Any], names: frozenset[str]) -> Any:
 
 
 @memoized
-def _deleting_entity(mapper: Mapper[Any]) -> Any:
-    statement: Delete = delete(mapper.class_).where(*has_key(mapper))
-    return statement.returning(mapper.class_)
+def _deleting_row(mapper: Mapper[Any]) -> Any:
+    table = cast("Table", mapper.local_table)
+    statement: Delete = delete(table).where(*has_key(mapper))
+    return statement.returning(*_undeferred(mapper).values()).execution_options(**BY_POSITION)
+
+
+@memoized
+def _undeferred(mapper: Mapper[Any]) -> Mapping[str, Column[Any]]:
+    """Return the columns that come with an entity, by the names of their attributes."""
+    columns = columns_by_name(mapper)
+    return {name: column for name, column in columns.items() if not mapper.column_attrs[name].deferred}
 
 
 def is_loaded(session: Session, mapper: Mapper[Any], identity: tuple[Any, ...]) -> bool:

@@ -16,6 +16,7 @@ __all__ = [
     "StatementContext",
     "columns_by_name",
     "deletes_directly",
+    "has_default",
     "inserts_directly",
     "is_changed_unheard",
     "is_direct",
@@ -73,6 +74,13 @@ def columns_by_name(mapper: Mapper[Any]) -> Mapping[str, Column[Any]]:
     return {name: column for name, column in first_columns.items() if isinstance(column, Column)}
 
 
+def has_default(column: Column[Any]) -> bool:
+    """Tell whether None, as SQLAlchemy has it for entities, is to say: what the column has by default."""
+    if column.type.should_evaluate_none:  # None is a value, JSON's own
+        return False
+    return column.default is not None or column.server_default is not None or column.primary_key
+
+
 def values_on_update(table: Table, connection: Connection) -> dict[Column[Any], Any]:
     """Return what the columns get at each update that does not set them, for a statement that would leave it out."""
     with_rule = {column: cast("Any", column.onupdate) for column in table.columns if column.onupdate is not None}
@@ -101,6 +109,7 @@ class StatementContext:
         return self._parameters
 
 
+@memoized
 def _is_expression(kind: type[Any]) -> bool:
     return issubclass(kind, ClauseElement) or hasattr(kind, "__clause_element__")
 

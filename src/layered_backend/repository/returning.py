@@ -20,8 +20,15 @@ from layered_backend.models import SoftDeletable
 from layered_backend.projection import Plan, Projection, Record, SessionSource, write_in
 from layered_backend.query.scope import ActiveScopes, active_scopes
 from layered_backend.query.statements import has_key, key_parameters
-from layered_backend.repository.by_key import changes_by_key, changing, deletes_by_key, is_loaded, new_parameters
-from layered_backend.repository.direct import columns_by_name, inserts_directly, is_direct_row
+from layered_backend.repository.by_key import (
+    BY_POSITION,
+    changes_by_key,
+    changing,
+    deletes_by_key,
+    is_loaded,
+    new_parameters,
+)
+from layered_backend.repository.direct import columns_by_name, has_default, inserts_directly, is_direct_row
 from layered_backend.repository.scoped_values import changed_in_scope, new_in_scope
 
 __all__ = ["Returning", "Writer"]
@@ -152,7 +159,7 @@ def _insert(session: Session, plan: Plan[Any], values: Mapping[str, Any]) -> _Wr
     if not (is_direct and session.get_bind().dialect.insert_returning):
         return None
     columns = columns_by_name(mapper)
-    given = {name: value for name, value in values.items() if value is not None or not _has_default(columns[name])}
+    given = {name: value for name, value in values.items() if value is not None or not has_default(columns[name])}
     parameters = {columns[name].key: value for name, value in given.items()}
     return _Write(_inserting(plan), parameters)
 
@@ -171,17 +178,18 @@ def _delete(session: Session, plan: Plan[Any], identity: tuple[Any, ...]) -> _Wr
 
 @memoized
 def _inserting(plan: Plan[Any]) -> Any:
-    return insert(_table(plan)).returning(*_returned(plan))
+    return insert(_table(plan)).returning(*_returned(plan)).execution_options(**BY_POSITION)
 
 
 @memoized
 def _updating(plan: Plan[Any], names: frozenset[str]) -> Any:
-    return changing(plan.mapper, _table(plan), names).returning(*_returned(plan))
+    return changing(plan.mapper, _table(plan), names).returning(*_returned(plan)).execution_options(**BY_POSITION)
 
 
 @memoized
 def _deleting(plan: Plan[Any]) -> Any:
-    return delete(_table(plan)).where(*has_key(plan.mapper)).returning(*_returned(plan))
+    statement = delete(_table(plan)).where(*has_key(plan.mapper))
+    return statement.returning(*_returned(plan)).execution_options(**BY_POSITION)
 
 
 def _table(plan: Plan[Any]) -> Table:
@@ -200,10 +208,3 @@ def _table_column(mapper: Mapper[Any], attribute: Any) -> Column[Any] | None:
         return None
     column = columns_by_name(mapper).get(attribute.key)
     return column if column is not None and column.table is mapper.local_table else None
-
-
-def _has_default(column: Column[Any]) -> bool:
-    """Tell whether None, as SQLAlchemy has it for entities, is to say: what the column has by default."""
-    if column.type.should_evaluate_none:  # None is a value, JSON's own
-        return False
-    return column.default is not None or column.server_default is not None or column.primary_key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from operator import itemgetter
 from typing import Any, cast
 
@@ -57,7 +58,7 @@ def batch_of(
         SeedDataError: A row is not made of names and values, lacks a part of the key, names a column that is not there,
             or has a value that its column cannot hold.
     """
-    mappings = [_mapping(definition, row, number) for number, row in enumerate(data, start=first)]
+    mappings = _mappings(definition, data, first)
     names = _names(definition, fields, mappings, first, insert_only)
     compared = sum(name not in insert_only for name in names)
     columns = list(zip(*_tuples(mappings, names), strict=True))
@@ -66,6 +67,12 @@ def batch_of(
         for name, values in zip(names, columns, strict=True)
     ]
     return Batch(names, compared, list(zip(*converted, strict=True)), first)
+
+
+def _mappings(definition: Definition, data: Sequence[Data], first: int) -> Sequence[Mapping[str, Any]]:
+    if set(map(type, data)) == {dict}:
+        return cast("Sequence[Mapping[str, Any]]", data)
+    return [_mapping(definition, row, number) for number, row in enumerate(data, start=first)]
 
 
 def _mapping(definition: Definition, row: object, number: int) -> Mapping[str, Any]:
@@ -88,24 +95,27 @@ def _names(
     first: int,
     insert_only: frozenset[str],
 ) -> tuple[str, ...]:
-    given: dict[str, None] = {}
-    for row in rows:
-        if not row.keys() <= given.keys():
-            given.update(dict.fromkeys(row))
+    given = dict.fromkeys(chain.from_iterable(rows))
     for name in given:
         if name not in fields:
             number = next(number for number, row in enumerate(rows, start=first) if name in row)
             raise SeedDataError(unknown_field(definition.mapper, name, fields), row=number, column=name)
-    for name in definition.key:
-        if any(name not in row for row in rows):
-            number = next(number for number, row in enumerate(rows, start=first) if name not in row)
-            raise SeedDataError("it is part of the key, and the row lacks it", row=number, column=name)
+    if not (_have(len(given), rows) and given.keys() >= set(definition.key)):
+        for name in definition.key:
+            if any(name not in row for row in rows):
+                number = next(number for number, row in enumerate(rows, start=first) if name not in row)
+                raise SeedDataError("it is part of the key, and the row lacks it", row=number, column=name)
     rest = [name for name in given if name not in definition.key]
     return (*definition.key, *sorted(rest, key=insert_only.__contains__))
 
 
+def _have(count: int, rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether each of *rows* has *count* values."""
+    return set(map(len, rows)) == {count}
+
+
 def _tuples(rows: Sequence[Mapping[str, Any]], names: tuple[str, ...]) -> list[Values]:
-    if len(names) > 1 and all(len(row) == len(names) for row in rows):
+    if len(names) > 1 and _have(len(names), rows):
         return list(map(itemgetter(*names), rows))
     return [tuple(row.get(name, MISSING) for name in names) for row in rows]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table, and_, delete, inspect, or_, select
@@ -173,7 +174,7 @@ class SeedTable:
 
     async def _all(self, statement: Any) -> list[Any]:
         """Return rows, past the session: it would look for entities in them."""
-        return await self._session.run_sync(lambda session: [*session.connection().execute(statement)])
+        return await self._session.run_sync(lambda session: list(session.connection().execute(statement).all()))
 
     def _in_stored_form(self, rows: list[Values], names: Sequence[str]) -> list[Values]:
         """Return *rows* with keys as rows of a seeder have them."""
@@ -194,7 +195,7 @@ class SeedTable:
     def _has_key(self, keys: Sequence[Values]) -> ColumnElement[bool]:
         """Return what the rows meet that have one of *keys*, of which those with the same NULLs are asked for together."""
         attributes = [self._attribute(name) for name in self.key]
-        if not any(None in key for key in keys):
+        if None not in chain.from_iterable(keys):
             return self._ways.among(attributes, keys)
         by_nulls: dict[Values, list[Values]] = {}
         for key in keys:

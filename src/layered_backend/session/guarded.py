@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import Connection, Engine, Executable, event
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.util import safe_reraise
 from sqlalchemy.util.concurrency import in_greenlet
 
 from layered_backend.dialects import TransactionNeededError, dialect_named
@@ -143,7 +144,7 @@ class WatchedSession(Session):
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run *work*, which only reads, on a connection, past the entities, after what is pending has been written."""
-        self._flush_pending()
+        self.flush_pending()
         with self._reaching:
             if self.reading_alone is not None and not self.has_begun and not self._is_heard:
                 try:
@@ -154,13 +155,19 @@ class WatchedSession(Session):
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run *work* on the transaction's connection, past the entities, after what is pending has been written."""
-        self._flush_pending()
+        self.flush_pending()
         with self._reaching:
             return work(super().connection())
 
-    def _flush_pending(self) -> None:
-        if not self._is_clean():
+    def flush_pending(self) -> None:
+        """Flush, unless there is nothing to write."""
+        if not self.is_clean:
             self.flush()
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether there is nothing to flush."""
+        return self._is_clean()
 
     def _read_alone(self, engine: Engine, work: Callable[[Connection], T]) -> T:
         with engine.connect() as connection:
@@ -178,10 +185,28 @@ class WatchedSession(Session):
         return bool(self.dispatch.before_commit or self.dispatch.after_commit or self.engine.dispatch.commit)
 
     def flush(self, *args: Any, **kwargs: Any) -> None:
+        self._flush_by(partial(super().flush, *args, **kwargs))
+
+    def flush_by(self, write: Callable[[Connection], None]) -> None:
+        """Run *write* in place of a flush, on the transaction's connection: what fails undoes as much as there."""
+
+        def flush() -> None:
+            connection = super(WatchedSession, self).connection()
+            try:
+                write(connection)
+            except BaseException:
+                with safe_reraise():  # as the flush has it, which is a transaction of its own inside
+                    inner = self._autobegin_t()._begin()  # pyright: ignore[reportPrivateUsage]  # there is no public way
+                    inner.rollback(_capture_exception=True)
+                raise
+
+        self._flush_by(flush)
+
+    def _flush_by(self, flush: Callable[[], None]) -> None:
         frame, before = self.stack.top, self.stack.error
         with self._reaching:
             try:
-                super().flush(*args, **kwargs)
+                flush()
             except BaseException as error:
                 # Where the savepoint to roll back to is gone, the flush's own error says why, and nobody has caught it.
                 first = self.stack.error if before is None and isinstance(error, RolledBackError) else None

@@ -381,7 +381,7 @@ class UnitOfWork:
         if self._outcome is Outcome.UNKNOWN:  # of a commit in mid-block, whose error was caught
             raise CommitUnknownError from session.stack.error
         _refuse_undone(session)
-        session.sync_session.flush()
+        session.sync_session.flush_pending()
         _refuse_undone(session)
         hooks = session.stack.hooks
         try:

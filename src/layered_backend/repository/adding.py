@@ -1,0 +1,97 @@
+"""Writing a new entity: by its INSERT alone, where a flush would find nothing else to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from sqlalchemy import Column, Connection, Table, insert
+from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm.attributes import instance_state, set_committed_value
+
+from layered_backend.memoization import memoized
+from layered_backend.repository.direct import columns_by_name, has_default, inserts_directly, is_direct_row
+from layered_backend.session import WatchedSession
+
+__all__ = ["write_new"]
+
+
+def write_new(session: Session, mapper: Mapper[Any], entity: object) -> None:
+    """Write *entity*, and what else is pending.
+
+    A flush sorts what is pending by dependency, and asks of each relationship what follows from it. Of one new row that
+    has none that costs a sixth of the write.
+
+    Raises:
+        InvalidDataError: The database cannot store a value.
+        ConflictError: A unique constraint or a foreign key is violated.
+    """
+    if isinstance(session, WatchedSession) and session.is_clean and _inserts_alone(session, mapper, entity):
+        session.add(entity)
+        session.flush_by(lambda connection: _insert(session, mapper, entity, connection))
+    else:
+        session.add(entity)
+        session.flush()
+
+
+def _inserts_alone(session: Session, mapper: Mapper[Any], entity: object) -> bool:
+    """Tell whether one statement writes *entity*, and all that it has by default is known then."""
+    if instance_state(entity).key is not None or type(entity) is not mapper.class_:
+        return False
+    return (
+        _has_simple_columns(mapper)
+        and vars(entity).keys().isdisjoint(mapper.relationships.keys())
+        and inserts_directly(mapper, session)
+        and is_direct_row(mapper, _values(mapper, entity))
+        and not cast("Any", mapper.class_manager).dispatch.refresh_flush
+    )
+
+
+def _insert(session: Session, mapper: Mapper[Any], entity: object, connection: Connection) -> None:
+    columns, values = columns_by_name(mapper), _values(mapper, entity)
+    given = {columns[name].key: value for name, value in values.items() if not _takes_default(columns[name], value)}
+    result = connection.execute(_inserting(mapper), given)
+    written = cast("Mapping[str, Any]", result.last_inserted_params())
+    for name, column in columns.items():
+        if column.key in written and column.key not in given:
+            set_committed_value(entity, name, written[column.key])
+    key = cast("Sequence[Any]", result.inserted_primary_key)
+    for name, value in zip(_key_names(mapper), key, strict=True):
+        set_committed_value(entity, name, value)
+    session._register_persistent({instance_state(entity)})  # pyright: ignore[reportPrivateUsage]
+
+
+def _values(mapper: Mapper[Any], entity: object) -> dict[str, Any]:
+    held = vars(entity)
+    return {name: held[name] for name in columns_by_name(mapper) if name in held}
+
+
+def _takes_default(column: Column[Any], value: object) -> bool:
+    return value is None and has_default(column)
+
+
+@memoized
+def _inserting(mapper: Mapper[Any]) -> Any:
+    return insert(cast("Table", mapper.local_table))
+
+
+@memoized
+def _key_names(mapper: Mapper[Any]) -> Sequence[str]:
+    """Return the names of the key's attributes, in the order of the table's key."""
+    key = cast("Table", mapper.local_table).primary_key
+    return [mapper.get_property_by_column(column).key for column in key]
+
+
+@memoized
+def _has_simple_columns(mapper: Mapper[Any]) -> bool:
+    """Tell whether the columns of *mapper* are all of one table, and what they have by default is computed in Python."""
+    columns = columns_by_name(mapper)
+    is_whole = len(columns) == len(mapper.column_attrs) and not mapper.composites
+    are_mapped = {*mapper.primary_key} <= {*columns.values()} == {*cast("Table", mapper.local_table).columns}
+    return is_whole and are_mapped and mapper.version_id_col is None and all(map(_is_simple, columns.values()))
+
+
+def _is_simple(column: Column[Any]) -> bool:
+    default = column.default
+    is_computed_here = default is None or default.is_scalar or default.is_callable
+    return is_computed_here and column.server_default is None
