@@ -18,18 +18,39 @@ from sqlalchemy import (
     Insert,
     Table,
     any_,
+    cast,
     event,
     func,
     literal,
     select,
     text,
     tuple_,
+    type_coerce,
 )
 from sqlalchemy import Sequence as NumberSequence
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
-from sqlalchemy.types import CHAR, BigInteger, Enum, Integer, SmallInteger, String, TypeEngine, Uuid
+from sqlalchemy.types import (
+    CHAR,
+    BigInteger,
+    Boolean,
+    Date,
+    DateTime,
+    Double,
+    Enum,
+    Float,
+    Integer,
+    LargeBinary,
+    NullType,
+    Numeric,
+    SmallInteger,
+    String,
+    Text,
+    Time,
+    TypeEngine,
+    Uuid,
+)
 
 from layered_backend import errors
 from layered_backend.dialects.arrays import inserted_from_arrays, upserted_from_arrays
@@ -39,6 +60,7 @@ from layered_backend.dialects.connecting import opened
 from layered_backend.dialects.late_begin import begin_late, has_begun, reading_alone
 from layered_backend.dialects.lock_names import lock_number
 from layered_backend.dialects.rows import Rows
+from layered_backend.dialects.sort_forms import AsDriven, SortForm, as_stored, stored_type
 from layered_backend.dialects.tuples import upsert_each
 
 __all__ = ["PostgreSQLDialect"]
@@ -46,6 +68,10 @@ __all__ = ["PostgreSQLDialect"]
 INT32 = range(-(2**31), 2**31)
 INT16 = range(-(2**15), 2**15)
 _ARRAY_TYPES = (Integer, String, Uuid)
+
+_READ_WHOLE = (Boolean, Date, DateTime, Integer, LargeBinary, NullType, Time, Uuid)
+_VARYING = ("VARCHAR", "TEXT")
+_DRIVEN, _DECIMAL, _DOUBLE, _TEXT = AsDriven(), Numeric(), Double(), Text()
 
 _TIME_LIMITS = ("lock_timeout", "statement_timeout")
 _SHORT_WAY = 1000  # numbers
@@ -102,6 +128,7 @@ class PostgreSQLDialect(DatabaseDialect):
     sync_driver: ClassVar[str] = "psycopg"
     async_only: ClassVar[frozenset[str]] = frozenset({"asyncpg"})
     nulls_are_greatest: ClassVar[bool] = True
+    sorts_by_fixed_nulls: ClassVar[bool] = True
     parameter_limit: ClassVar[int] = 32_767  # of asyncpg; psycopg takes twice as many
     extra: ClassVar[str] = "postgresql"
 
@@ -155,6 +182,27 @@ class PostgreSQLDialect(DatabaseDialect):
         if len(key) == 1:
             return key[0] == any_(arrays[0])
         return tuple_(*key).in_(select(*(func.unnest(array) for array in arrays)))
+
+    def sort_form(self, expression: ColumnElement[Any], dialect: Dialect) -> SortForm:
+        """Return the form of the values, of doubles and decimals as they are, and of what is read otherwise as text.
+
+        Python has no months in an interval, CHAR is not compared as VARCHAR is, and psycopg reads 4-byte floats as they
+        are printed. As text, every type gives back all that it got.
+        """
+        stored = stored_type(expression.type, dialect)
+        if isinstance(stored, Float):
+            return as_stored(expression, _DOUBLE, read=cast(expression, _DOUBLE))
+        if isinstance(stored, Numeric):  # without a precision, which would round what an expression of the column gives
+            return as_stored(expression, _DECIMAL)
+        ddl = dialect.type_compiler_instance.process(expression.type) if isinstance(stored, String) else ""
+        if isinstance(stored, _READ_WHOLE) or ddl.startswith(_VARYING):
+            return as_stored(expression, String() if isinstance(stored, Enum) else stored)
+        column_type = CHAR(stored.length) if ddl.startswith("CHAR") else expression.type  # CAST takes no collation
+        return SortForm(
+            type_coerce(expression, _DRIVEN),
+            cast(expression, _TEXT),
+            lambda value: cast(literal(value, _TEXT), column_type),
+        )
 
     def read(self, error: BaseException) -> Reading | None:
         sqlstate = getattr(error, "sqlstate", None)

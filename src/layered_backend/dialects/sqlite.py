@@ -16,6 +16,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Dialect,
     Engine,
     ForeignKeyConstraint,
     Insert,
@@ -39,6 +40,7 @@ from layered_backend.dialects.conflicts import on_conflict
 from layered_backend.dialects.constraints import statement_table
 from layered_backend.dialects.rows import ROWS, Rows
 from layered_backend.dialects.single_trip import SingleTripConnection
+from layered_backend.dialects.sort_forms import AsDriven, SortForm, as_stored
 from layered_backend.dialects.sqlite_connections import (
     LockReleasingConnection,
     connect_and_leave_nothing,
@@ -81,6 +83,7 @@ _BY_MESSAGE: Mapping[str, Reading] = {
     "FOREIGN KEY constraint failed": Reading(errors.ForeignKeyViolationError),
 }
 _NO_ACTION = {None, "NO ACTION", "RESTRICT"}
+_DRIVEN = AsDriven()
 _memory_numbers = itertools.count(1)
 
 
@@ -179,6 +182,14 @@ class SQLiteDialect(DatabaseDialect):
         if not {*map(type, values)} <= {int, str} or "\x00" in "".join(filter(_is_text, values)):
             return super().among(key, identities)
         return key[0].in_(select(func.json_each(json.dumps(values)).table_valued("value").c.value))
+
+    def sort_form(self, expression: ColumnElement[Any], dialect: Dialect) -> SortForm:
+        """Return the form of the five storage classes, which the driver reads and writes as they are.
+
+        SQLAlchemy reads a double as a Decimal of ten digits, and any text that a column may have as what it should be.
+        """
+        is_read_whole = isinstance(expression.type, Integer | String) and not isinstance(expression.type, Enum)
+        return as_stored(expression, expression.type if is_read_whole else _DRIVEN)
 
     def read(self, error: BaseException) -> Reading | None:
         message = str(error)
