@@ -14,9 +14,25 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Enum, Interval, MetaData, Uuid, create_engine, func, inspect, select, true
+from sqlalchemy import (
+    Enum,
+    ForeignKey,
+    Index,
+    Interval,
+    MetaData,
+    UniqueConstraint,
+    Uuid,
+    column,
+    create_engine,
+    func,
+    inspect,
+    join,
+    select,
+    text,
+    true,
+)
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, column_property, mapped_column
 from sqlalchemy.types import TypeEngine
 
 from layered_backend import Base as LibraryBase
@@ -25,7 +41,7 @@ from layered_backend.dialects import dialect_named
 from layered_backend.dialects.sqlite import SQLiteDialect
 from layered_backend.query.cursor import Cursor, decoded, encoded, fingerprint
 from layered_backend.query.keyset import keys_of
-from layered_backend.query.ordering import Term, order_by_clauses, total_order
+from layered_backend.query.ordering import Term, listed, order_by_clauses, total_order
 from layered_backend.query.stretches import Stretch, behind, whole
 from tests.shop import Category, Item, Stock
 
@@ -65,6 +81,45 @@ class Thing(Base):
     key: Mapped[uuid.UUID] = mapped_column(Uuid)
     raw: Mapped[bytes]
     color: Mapped[Color] = mapped_column(Enum(Color))
+
+
+class Keyed(Base):
+    __tablename__ = "keyed"
+    __table_args__ = (
+        UniqueConstraint("a", "b"),
+        UniqueConstraint("deferred", deferrable=True),
+        Index("keyed_c", "c", unique=True),
+        Index("keyed_partly", "partly", unique=True, postgresql_where=text("partly > 0")),
+        Index("keyed_folded", func.lower(column("folded")), unique=True),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    a: Mapped[int]
+    b: Mapped[int]
+    c: Mapped[int]
+    deferred: Mapped[int]
+    partly: Mapped[int]
+    folded: Mapped[str]
+
+
+class LateKeyed(Keyed):
+    __tablename__ = "late_keyed"
+
+    id: Mapped[int] = mapped_column(ForeignKey("keyed.id"), primary_key=True)
+    d: Mapped[int] = mapped_column(unique=True)
+
+
+CATEGORIES, ITEMS = inspect(Category).local_table, inspect(Item).local_table
+
+
+class Shelved(Base):
+    """Rows of two tables, in which what is unique in one of them may be repeated."""
+
+    __table__ = join(CATEGORIES, ITEMS, ITEMS.c.category_id == CATEGORIES.c.id)
+    id = column_property(CATEGORIES.c.id, ITEMS.c.category_id)
+    item_id = ITEMS.c.id
+    name = ITEMS.c.name
+    category_name = CATEGORIES.c.name
 
 
 ORDERS = {
@@ -141,9 +196,45 @@ class TestOrder:
         assert [term.is_nullable for term in by_key] == [False, False, False]
 
     def test_an_expression_may_be_null_whatever_its_columns_are(self) -> None:
-        terms = total_order(inspect(Item), [func.lower(Item.name), Item.name])
+        terms = total_order(inspect(Item), [func.lower(Item.name), Item.color])
 
         assert [term.is_nullable for term in terms] == [True, False, False]
+
+    def test_the_primary_key_goes_in_the_direction_of_the_last_term(self) -> None:
+        terms = total_order(inspect(Stock), [Stock.item_code, Stock.amount.desc()])
+
+        assert [(str(term.expression), term.is_descending) for term in terms] == [
+            ("stocks.item_code", False),
+            ("stocks.amount", True),
+            ("stocks.warehouse", True),
+        ]
+
+    @pytest.mark.parametrize(
+        ("entity", "order_by", "is_needed"),
+        [
+            (Item, Item.name.desc(), False),
+            (Item, [Item.price, Item.name], False),
+            (Item, Item.price, True),
+            (Item, func.lower(Item.name), True),
+            (Item, [Item.shelf, Item.position], True),  # a unique key, in which NULL may be more than once
+            (Keyed, Keyed.a, True),
+            (Keyed, [Keyed.b, Keyed.a], False),
+            (Keyed, Keyed.c, False),
+            (Keyed, Keyed.deferred, True),
+            (Keyed, Keyed.partly, True),
+            (Keyed, Keyed.folded, True),
+            (LateKeyed, LateKeyed.c, False),
+            (LateKeyed, LateKeyed.d, False),
+            (Shelved, Shelved.category_name, True),
+        ],
+        ids=str,
+    )
+    def test_the_primary_key_is_left_out_where_a_key_without_null_tells_the_rows_apart(
+        self, entity: type[Any], order_by: Any, is_needed: bool
+    ) -> None:
+        terms = total_order(inspect(entity), order_by)
+
+        assert (len(terms) > len(listed(order_by))) is is_needed
 
     def test_a_column_of_another_table_is_refused_as_it_would_multiply_the_rows(self) -> None:
         with pytest.raises(TypeError, match=r"categories\.name is not of Item, .* column_property"):

@@ -57,7 +57,7 @@ from layered_backend import errors
 from layered_backend.dialects.base import INT64, DatabaseDialect, Reading
 from layered_backend.dialects.lock_names import lock_label
 from layered_backend.dialects.rows import Rows
-from layered_backend.dialects.sort_forms import SortForm, as_stored, bare, stored_type
+from layered_backend.dialects.sort_forms import SortForm, as_stored, bare, comparable, stored_type
 
 __all__ = ["MySQLDialect"]
 
@@ -66,7 +66,7 @@ _SERVER = "layered_backend_server"
 _READ_ONLY = "layered_backend_read_only"
 _LOCKS = "layered_backend_locks"
 _MICROSECOND_DIGITS = 6
-_READ_WHOLE = (BINARY, VARBINARY, YEAR, Date, DateTime, Integer, LargeBinary, NullType, String, Time, Uuid)
+_READ_WHOLE = (BINARY, VARBINARY, Date, DateTime, Integer, LargeBinary, NullType, String, Time, Uuid)
 _NUMBER, _DECIMAL, _DOUBLE, _TEXT = Integer(), Numeric(), Double(), String()
 
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
@@ -160,7 +160,7 @@ class MySQLDialect(DatabaseDialect):
         self, expression: ColumnElement[Any], direction: ColumnElement[Any], *, nulls_first: bool
     ) -> tuple[ColumnElement[Any], ...]:
         """Return two clauses: there is no NULLS FIRST here."""
-        is_null = expression.is_(None)
+        is_null = comparable(expression).is_(None)
         return (is_null.desc() if nulls_first else is_null.asc(), direction)
 
     def sort_form(self, expression: ColumnElement[Any], dialect: Dialect) -> SortForm:
@@ -177,7 +177,7 @@ class MySQLDialect(DatabaseDialect):
             return as_stored(expression, _DOUBLE, read=cast(expression, _DOUBLE))
         if isinstance(stored, Numeric):
             return as_stored(expression, _DECIMAL)
-        if isinstance(stored, Boolean):
+        if isinstance(stored, Boolean | YEAR):
             return as_stored(expression, _NUMBER)
         if isinstance(stored, _READ_WHOLE):
             return as_stored(expression, _TEXT if isinstance(stored, Enum | SET) else stored)

@@ -25,7 +25,6 @@ from sqlalchemy import (
     select,
     text,
     tuple_,
-    type_coerce,
 )
 from sqlalchemy import Sequence as NumberSequence
 from sqlalchemy.dialects.postgresql import ARRAY, insert
@@ -60,7 +59,7 @@ from layered_backend.dialects.connecting import opened
 from layered_backend.dialects.late_begin import begin_late, has_begun, reading_alone
 from layered_backend.dialects.lock_names import lock_number
 from layered_backend.dialects.rows import Rows
-from layered_backend.dialects.sort_forms import AsDriven, SortForm, as_stored, stored_type
+from layered_backend.dialects.sort_forms import SortForm, as_stored, comparable, stored_type
 from layered_backend.dialects.tuples import upsert_each
 
 __all__ = ["PostgreSQLDialect"]
@@ -71,7 +70,7 @@ _ARRAY_TYPES = (Integer, String, Uuid)
 
 _READ_WHOLE = (Boolean, Date, DateTime, Integer, LargeBinary, NullType, Time, Uuid)
 _VARYING = ("VARCHAR", "TEXT")
-_DRIVEN, _DECIMAL, _DOUBLE, _TEXT = AsDriven(), Numeric(), Double(), Text()
+_DECIMAL, _DOUBLE, _TEXT = Numeric(), Double(), Text()
 
 _TIME_LIMITS = ("lock_timeout", "statement_timeout")
 _SHORT_WAY = 1000  # numbers
@@ -199,7 +198,7 @@ class PostgreSQLDialect(DatabaseDialect):
             return as_stored(expression, String() if isinstance(stored, Enum) else stored)
         column_type = CHAR(stored.length) if ddl.startswith("CHAR") else expression.type  # CAST takes no collation
         return SortForm(
-            type_coerce(expression, _DRIVEN),
+            comparable(expression),
             cast(expression, _TEXT),
             lambda value: cast(literal(value, _TEXT), column_type),
         )

@@ -12,13 +12,18 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Dialect, Label, literal, type_coerce
 from sqlalchemy.sql.elements import Grouping
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
-__all__ = ["AsDriven", "SortForm", "as_stored", "bare", "stored_type"]
+__all__ = ["AsDriven", "SortForm", "as_stored", "bare", "comparable", "stored_type"]
 
 
-class AsDriven(TypeEngine[Any]):
-    """The type of a value that goes to the driver, and comes from it, as it is."""
+class AsDriven(UserDefinedType[Any]):
+    """The type of a value that goes to the driver, and comes from it, as it is; it can be compared, whatever it is."""
+
+    cache_ok = True
+
+
+_DRIVEN = AsDriven()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +53,14 @@ def as_stored(
         column_type: Of the values.
         read: What is read in place of the expression.
     """
-    compared = expression if expression.type is column_type else type_coerce(expression, column_type)
-    return SortForm(compared, compared if read is None else read, lambda value: literal(value, column_type))
+    if read is None:
+        read = expression if expression.type is column_type else type_coerce(expression, column_type)
+    return SortForm(comparable(expression), read, lambda value: literal(value, column_type))
+
+
+def comparable(expression: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return *expression*, to be compared with what has another type, or one that SQLAlchemy would not compare."""
+    return type_coerce(expression, _DRIVEN)
 
 
 def stored_type(column_type: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:

@@ -50,18 +50,17 @@ class Key:
     @property
     def direction(self) -> ColumnElement[Any]:
         """What to write behind ORDER BY where all rows have NULL, or none has."""
-        expression = self.term.expression
-        return expression.desc() if self.term.is_descending else expression.asc()
+        return self.form.compared.desc() if self.term.is_descending else self.form.compared.asc()
 
     @property
     def is_null(self) -> ColumnElement[bool]:
         """The criterion of the rows without a value."""
-        return self.term.expression.is_(None)
+        return self.form.compared.is_(None)
 
     @property
     def has_value(self) -> ColumnElement[bool]:
         """The criterion of the rows with a value."""
-        return self.term.expression.is_not(None)
+        return self.form.compared.is_not(None)
 
 
 @dataclass(frozen=True, slots=True)
