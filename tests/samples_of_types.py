@@ -154,8 +154,8 @@ POSTGRESQL: dict[str, tuple[TypeEngine[Any], list[Any]]] = {
 }
 MARIADB: dict[str, tuple[TypeEngine[Any], list[Any]]] = {
     "letters": (mysql.SET("z", "m", "a"), [{"a"}, {"z", "a"}, {"m"}, {"z"}]),
-    "year": (mysql.YEAR(), [1999, 2024, 1901]),
-    "bits": (mysql.BIT(10), [5, 6, 512, 0]),
+    "year": (Integer().with_variant(mysql.YEAR(), "mariadb"), [1999, 2024, 1901]),
+    "bits": (Integer().with_variant(mysql.BIT(10), "mariadb"), [5, 6, 512, 0]),
     "large": (mysql.BIGINT(unsigned=True), [2**64 - 1, 2**63, 1]),
     "flag": (Boolean(), [literal_column("2"), True, False]),
     "double": (mysql.DOUBLE(), NEARER),

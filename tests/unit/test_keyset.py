@@ -117,9 +117,9 @@ class Shelved(Base):
 
     __table__ = join(CATEGORIES, ITEMS, ITEMS.c.category_id == CATEGORIES.c.id)
     id = column_property(CATEGORIES.c.id, ITEMS.c.category_id)
-    item_id = ITEMS.c.id
-    name = ITEMS.c.name
-    category_name = CATEGORIES.c.name
+    item_id = column_property(ITEMS.c.id)
+    name = column_property(ITEMS.c.name)
+    category_name = column_property(CATEGORIES.c.name)
 
 
 ORDERS = {

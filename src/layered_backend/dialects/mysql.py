@@ -172,7 +172,7 @@ class MySQLDialect(DatabaseDialect):
         stored = stored_type(expression.type, dialect)
         if isinstance(stored, ENUM | SET | BIT) and isinstance(bare(expression), Column):
             number = type_coerce(expression, _NUMBER)
-            return replace(as_stored(expression, _NUMBER, read=number + 0), is_range=False)
+            return replace(as_stored(expression, _NUMBER, read=number + 0), is_combinable=False)
         if isinstance(stored, Float):
             return as_stored(expression, _DOUBLE, read=cast(expression, _DOUBLE))
         if isinstance(stored, Numeric):

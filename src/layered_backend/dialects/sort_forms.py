@@ -34,13 +34,13 @@ class SortForm:
         compared: The expression, as rows are sorted by it and compared with the place.
         read: The expression, as the place of a row is read.
         place: From what was read to what `compared` is compared with.
-        is_range: Whether an index serves what is greater or less than a place.
+        is_combinable: Whether an index serves a comparison of rows that has the expression and another one in it.
     """
 
     compared: ColumnElement[Any]
     read: ColumnElement[Any]
     place: Callable[[Any], ColumnElement[Any]]
-    is_range: bool = True
+    is_combinable: bool = True
 
 
 def as_stored(

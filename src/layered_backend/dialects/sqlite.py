@@ -8,6 +8,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -40,7 +41,7 @@ from layered_backend.dialects.conflicts import on_conflict
 from layered_backend.dialects.constraints import statement_table
 from layered_backend.dialects.rows import ROWS, Rows
 from layered_backend.dialects.single_trip import SingleTripConnection
-from layered_backend.dialects.sort_forms import AsDriven, SortForm, as_stored
+from layered_backend.dialects.sort_forms import AsDriven, SortForm, as_stored, bare
 from layered_backend.dialects.sqlite_connections import (
     LockReleasingConnection,
     connect_and_leave_nothing,
@@ -189,7 +190,8 @@ class SQLiteDialect(DatabaseDialect):
         SQLAlchemy reads a double as a Decimal of ten digits, and any text that a column may have as what it should be.
         """
         is_read_whole = isinstance(expression.type, Integer | String) and not isinstance(expression.type, Enum)
-        return as_stored(expression, expression.type if is_read_whole else _DRIVEN)
+        form = as_stored(expression, expression.type if is_read_whole else _DRIVEN)
+        return replace(form, is_combinable=False) if _is_row_id(bare(expression)) else form
 
     def read(self, error: BaseException) -> Reading | None:
         message = str(error)
@@ -232,6 +234,13 @@ class SQLiteDialect(DatabaseDialect):
 
     def is_single_precision(self, column_type: TypeEngine[Any]) -> bool:
         return False
+
+
+def _is_row_id(expression: ColumnElement[Any]) -> bool:
+    """Tell whether SQLite takes the column for the row's number, which it does not seek by in a comparison of rows."""
+    if not (isinstance(expression, Column) and isinstance(expression.type, Integer) and expression.primary_key):
+        return False
+    return len(expression.table.primary_key.columns) == 1
 
 
 def _is_text(value: object) -> bool:

@@ -142,9 +142,9 @@ class _Stretches:
 
     def _goes_on(self, place: int) -> bool:
         one, other = self.keys[place - 1], self.keys[place]
-        are_ranges = one.form.is_range and other.form.is_range
+        are_combinable = one.form.is_combinable and other.form.is_combinable
         is_uniform = one.term.is_descending == other.term.is_descending and not other.term.is_nullable
-        return are_ranges and is_uniform and self.values[place - 1] is not None
+        return are_combinable and is_uniform and self.values[place - 1] is not None
 
     def _fixed(self, number: int) -> Stretch:
         """Return the rows that are like the place in the first keys, so many of them."""

@@ -32,7 +32,7 @@ def _columns_of_keys(table: Table) -> Iterator[Sequence[Column[Any]]]:
         if isinstance(constraint, UniqueConstraint) and constraint.columns and not constraint.deferrable:
             yield list(constraint.columns)
     for index in table.indexes:
-        if index.unique and not _is_partial(index) and len(index.columns) == len(index.expressions):
+        if index.unique and not _is_partial(index) and all(isinstance(part, Column) for part in index.expressions):
             yield list(index.columns)
 
 
