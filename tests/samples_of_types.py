@@ -161,7 +161,7 @@ MARIADB: dict[str, tuple[TypeEngine[Any], list[Any]]] = {
     "double": (mysql.DOUBLE(), NEARER),
     "single": (mysql.FLOAT(), NEAR),
     "moment": (mysql.DATETIME(fsp=3), [NOON + timedelta(microseconds=part) for part in (0, 1_000, 2_000)]),
-    "nopad": (mysql.CHAR(5, collation="utf8mb4_nopad_bin"), ["a", "a ", "a\t", "A"]),
+    "nopad": (String(5, collation="utf8mb4_nopad_bin"), ["a", "a ", "a\t", "A"]),
 }
 SQLITE: dict[str, tuple[TypeEngine[Any], list[Any]]] = {
     "anything": (

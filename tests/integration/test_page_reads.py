@@ -33,28 +33,32 @@ class Parcel(IntegerPrimaryKey, Base):
     __tablename__ = "parcels"
 
     weight: Mapped[int | None]
+    load: Mapped[int | None]
     street: Mapped[int]
     city: Mapped[int]
+    zone: Mapped[int]
     code: Mapped[str] = mapped_column(unique=True)
     price: Mapped[Any] = mapped_column(Numeric(20, 8, asdecimal=False))
     size: Mapped[str] = mapped_column(Enum("s", "m", "l", name="parcel_size"))
     __table_args__ = (
         Index("parcels_weight", "weight", "id"),
-        Index("parcels_weight_street", "weight", "street", "id"),
+        Index("parcels_load_street", "load", "street", "id"),
         Index("parcels_city_street", "city", "street", "id"),
         Index("parcels_price", "price", "id"),
         Index("parcels_size", "size", "id"),
     )
 
 
-Index("parcels_mixed", Parcel.city.desc(), Parcel.street, Parcel.id)
+Index("parcels_mixed", Parcel.zone.desc(), Parcel.street, Parcel.id)
 
 
 def _parcel(number: int) -> dict[str, Any]:
     return {
         "weight": None if number % NULLS == 0 else number % 50,
+        "load": None if number % NULLS == 0 else number % 50,
         "street": number % 7,
         "city": number % 3,
+        "zone": number % 3,
         "code": f"{number:05}",
         "price": number / 8,
         "size": "sml"[number % 3],
@@ -98,17 +102,14 @@ SORTS: dict[str, OrderBy] = {
     "a column with NULL, descending": Parcel.weight.desc(),
     "a column with NULL in front": Parcel.weight.nulls_first(),
     "a column with NULL at the end, descending": Parcel.weight.desc().nulls_last(),
-    "two columns, one with NULL": [Parcel.weight, Parcel.street],
-    "two columns, one with NULL in front": [Parcel.weight.desc(), Parcel.street.desc()],
+    "two columns, one with NULL": [Parcel.load, Parcel.street],
+    "two columns, one with NULL in front": [Parcel.load.desc(), Parcel.street.desc()],
     "two columns": [Parcel.city.desc(), Parcel.street.desc()],
-    "mixed directions": [Parcel.city.desc(), Parcel.street],
+    "mixed directions": [Parcel.zone.desc(), Parcel.street],
     "a unique key": Parcel.code.desc(),
     "a column that is read with fewer digits": Parcel.price,
 }
 
-
-MARIADB_READS_ALL_NULLS = [name for name in SORTS if name.startswith("a column with NULL")]
-"""It looks up NULL, and begins there, where the primary key is all that comes behind."""
 
 STEPS_FOR_A_ROW = 100
 
@@ -127,8 +128,8 @@ async def test_a_page_reads_no_more_far_behind_than_at_the_beginning(parcels: Sh
             return steps.taken if server == "sqlite" else await _rows_read(uow.session, server)
 
         limit = STEPS_FOR_A_ROW * SIZE if server == "sqlite" else 10 * SIZE
-        if server == "mariadb" and sort in MARIADB_READS_ALL_NULLS:
-            limit += ROWS // NULLS
+        if server == "mariadb" and "with NULL" in sort:
+            limit += ROWS // NULLS  # it looks up NULL, and begins there
         cursor: str | None = None
         for number in range(ROWS // 100):  # pages of 100, and from each of them one that is measured, there and back
             for side in ("next", "previous"):

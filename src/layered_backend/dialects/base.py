@@ -81,8 +81,14 @@ class DatabaseDialect(ABC):
     seeks_by_row: ClassVar[bool] = True
     """Whether `(a, b) > (1, 2)` reads no more of an index than it must."""
 
+    seeks_past_ties: ClassVar[bool] = True
+    """Whether `(a, b) > (1, 2)` reads none of the rows that are equal to that."""
+
     sorts_by_fixed_nulls: ClassVar[bool] = False
-    """Whether an index serves `a IS NULL` only where ORDER BY has `a` too, or only where it has not."""
+    """Whether an index serves `a IS NULL` only where ORDER BY has `a` in it, or only where it has not."""
+
+    fixes_by_range: ClassVar[bool] = False
+    """Whether an index serves what is sorted behind `a = 1` only where that is `a >= 1 AND a <= 1`, and sorted by."""
 
     parameter_limit: ClassVar[int] = 32_766
     """How many values a statement can take."""

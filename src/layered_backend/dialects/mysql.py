@@ -36,6 +36,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 from sqlalchemy.types import (
     BINARY,
+    CHAR,
     VARBINARY,
     Boolean,
     Date,
@@ -138,6 +139,7 @@ class MySQLDialect(DatabaseDialect):
     )
     streams_alone: ClassVar[bool] = True
     seeks_by_row: ClassVar[bool] = False  # it takes no range of an index for a comparison of rows
+    fixes_by_range: ClassVar[bool] = True
     parameter_limit: ClassVar[int] = 65_535
     upserts_by_any_key: ClassVar[bool] = True
     extra: ClassVar[str] = "mysql"
@@ -170,6 +172,11 @@ class MySQLDialect(DatabaseDialect):
         type is sorted by name.
         """
         stored = stored_type(expression.type, dialect)
+        if isinstance(stored, CHAR) and "nopad" in (stored.collation or ""):
+            raise TypeError(
+                f"cursor pages cannot be sorted by {expression}: MariaDB sorts CHAR with the blanks that NOPAD compares without; "
+                "make it a VARCHAR"
+            )
         if isinstance(stored, ENUM | SET | BIT) and isinstance(bare(expression), Column):
             number = type_coerce(expression, _NUMBER)
             return replace(as_stored(expression, _NUMBER, read=number + 0), is_combinable=False)

@@ -95,6 +95,7 @@ class SQLiteDialect(DatabaseDialect):
     sync_driver: ClassVar[str] = "pysqlite"
     async_only: ClassVar[frozenset[str]] = frozenset({"aiosqlite"})
     has_one_writer: ClassVar[bool] = True
+    seeks_past_ties: ClassVar[bool] = False
     answers_every_commit: ClassVar[bool] = True
     extra: ClassVar[str] = "sqlite"
 

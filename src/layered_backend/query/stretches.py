@@ -132,13 +132,13 @@ class _Stretches:
                 yield Stretch(criteria, [*before.order_by, key.direction, *self._order(run.start + 1)])
 
     def _runs(self) -> Iterator[range]:
-        """Yield the places of keys that can be compared as one: in the same direction, and NULL in the first alone."""
-        start = 0
-        for place in range(1, len(self.keys)):
+        """Yield the places of keys that are compared as one: in the same direction, and NULL in the first alone."""
+        start, count = 0, len(self.keys)
+        for place in range(1, count):
             if not self._goes_on(place):
-                yield range(start, place)
+                yield from [range(start, place)] if self.dialect.seeks_past_ties else _singly(start, place)
                 start = place
-        yield range(start, len(self.keys))
+        yield range(start, count)  # all keys have a part in this one, and no other row is equal to the place
 
     def _goes_on(self, place: int) -> bool:
         one, other = self.keys[place - 1], self.keys[place]
@@ -148,11 +148,19 @@ class _Stretches:
 
     def _fixed(self, number: int) -> Stretch:
         """Return the rows that are like the place in the first keys, so many of them."""
-        places = range(number)
-        return Stretch(
-            [self.keys[place].equals(self.values[place]) for place in places],
-            [clause for place in places if self.values[place] is None for clause in self._of_null(place)],
-        )
+        criteria: list[ColumnElement[bool]] = []
+        order: list[ColumnElement[Any]] = []
+        for place in range(number):
+            key, value = self.keys[place], self.values[place]
+            if value is None:
+                order += self._of_null(place)
+            if value is not None and self.dialect.fixes_by_range and key.form.is_combinable:
+                at = key.form.place(value)
+                criteria += [key.form.compared >= at, key.form.compared <= at]
+                order.append(key.direction)
+            else:
+                criteria.append(key.equals(value))
+        return Stretch(criteria, order)
 
     def _of_null(self, place: int) -> Sequence[ColumnElement[Any]]:
         return [self.keys[place].direction] if self.dialect.sorts_by_fixed_nulls else ()
@@ -177,6 +185,10 @@ class _Stretches:
                 for end in range(len(run))
             )
         )
+
+
+def _singly(start: int, stop: int) -> Iterator[range]:
+    return (range(place, place + 1) for place in range(start, stop))
 
 
 def _comparison(term: Term) -> Callable[[Any, Any], ColumnElement[bool]]:
