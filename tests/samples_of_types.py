@@ -37,7 +37,7 @@ from sqlalchemy.types import TypeEngine
 from layered_backend import Base as LibraryBase
 from layered_backend.models import ExactDecimal, UTCDateTime
 
-__all__ = ["OWN_SAMPLES", "SAMPLES", "Base", "Sample"]
+__all__ = ["OWN_SAMPLES", "SAMPLES", "Base", "Color", "Sample"]
 
 
 class Base(LibraryBase):

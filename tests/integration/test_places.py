@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import insert, text, true
+from sqlalchemy import func, insert, literal, select, text, true
+from sqlalchemy.orm import aliased
 
 from layered_backend import BaseRepository, CursorPage, CursorParams, PageParams
 from layered_backend.query.ordering import OrderBy
 from tests.databases import Shop
-from tests.samples_of_types import OWN_SAMPLES, SAMPLES, Base, Sample
+from tests.samples_of_types import OWN_SAMPLES, SAMPLES, Base, Color, Sample
 from tests.shop import ShopUnitOfWork
 
 CASELESS_COLLATION = (
@@ -117,6 +120,37 @@ class TestEachType:
                 forwards, backwards = await walk.forwards(), await walk.backwards()
                 if _joined(forwards) != expected or _joined(backwards) != _joined(forwards[:-1])[::-1]:
                     wrong.append(column)
+            assert wrong == []
+
+        await samples.run(work)
+
+
+OTHER = aliased(Sample)
+EXPRESSIONS: dict[str, tuple[str, Any]] = {
+    "a decimal number times another": ("numeric", Sample.numeric * Decimal("1.0000001")),
+    "a decimal number as a float": ("numeric_as_float", -Sample.numeric_as_float),
+    "a 4-byte float times three": ("single", Sample.single * 3),
+    "a related enum": ("color", select(OTHER.color).where(OTHER.id == Sample.id).scalar_subquery()),
+    "an enum or another": ("color", func.coalesce(Sample.color, literal(Color.AMBER, Sample.color.type))),
+    "an enum by another name": ("color", Sample.color.label("shade")),
+    "a decorated column": ("rounded", func.coalesce(Sample.rounded, Sample.id)),
+    "text in small letters": ("padded", func.lower(Sample.padded)),
+    "padded text": ("char", func.coalesce(Sample.char, Sample.char)),
+    "a function that SQLAlchemy does not know": ("padded", func.nullif(Sample.padded, "a")),
+}
+
+
+class TestExpressions:
+    async def test_every_row_is_met_once_and_in_order(self, samples: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            wrong: list[str] = []
+            for (name, (column, expression)), is_descending in itertools.product(EXPRESSIONS.items(), (False, True)):
+                walk = Walk(uow, Sample, expression.desc() if is_descending else expression, 2)
+                await walk.store([{column: value} for value in (*SAMPLES[column][1], None) * 2])
+                expected = await walk.in_order()
+                forwards, backwards = await walk.forwards(), await walk.backwards()
+                if _joined(forwards) != expected or _joined(backwards) != _joined(forwards[:-1])[::-1]:
+                    wrong.append(name)
             assert wrong == []
 
         await samples.run(work)

@@ -15,11 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import (
+    CHAR,
+    JSON,
     Enum,
     ForeignKey,
     Index,
     Interval,
     MetaData,
+    String,
     UniqueConstraint,
     Uuid,
     column,
@@ -31,6 +34,7 @@ from sqlalchemy import (
     text,
     true,
 )
+from sqlalchemy.dialects.mysql import dialect as mysql_dialect
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.orm import Mapped, column_property, mapped_column
 from sqlalchemy.types import TypeEngine
@@ -346,3 +350,25 @@ class TestCursor:
 
         assert len(set(fingerprints)) == len(fingerprints)
         assert fingerprint(by_name, [Item.price > 5], "Item", SQLITE) == fingerprints[4]
+
+
+class TestForms:
+    @pytest.mark.parametrize(
+        ("column_type", "message"),
+        [
+            (JSON(), r"cursor pages cannot be sorted by x: what MariaDB sorts of its type cannot be compared"),
+            (CHAR(5, collation="utf8mb4_nopad_bin"), r"cursor pages cannot be sorted by x: .* make it a VARCHAR"),
+        ],
+        ids=str,
+    )
+    def test_what_cannot_be_compared_as_it_is_sorted_is_refused(
+        self, column_type: TypeEngine[Any], message: str
+    ) -> None:
+        with pytest.raises(TypeError, match=message):
+            dialect_named("mariadb").sort_form(column("x", column_type), mysql_dialect())
+
+    def test_an_enum_that_is_no_column_is_sorted_by_name_on_mariadb(self) -> None:
+        form = dialect_named("mariadb").sort_form(func.coalesce(Thing.color, "RED"), mysql_dialect())
+
+        assert isinstance(form.read.type, String)
+        assert not isinstance(form.read.type, Enum)

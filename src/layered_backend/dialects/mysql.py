@@ -189,7 +189,7 @@ class MySQLDialect(DatabaseDialect):
         if isinstance(stored, _READ_WHOLE):
             return as_stored(expression, _TEXT if isinstance(stored, Enum | SET) else stored)
         raise TypeError(
-            f"cursor pages cannot be sorted by {expression}: MariaDB has no order for its type that can be compared"
+            f"cursor pages cannot be sorted by {expression}: what MariaDB sorts of its type cannot be compared"
         )
 
     def integers(self, column_type: Integer) -> range:
