@@ -38,7 +38,6 @@ from sqlalchemy.types import (
     DateTime,
     Double,
     Enum,
-    Float,
     Integer,
     LargeBinary,
     NullType,
@@ -69,7 +68,7 @@ INT16 = range(-(2**15), 2**15)
 _ARRAY_TYPES = (Integer, String, Uuid)
 
 _READ_WHOLE = (Boolean, Date, DateTime, Integer, LargeBinary, NullType, Time, Uuid)
-_VARYING = ("VARCHAR", "TEXT")
+_FLOATS, _VARYING = ("FLOAT", "REAL", "DOUBLE PRECISION"), ("VARCHAR", "TEXT")
 _DECIMAL, _DOUBLE, _TEXT = Numeric(), Double(), Text()
 
 _TIME_LIMITS = ("lock_timeout", "statement_timeout")
@@ -189,11 +188,12 @@ class PostgreSQLDialect(DatabaseDialect):
         are printed. As text, every type gives back all that it got.
         """
         stored = stored_type(expression.type, dialect)
-        if isinstance(stored, Float):
+        # By class, a float is a Numeric of psycopg's in SQLAlchemy 2.0, and CHAR a String of psycopg's.
+        ddl = dialect.type_compiler_instance.process(expression.type) if isinstance(stored, Numeric | String) else ""
+        if ddl.startswith(_FLOATS):
             return as_stored(expression, _DOUBLE, read=cast(expression, _DOUBLE))
         if isinstance(stored, Numeric):  # without a precision, which would round what an expression of the column gives
             return as_stored(expression, _DECIMAL)
-        ddl = dialect.type_compiler_instance.process(expression.type) if isinstance(stored, String) else ""
         if isinstance(stored, _READ_WHOLE) or ddl.startswith(_VARYING):
             return as_stored(expression, String() if isinstance(stored, Enum) else stored)
         column_type = CHAR(stored.length) if ddl.startswith("CHAR") else expression.type  # CAST takes no collation
