@@ -68,7 +68,8 @@ _READ_ONLY = "layered_backend_read_only"
 _LOCKS = "layered_backend_locks"
 _MICROSECOND_DIGITS = 6
 _READ_WHOLE = (BINARY, VARBINARY, Date, DateTime, Integer, LargeBinary, NullType, String, Time, Uuid)
-_NUMBER, _DECIMAL, _DOUBLE, _TEXT = Integer(), Numeric(), Double(), String()
+_NUMBER, _DECIMAL, _TEXT = Integer(), Numeric(), String()
+_DOUBLE: Double[float] = Double()
 
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
 _BY_ERRNO: Mapping[int, type[errors.LayeredError]] = {

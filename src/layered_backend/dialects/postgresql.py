@@ -69,7 +69,8 @@ _ARRAY_TYPES = (Integer, String, Uuid)
 
 _READ_WHOLE = (Boolean, Date, DateTime, Integer, LargeBinary, NullType, Time, Uuid)
 _FLOATS, _VARYING = ("FLOAT", "REAL", "DOUBLE PRECISION"), ("VARCHAR", "TEXT")
-_DECIMAL, _DOUBLE, _TEXT = Numeric(), Double(), Text()
+_DECIMAL, _TEXT = Numeric(), Text()
+_DOUBLE: Double[float] = Double()
 
 _TIME_LIMITS = ("lock_timeout", "statement_timeout")
 _SHORT_WAY = 1000  # numbers
@@ -196,7 +197,9 @@ class PostgreSQLDialect(DatabaseDialect):
             return as_stored(expression, _DECIMAL)
         if isinstance(stored, _READ_WHOLE) or ddl.startswith(_VARYING):
             return as_stored(expression, String() if isinstance(stored, Enum) else stored)
-        column_type = CHAR(stored.length) if ddl.startswith("CHAR") else expression.type  # CAST takes no collation
+        column_type = (
+            CHAR(stored.length) if isinstance(stored, String) and ddl.startswith("CHAR") else expression.type
+        )  # CAST takes no collation
         return SortForm(
             comparable(expression),
             cast(expression, _TEXT),

@@ -73,6 +73,8 @@ def stored_type(column_type: TypeEngine[Any], dialect: Dialect) -> TypeEngine[An
 
 def bare(expression: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return *expression* without the name and the brackets that it may have."""
-    while isinstance(expression, Label | Grouping):
-        expression = expression.element
-    return expression
+    element: Any = expression
+    while isinstance(element, Label | Grouping):
+        element = element.element
+    unnamed: ColumnElement[Any] = element
+    return unnamed
