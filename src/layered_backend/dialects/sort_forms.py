@@ -71,10 +71,13 @@ def stored_type(column_type: TypeEngine[Any], dialect: Dialect) -> TypeEngine[An
     return own_type
 
 
-def bare(expression: ColumnElement[Any]) -> ColumnElement[Any]:
+def bare(expression: Any) -> ColumnElement[Any]:
     """Return *expression* without the name and the brackets that it may have."""
-    element: Any = expression
-    while isinstance(element, Label | Grouping):
-        element = element.element
-    unnamed: ColumnElement[Any] = element
-    return unnamed
+    while _is_wrapped(expression):
+        expression = expression.element
+    element: ColumnElement[Any] = expression
+    return element
+
+
+def _is_wrapped(expression: object) -> bool:
+    return isinstance(expression, Label | Grouping)

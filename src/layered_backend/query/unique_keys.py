@@ -20,10 +20,14 @@ def tells_rows_apart(mapper: Mapper[Any], columns: Collection[Column[Any]]) -> b
 def _keys(mapper: Mapper[Any]) -> Iterator[Sequence[tuple[int, str]]]:
     """Yield each key, by table and name: the columns of a mapped class are not those of its table, but like them."""
     for level in mapper.iterate_to_root():  # of joined tables each has one row for each of the class
-        table = level.local_table
-        if isinstance(table, Table):
+        table: Any = level.local_table
+        if _is_table(table):
             for columns in _columns_of_keys(table):
                 yield [(hash(table), column.key) for column in columns]
+
+
+def _is_table(selectable: object) -> bool:
+    return isinstance(selectable, Table)
 
 
 def _columns_of_keys(table: Table) -> Iterator[Sequence[Column[Any]]]:
