@@ -38,6 +38,7 @@ from sqlalchemy.types import (
     DateTime,
     Double,
     Enum,
+    Float,
     Integer,
     LargeBinary,
     NullType,
@@ -69,6 +70,7 @@ _ARRAY_TYPES = (Integer, String, Uuid)
 
 _READ_WHOLE = (Boolean, Date, DateTime, Integer, LargeBinary, NullType, Time, Uuid)
 _FLOATS, _VARYING = ("FLOAT", "REAL", "DOUBLE PRECISION"), ("VARCHAR", "TEXT")
+_NAMED = (Float, Numeric, String)
 _DECIMAL, _TEXT = Numeric(), Text()
 _DOUBLE: Double[float] = Double()
 
@@ -189,8 +191,8 @@ class PostgreSQLDialect(DatabaseDialect):
         are printed. As text, every type gives back all that it got.
         """
         stored = stored_type(expression.type, dialect)
-        # By class, a float is a Numeric of psycopg's in SQLAlchemy 2.0, and CHAR a String of psycopg's.
-        ddl = dialect.type_compiler_instance.process(expression.type) if isinstance(stored, Numeric | String) else ""
+        # By class, a float is a Numeric with psycopg and SQLAlchemy 2.0, and CHAR any String with psycopg.
+        ddl = dialect.type_compiler_instance.process(expression.type) if isinstance(stored, _NAMED) else ""
         if ddl.startswith(_FLOATS):
             return as_stored(expression, _DOUBLE, read=cast(expression, _DOUBLE))
         if isinstance(stored, Numeric):  # without a precision, which would round what an expression of the column gives
