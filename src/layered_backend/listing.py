@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -22,12 +22,13 @@ from layered_backend.query import (
     Sorting,
 )
 from layered_backend.query.cursor import fingerprint
-from layered_backend.query.keyset import Keyset
+from layered_backend.query.keyset import Keyset, keys_of, with_keys
 from layered_backend.query.ordering import listed, order_by_clauses, total_order
 from layered_backend.query.parameters import QueryModel
 from layered_backend.query.statements import Statements, cut_parameters, total
+from layered_backend.query.stretches import Stretch
 
-__all__ = ["Listing", "RowSource"]
+__all__ = ["Listing", "RowSource", "read_stretches"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -126,9 +127,10 @@ class Listing(Generic[T]):
         mapper, dialect = self.source.mapper, self.source.dialect
         terms = total_order(mapper, self.order_by)
         mark = fingerprint(terms, self.where, str(mapper.local_table), dialect)
-        keyset = Keyset.of(params, terms, mark)
-        statement = keyset.statement(self._selected(self.source.statements.rows), dialect_named(dialect.name))
-        items, rows = await self.source.rows(statement)
+        keyset = Keyset.of(params, keys_of(terms, dialect), mark)
+        statement = with_keys(self._selected(self.source.statements.rows), keyset.keys)
+        stretches = keyset.stretches(dialect_named(dialect.name))
+        items, rows = await read_stretches(self.source, statement, stretches, params.size + 1)
         return keyset.page([(item, row[len(row) - len(terms) :]) for item, row in zip(items, rows, strict=True)])
 
     async def _page_far_behind(self, params: PageParams) -> Page[T]:
@@ -157,3 +159,21 @@ class Listing(Generic[T]):
         terms = total_order(self.source.mapper, self.order_by)
         clauses = order_by_clauses(terms, dialect_named(self.source.dialect.name))
         return self._selected(self.source.statements.cut).order_by(None).order_by(*clauses)
+
+
+async def read_stretches(
+    source: RowSource[T], select: Select[Any], stretches: Iterator[Stretch], limit: int
+) -> tuple[Sequence[T], Sequence[Sequence[Any]]]:
+    """Return the first items of the *stretches* of *select*, *limit* of them at most, and the rows that they were made of.
+
+    A stretch is read only where those before it have not been enough.
+    """
+    items: list[T] = []
+    rows: list[Sequence[Any]] = []
+    for stretch in stretches:
+        more_items, more_rows = await source.rows(stretch.of(select, limit - len(rows)))
+        items += more_items
+        rows += more_rows
+        if len(rows) == limit:
+            break
+    return items, rows

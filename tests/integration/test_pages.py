@@ -71,7 +71,8 @@ def _compare(sort: Sequence[tuple[str, str]], one: dict[str, Any], other: dict[s
         if left is None or right is None:
             return -1 if (left is None) == nulls_first else 1
         return -1 if (left < right) != direction.startswith("desc") else 1
-    return int(one["id"] - other["id"])
+    is_descending = bool(sort) and sort[-1][1].startswith("desc")  # the primary key goes on in the last direction
+    return int(one["id"] - other["id"]) * (-1 if is_descending else 1)
 
 
 def _sorted(sort: Sequence[tuple[str, str]], stored: Sequence[dict[str, Any]]) -> list[int]:

@@ -6,7 +6,7 @@ import base64
 import enum
 import functools
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,16 +14,39 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Enum, Interval, MetaData, Uuid, create_engine, func, inspect, select, true
+from sqlalchemy import (
+    CHAR,
+    JSON,
+    Enum,
+    ForeignKey,
+    Index,
+    Interval,
+    MetaData,
+    String,
+    UniqueConstraint,
+    Uuid,
+    column,
+    create_engine,
+    func,
+    inspect,
+    join,
+    select,
+    text,
+    true,
+)
+from sqlalchemy.dialects.mysql import dialect as mysql_dialect
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, column_property, mapped_column
+from sqlalchemy.types import TypeEngine
 
 from layered_backend import Base as LibraryBase
 from layered_backend import InvalidCursorError
 from layered_backend.dialects import dialect_named
+from layered_backend.dialects.sqlite import SQLiteDialect
 from layered_backend.query.cursor import Cursor, decoded, encoded, fingerprint
-from layered_backend.query.keyset import behind
-from layered_backend.query.ordering import Term, order_by_clauses, total_order
+from layered_backend.query.keyset import keys_of
+from layered_backend.query.ordering import Term, listed, order_by_clauses, total_order
+from layered_backend.query.stretches import Stretch, behind, whole
 from tests.shop import Category, Item, Stock
 
 SQLITE = sqlite_dialect()
@@ -32,6 +55,12 @@ SQLITE = sqlite_dialect()
 class Base(LibraryBase):
     __abstract__ = True
     metadata = MetaData()
+
+
+class SQLiteWithoutRows(SQLiteDialect):
+    """Compares one column after the other, as MariaDB must."""
+
+    seeks_by_row = False
 
 
 class Color(enum.Enum):
@@ -58,6 +87,45 @@ class Thing(Base):
     color: Mapped[Color] = mapped_column(Enum(Color))
 
 
+class Keyed(Base):
+    __tablename__ = "keyed"
+    __table_args__ = (
+        UniqueConstraint("a", "b"),
+        UniqueConstraint("deferred", deferrable=True),
+        Index("keyed_c", "c", unique=True),
+        Index("keyed_partly", "partly", unique=True, postgresql_where=text("partly > 0")),
+        Index("keyed_folded", func.lower(column("folded")), unique=True),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    a: Mapped[int]
+    b: Mapped[int]
+    c: Mapped[int]
+    deferred: Mapped[int]
+    partly: Mapped[int]
+    folded: Mapped[str]
+
+
+class LateKeyed(Keyed):
+    __tablename__ = "late_keyed"
+
+    id: Mapped[int] = mapped_column(ForeignKey("keyed.id"), primary_key=True)
+    d: Mapped[int] = mapped_column(unique=True)
+
+
+CATEGORIES, ITEMS = inspect(Category).local_table, inspect(Item).local_table
+
+
+class Shelved(Base):
+    """Rows of two tables, in which what is unique in one of them may be repeated."""
+
+    __table__ = join(CATEGORIES, ITEMS, ITEMS.c.category_id == CATEGORIES.c.id)
+    id = column_property(CATEGORIES.c.id, ITEMS.c.category_id)
+    item_id = column_property(ITEMS.c.id)
+    name = column_property(ITEMS.c.name)
+    category_name = column_property(CATEGORIES.c.name)
+
+
 ORDERS = {
     "a": Thing.a,
     "a descending": Thing.a.desc(),
@@ -73,6 +141,10 @@ def _terms(names: Sequence[str]) -> list[Term]:
     return total_order(inspect(Thing), [ORDERS[name] for name in names])
 
 
+def _types(order_by: Any) -> list[TypeEngine[Any]]:
+    return [term.expression.type for term in total_order(inspect(Thing), order_by)]
+
+
 def _compare(names: Sequence[str], one: Row, other: Row) -> int:
     for name in names:
         left, right = (row[1] if name.startswith("a") else row[2] for row in (one, other))
@@ -83,7 +155,7 @@ def _compare(names: Sequence[str], one: Row, other: Row) -> int:
         if left is None or right is None:
             return -1 if (left is None) == nulls_first else 1
         return -1 if (left < right) != is_descending else 1
-    return one[0] - other[0]
+    return (one[0] - other[0]) * (-1 if names and "descending" in names[-1] else 1)
 
 
 small = st.integers(0, 3)
@@ -107,15 +179,18 @@ class TestOrder:
                 connection.exec_driver_sql("INSERT INTO things VALUES (?, ?, ?)", rows)
             order_by = order_by_clauses(terms, dialect_named("sqlite"))
             in_order = connection.execute(select(table.c.id, *(t.expression for t in terms)).order_by(*order_by)).all()
-            tails = [
-                connection.scalars(
-                    select(table.c.id).where(behind(terms, row[1:], by_row=by_row)).order_by(*order_by)
-                ).all()
-                for row in in_order
-            ]
+
+            def read(stretches: Iterable[Stretch]) -> list[int]:
+                parts = [connection.scalars(stretch.of(select(table.c.id), 99)).all() for stretch in stretches]
+                assert len(parts) <= 2 * len(terms), "the number of statements is bound by that of the terms"
+                return [number for part in parts for number in part]
+
+            dialect, keys = (SQLiteDialect if by_row else SQLiteWithoutRows)(), keys_of(terms, engine.dialect)
+            every = read(whole(keys, dialect))
+            tails = [read(behind(keys, row[1:], dialect)) for row in in_order]
         engine.dispose()
 
-        assert [row[0] for row in in_order] == expected
+        assert [row[0] for row in in_order] == every == expected
         assert tails == [expected[place + 1 :] for place in range(len(expected))]
 
     def test_the_primary_key_comes_last_unless_it_is_there(self) -> None:
@@ -125,9 +200,45 @@ class TestOrder:
         assert [term.is_nullable for term in by_key] == [False, False, False]
 
     def test_an_expression_may_be_null_whatever_its_columns_are(self) -> None:
-        terms = total_order(inspect(Item), [func.lower(Item.name), Item.name])
+        terms = total_order(inspect(Item), [func.lower(Item.name), Item.color])
 
         assert [term.is_nullable for term in terms] == [True, False, False]
+
+    def test_the_primary_key_goes_in_the_direction_of_the_last_term(self) -> None:
+        terms = total_order(inspect(Stock), [Stock.item_code, Stock.amount.desc()])
+
+        assert [(str(term.expression), term.is_descending) for term in terms] == [
+            ("stocks.item_code", False),
+            ("stocks.amount", True),
+            ("stocks.warehouse", True),
+        ]
+
+    @pytest.mark.parametrize(
+        ("entity", "order_by", "is_needed"),
+        [
+            (Item, Item.name.desc(), False),
+            (Item, [Item.price, Item.name], False),
+            (Item, Item.price, True),
+            (Item, func.lower(Item.name), True),
+            (Item, [Item.shelf, Item.position], True),  # a unique key, in which NULL may be more than once
+            (Keyed, Keyed.a, True),
+            (Keyed, [Keyed.b, Keyed.a], False),
+            (Keyed, Keyed.c, False),
+            (Keyed, Keyed.deferred, True),
+            (Keyed, Keyed.partly, True),
+            (Keyed, Keyed.folded, True),
+            (LateKeyed, LateKeyed.c, False),
+            (LateKeyed, LateKeyed.d, False),
+            (Shelved, Shelved.category_name, True),
+        ],
+        ids=str,
+    )
+    def test_the_primary_key_is_left_out_where_a_key_without_null_tells_the_rows_apart(
+        self, entity: type[Any], order_by: Any, is_needed: bool
+    ) -> None:
+        terms = total_order(inspect(entity), order_by)
+
+        assert (len(terms) > len(listed(order_by))) is is_needed
 
     def test_a_column_of_another_table_is_refused_as_it_would_multiply_the_rows(self) -> None:
         with pytest.raises(TypeError, match=r"categories\.name is not of Item, .* column_property"):
@@ -176,20 +287,19 @@ VALUES = {
     "span": st.timedeltas(),
     "key": st.uuids(),
     "raw": st.binary(),
-    "color": st.sampled_from(Color),
 }
 
 
 class TestCursor:
     @given(st.fixed_dictionaries(VALUES), st.booleans(), st.booleans())
     def test_what_was_put_in_comes_out(self, values: dict[str, Any], is_backward: bool, is_inclusive: bool) -> None:
-        terms = total_order(inspect(Thing), [getattr(Thing, name) for name in values])
+        types = _types([getattr(Thing, name) for name in values])
         cursor = Cursor((*values.values(), 7), is_backward, is_inclusive)
 
         text = encoded(cursor, "fingerprint-")
 
-        assert decoded(text, "fingerprint-", terms) == cursor
-        assert [type(value) for value in decoded(text, "fingerprint-", terms).values] == [
+        assert decoded(text, "fingerprint-", types) == cursor
+        assert [type(value) for value in decoded(text, "fingerprint-", types).values] == [
             type(value) for value in cursor.values
         ]
         assert text.replace("-", "").replace("_", "").isalnum(), "it goes into a URL as it is"
@@ -197,7 +307,7 @@ class TestCursor:
     @given(st.text() | st.binary().map(lambda raw: raw.decode("latin-1")))
     def test_anything_else_is_refused(self, text: str) -> None:
         with pytest.raises(InvalidCursorError, match="the cursor is broken or was made for another sort or filter"):
-            decoded("fingerprint-" + text, "fingerprint-", _terms(["a"]))
+            decoded("fingerprint-" + text, "fingerprint-", _types(Thing.a))
 
     @pytest.mark.parametrize(
         "values",
@@ -217,7 +327,7 @@ class TestCursor:
         text = base64.urlsafe_b64encode(content.encode()).decode()
 
         with pytest.raises(InvalidCursorError):
-            decoded("f" + text, "f", _terms(["a"]))
+            decoded("f" + text, "f", _types(Thing.a))
 
     def test_a_value_without_a_notation_is_refused_by_name(self) -> None:
         with pytest.raises(TypeError, match="a cursor cannot hold a complex"):
@@ -240,3 +350,25 @@ class TestCursor:
 
         assert len(set(fingerprints)) == len(fingerprints)
         assert fingerprint(by_name, [Item.price > 5], "Item", SQLITE) == fingerprints[4]
+
+
+class TestForms:
+    @pytest.mark.parametrize(
+        ("column_type", "message"),
+        [
+            (JSON(), r"cursor pages cannot be sorted by x: what MariaDB sorts of its type cannot be compared"),
+            (CHAR(5, collation="utf8mb4_nopad_bin"), r"cursor pages cannot be sorted by x: .* make it a VARCHAR"),
+        ],
+        ids=str,
+    )
+    def test_what_cannot_be_compared_as_it_is_sorted_is_refused(
+        self, column_type: TypeEngine[Any], message: str
+    ) -> None:
+        with pytest.raises(TypeError, match=message):
+            dialect_named("mariadb").sort_form(column("x", column_type), mysql_dialect())
+
+    def test_an_enum_that_is_no_column_is_sorted_by_name_on_mariadb(self) -> None:
+        form = dialect_named("mariadb").sort_form(func.coalesce(Thing.color, "RED"), mysql_dialect())
+
+        assert isinstance(form.read.type, String)
+        assert not isinstance(form.read.type, Enum)

@@ -12,6 +12,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.types import REAL, Enum, Float, Integer, String, TypeEngine
 
 from layered_backend.dialects.rows import Rows
+from layered_backend.dialects.sort_forms import SortForm, as_stored, stored_type
 from layered_backend.dialects.tuples import inserted_as_tuples, upsert_each, upserted_as_tuples
 from layered_backend.errors import LayeredError
 
@@ -79,6 +80,15 @@ class DatabaseDialect(ABC):
 
     seeks_by_row: ClassVar[bool] = True
     """Whether `(a, b) > (1, 2)` reads no more of an index than it must."""
+
+    seeks_past_ties: ClassVar[bool] = True
+    """Whether `(a, b) > (1, 2)` reads none of the rows that are equal to that."""
+
+    sorts_by_fixed_nulls: ClassVar[bool] = False
+    """Whether an index serves `a IS NULL` only where ORDER BY has `a` in it, or only where it has not."""
+
+    fixes_by_range: ClassVar[bool] = False
+    """Whether an index serves what is sorted behind `a = 1` only where that is `a >= 1 AND a <= 1`, and sorted by."""
 
     parameter_limit: ClassVar[int] = 32_766
     """How many values a statement can take."""
@@ -208,15 +218,31 @@ class DatabaseDialect(ABC):
         What the database does by itself is not written out, so that an index serves.
         """
         direction = expression.desc() if is_descending else expression.asc()
-        if nulls_first == (is_descending == self.nulls_are_greatest):
+        if self.places_nulls(is_descending=is_descending, nulls_first=nulls_first):
             return (direction,)
         return self.with_nulls_placed(expression, direction, nulls_first=nulls_first)
+
+    def places_nulls(self, *, is_descending: bool, nulls_first: bool) -> bool:
+        """Tell whether the database puts NULL there by itself."""
+        return nulls_first == (is_descending == self.nulls_are_greatest)
 
     def with_nulls_placed(
         self, expression: ColumnElement[Any], direction: ColumnElement[Any], *, nulls_first: bool
     ) -> tuple[ColumnElement[Any], ...]:
         """Return *direction*, of *expression*, with NULL where the database itself would not put it."""
         return (direction.nulls_first() if nulls_first else direction.nulls_last(),)
+
+    def sort_form(self, expression: ColumnElement[Any], dialect: Dialect) -> SortForm:
+        """Return in what form rows are compared with a place in the order of *expression*.
+
+        Args:
+            expression: What is sorted by.
+            dialect: SQLAlchemy's.
+
+        Raises:
+            TypeError: The database sorts values of that type as they cannot be compared.
+        """
+        return as_stored(expression, stored_type(expression.type, dialect))
 
     def holds(self, column_type: TypeEngine[Any], value: object) -> bool:
         """Tell whether a column of *column_type* could hold *value*, so that no statement need fail to find out."""

@@ -7,6 +7,7 @@ import math
 import re
 import time as clock
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, time
 from functools import partial
 from typing import Any, ClassVar
@@ -23,20 +24,41 @@ from sqlalchemy import (
     Table,
     and_,
     case,
+    cast,
     event,
     func,
     select,
+    type_coerce,
 )
-from sqlalchemy.dialects.mysql import insert
+from sqlalchemy.dialects.mysql import BIT, ENUM, SET, YEAR, insert
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
-from sqlalchemy.types import DateTime, Double, Float, Integer, Time, TypeEngine
+from sqlalchemy.types import (
+    BINARY,
+    CHAR,
+    VARBINARY,
+    Boolean,
+    Date,
+    DateTime,
+    Double,
+    Enum,
+    Float,
+    Integer,
+    LargeBinary,
+    NullType,
+    Numeric,
+    String,
+    Time,
+    TypeEngine,
+    Uuid,
+)
 
 from layered_backend import errors
 from layered_backend.dialects.base import INT64, DatabaseDialect, Reading
 from layered_backend.dialects.lock_names import lock_label
 from layered_backend.dialects.rows import Rows
+from layered_backend.dialects.sort_forms import SortForm, as_stored, bare, comparable, stored_type
 
 __all__ = ["MySQLDialect"]
 
@@ -45,6 +67,9 @@ _SERVER = "layered_backend_server"
 _READ_ONLY = "layered_backend_read_only"
 _LOCKS = "layered_backend_locks"
 _MICROSECOND_DIGITS = 6
+_READ_WHOLE = (BINARY, VARBINARY, Date, DateTime, Integer, LargeBinary, NullType, String, Time, Uuid)
+_NUMBER, _DECIMAL, _TEXT = Integer(), Numeric(), String()
+_DOUBLE: Double[float] = Double()
 
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
 _BY_ERRNO: Mapping[int, type[errors.LayeredError]] = {
@@ -115,6 +140,7 @@ class MySQLDialect(DatabaseDialect):
     )
     streams_alone: ClassVar[bool] = True
     seeks_by_row: ClassVar[bool] = False  # it takes no range of an index for a comparison of rows
+    fixes_by_range: ClassVar[bool] = True
     parameter_limit: ClassVar[int] = 65_535
     upserts_by_any_key: ClassVar[bool] = True
     extra: ClassVar[str] = "mysql"
@@ -137,8 +163,35 @@ class MySQLDialect(DatabaseDialect):
         self, expression: ColumnElement[Any], direction: ColumnElement[Any], *, nulls_first: bool
     ) -> tuple[ColumnElement[Any], ...]:
         """Return two clauses: there is no NULLS FIRST here."""
-        is_null = expression.is_(None)
+        is_null = comparable(expression).is_(None)
         return (is_null.desc() if nulls_first else is_null.asc(), direction)
+
+    def sort_form(self, expression: ColumnElement[Any], dialect: Dialect) -> SortForm:
+        """Return the form of the values; of 4-byte floats, which are printed with 6 digits, as doubles.
+
+        A column of an ENUM is sorted by number, of which no comparison is a range of an index; any other expression of its
+        type is sorted by name.
+        """
+        stored = stored_type(expression.type, dialect)
+        if isinstance(stored, CHAR) and "nopad" in (stored.collation or ""):
+            raise TypeError(
+                f"cursor pages cannot be sorted by {expression}: MariaDB sorts CHAR with the blanks that NOPAD compares without; "
+                "make it a VARCHAR"
+            )
+        if isinstance(stored, ENUM | SET | BIT) and isinstance(bare(expression), Column):
+            number = type_coerce(expression, _NUMBER)
+            return replace(as_stored(expression, _NUMBER, read=number + 0), is_combinable=False)
+        if isinstance(stored, Float):
+            return as_stored(expression, _DOUBLE, read=cast(expression, _DOUBLE))
+        if isinstance(stored, Numeric):
+            return as_stored(expression, _DECIMAL)
+        if isinstance(stored, Boolean | YEAR):
+            return as_stored(expression, _NUMBER)
+        if isinstance(stored, _READ_WHOLE):
+            return as_stored(expression, _TEXT if isinstance(stored, Enum | SET) else stored)
+        raise TypeError(
+            f"cursor pages cannot be sorted by {expression}: what MariaDB sorts of its type cannot be compared"
+        )
 
     def integers(self, column_type: Integer) -> range:
         return range(2**64) if getattr(column_type, "unsigned", False) else INT64

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Insert,
     Table,
     any_,
+    cast,
     event,
     func,
     literal,
@@ -29,7 +30,26 @@ from sqlalchemy import Sequence as NumberSequence
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
-from sqlalchemy.types import CHAR, BigInteger, Enum, Integer, SmallInteger, String, TypeEngine, Uuid
+from sqlalchemy.types import (
+    CHAR,
+    BigInteger,
+    Boolean,
+    Date,
+    DateTime,
+    Double,
+    Enum,
+    Float,
+    Integer,
+    LargeBinary,
+    NullType,
+    Numeric,
+    SmallInteger,
+    String,
+    Text,
+    Time,
+    TypeEngine,
+    Uuid,
+)
 
 from layered_backend import errors
 from layered_backend.dialects.arrays import inserted_from_arrays, upserted_from_arrays
@@ -39,6 +59,7 @@ from layered_backend.dialects.connecting import opened
 from layered_backend.dialects.late_begin import begin_late, has_begun, reading_alone
 from layered_backend.dialects.lock_names import lock_number
 from layered_backend.dialects.rows import Rows
+from layered_backend.dialects.sort_forms import SortForm, as_stored, comparable, stored_type
 from layered_backend.dialects.tuples import upsert_each
 
 __all__ = ["PostgreSQLDialect"]
@@ -46,6 +67,12 @@ __all__ = ["PostgreSQLDialect"]
 INT32 = range(-(2**31), 2**31)
 INT16 = range(-(2**15), 2**15)
 _ARRAY_TYPES = (Integer, String, Uuid)
+
+_READ_WHOLE = (Boolean, Date, DateTime, Integer, LargeBinary, NullType, Time, Uuid)
+_FLOATS, _VARYING = ("FLOAT", "REAL", "DOUBLE PRECISION"), ("VARCHAR", "TEXT")
+_NAMED = (Float, Numeric, String)
+_DECIMAL, _TEXT = Numeric(), Text()
+_DOUBLE: Double[float] = Double()
 
 _TIME_LIMITS = ("lock_timeout", "statement_timeout")
 _SHORT_WAY = 1000  # numbers
@@ -102,6 +129,7 @@ class PostgreSQLDialect(DatabaseDialect):
     sync_driver: ClassVar[str] = "psycopg"
     async_only: ClassVar[frozenset[str]] = frozenset({"asyncpg"})
     nulls_are_greatest: ClassVar[bool] = True
+    sorts_by_fixed_nulls: ClassVar[bool] = True
     parameter_limit: ClassVar[int] = 32_767  # of asyncpg; psycopg takes twice as many
     extra: ClassVar[str] = "postgresql"
 
@@ -155,6 +183,30 @@ class PostgreSQLDialect(DatabaseDialect):
         if len(key) == 1:
             return key[0] == any_(arrays[0])
         return tuple_(*key).in_(select(*(func.unnest(array) for array in arrays)))
+
+    def sort_form(self, expression: ColumnElement[Any], dialect: Dialect) -> SortForm:
+        """Return the form of the values, of doubles and decimals as they are, and of what is read otherwise as text.
+
+        Python has no months in an interval, CHAR is not compared as VARCHAR is, and psycopg reads 4-byte floats as they
+        are printed. As text, every type gives back all that it got.
+        """
+        stored = stored_type(expression.type, dialect)
+        # By class, a float is a Numeric with psycopg and SQLAlchemy 2.0, and CHAR any String with psycopg.
+        ddl = dialect.type_compiler_instance.process(expression.type) if isinstance(stored, _NAMED) else ""
+        if ddl.startswith(_FLOATS):
+            return as_stored(expression, _DOUBLE, read=cast(expression, _DOUBLE))
+        if isinstance(stored, Numeric):  # without a precision, which would round what an expression of the column gives
+            return as_stored(expression, _DECIMAL)
+        if isinstance(stored, _READ_WHOLE) or ddl.startswith(_VARYING):
+            return as_stored(expression, String() if isinstance(stored, Enum) else stored)
+        column_type = (
+            CHAR(stored.length) if isinstance(stored, String) and ddl.startswith("CHAR") else expression.type
+        )  # CAST takes no collation
+        return SortForm(
+            comparable(expression),
+            cast(expression, _TEXT),
+            lambda value: cast(literal(value, _TEXT), column_type),
+        )
 
     def read(self, error: BaseException) -> Reading | None:
         sqlstate = getattr(error, "sqlstate", None)

@@ -8,6 +8,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Dialect,
     Engine,
     ForeignKeyConstraint,
     Insert,
@@ -39,6 +41,7 @@ from layered_backend.dialects.conflicts import on_conflict
 from layered_backend.dialects.constraints import statement_table
 from layered_backend.dialects.rows import ROWS, Rows
 from layered_backend.dialects.single_trip import SingleTripConnection
+from layered_backend.dialects.sort_forms import AsDriven, SortForm, as_stored, bare
 from layered_backend.dialects.sqlite_connections import (
     LockReleasingConnection,
     connect_and_leave_nothing,
@@ -82,6 +85,7 @@ _BY_MESSAGE: Mapping[str, Reading] = {
 }
 _NUL_IN_JSON = r"\u0000"
 _NO_ACTION = {None, "NO ACTION", "RESTRICT"}
+_DRIVEN = AsDriven()
 _memory_numbers = itertools.count(1)
 
 
@@ -92,6 +96,7 @@ class SQLiteDialect(DatabaseDialect):
     sync_driver: ClassVar[str] = "pysqlite"
     async_only: ClassVar[frozenset[str]] = frozenset({"aiosqlite"})
     has_one_writer: ClassVar[bool] = True
+    seeks_past_ties: ClassVar[bool] = False
     answers_every_commit: ClassVar[bool] = True
     extra: ClassVar[str] = "sqlite"
 
@@ -184,6 +189,15 @@ class SQLiteDialect(DatabaseDialect):
             return super().among(key, identities)
         return key[0].in_(select(func.json_each(array).table_valued("value").c.value))
 
+    def sort_form(self, expression: ColumnElement[Any], dialect: Dialect) -> SortForm:
+        """Return the form of the five storage classes, which the driver reads and writes as they are.
+
+        SQLAlchemy reads a double as a Decimal of ten digits, and any text that a column may have as what it should be.
+        """
+        is_read_whole = isinstance(expression.type, Integer | String) and not isinstance(expression.type, Enum)
+        form = as_stored(expression, expression.type if is_read_whole else _DRIVEN)
+        return replace(form, is_combinable=False) if _is_row_id(bare(expression)) else form
+
     def read(self, error: BaseException) -> Reading | None:
         message = str(error)
         reading = next((reading for text, reading in _BY_MESSAGE.items() if text in message), None)
@@ -225,6 +239,13 @@ class SQLiteDialect(DatabaseDialect):
 
     def is_single_precision(self, column_type: TypeEngine[Any]) -> bool:
         return False
+
+
+def _is_row_id(expression: ColumnElement[Any]) -> bool:
+    """Tell whether SQLite takes the column for the row's number, which it does not seek by in a comparison of rows."""
+    if not (isinstance(expression, Column) and isinstance(expression.type, Integer) and expression.primary_key):
+        return False
+    return len(expression.table.primary_key.columns) == 1
 
 
 def _set_up_connection(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:

@@ -14,13 +14,14 @@ from sqlalchemy.orm import Mapper
 from layered_backend.dialects import DatabaseDialect, dialect_named
 from layered_backend.errors import NotFoundError
 from layered_backend.identity import identity_of
-from layered_backend.listing import Listing
+from layered_backend.listing import Listing, read_stretches
 from layered_backend.projection.plan import Plan, Record, plan_of
 from layered_backend.projection.source import Source
 from layered_backend.query import Criterion, CursorPage, CursorParams, OrderBy, Page, PageParams, Slice
-from layered_backend.query.keyset import behind
-from layered_backend.query.ordering import listed, order_by_clauses, total_order
+from layered_backend.query.keyset import keys_of, with_keys
+from layered_backend.query.ordering import listed, total_order
 from layered_backend.query.statements import Statements, key_parameters
+from layered_backend.query.stretches import behind, whole
 
 __all__ = ["Projection"]
 
@@ -142,15 +143,14 @@ class Projection(Generic[SchemaT]):
         self, where: Sequence[Criterion], order_by: OrderBy | None, batch_size: int
     ) -> AsyncGenerator[SchemaT]:
         """Yield batch by batch, each of them a query: nested rows need statements beside the stream of the outer ones."""
-        terms, dialect = total_order(self._plan.mapper, order_by), self._rows.ours
-        statement = self._rows.select(*where).add_columns(*(term.expression for term in terms))
-        statement = statement.order_by(*order_by_clauses(terms, dialect)).limit(batch_size)
-        schemas, rows = await self._rows.rows(statement)
+        keys, dialect = keys_of(total_order(self._plan.mapper, order_by), self._source.dialect), self._rows.ours
+        statement = with_keys(self._rows.select(*where), keys)
+        schemas, rows = await read_stretches(self._rows, statement, whole(keys, dialect), batch_size)
         while rows:
             for schema in schemas:
                 yield schema
-            place = behind(terms, rows[-1][len(rows[-1]) - len(terms) :], by_row=dialect.seeks_by_row)
-            schemas, rows = await self._rows.rows(statement.where(place))
+            place = rows[-1][len(rows[-1]) - len(keys) :]
+            schemas, rows = await read_stretches(self._rows, statement, behind(keys, place, dialect), batch_size)
 
     @property
     def _rows(self) -> _SchemaRows[SchemaT]:

@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum
 from typing import Any, cast
 
 from sqlalchemy import Column, Dialect, and_
+from sqlalchemy.types import TypeEngine
 
 from layered_backend.errors import InvalidCursorError
 from layered_backend.query.criteria import Criterion
@@ -74,8 +74,8 @@ def encoded(cursor: Cursor, fingerprint: str) -> str:
     return fingerprint + base64.urlsafe_b64encode(content.encode()).decode().rstrip("=")
 
 
-def decoded(text: str, fingerprint: str, terms: Sequence[Term]) -> Cursor:
-    """Return the cursor that *text* holds.
+def decoded(text: str, fingerprint: str, types: Sequence[TypeEngine[Any]]) -> Cursor:
+    """Return the cursor that *text* holds, with values of *types*.
 
     Raises:
         InvalidCursorError: It is broken, or of another query.
@@ -86,7 +86,7 @@ def decoded(text: str, fingerprint: str, terms: Sequence[Term]) -> Cursor:
     try:
         raw = base64.b64decode(content + "=" * (-len(content) % 4), altchars=b"-_", validate=True)
         is_backward, is_inclusive, values = json.loads(raw)
-        read = [_untagged(value, term) for value, term in zip(values, terms, strict=True)]
+        read = [_untagged(value, column_type) for value, column_type in zip(values, types, strict=True)]
     except _MALFORMED as error:
         raise InvalidCursorError from error
     return Cursor(tuple(read), is_backward is True, is_inclusive is True)
@@ -117,8 +117,6 @@ _NOTATIONS: Mapping[str, _Notation] = {
 
 def _tagged(value: Any) -> Any:
     """Return *value* as JSON has it, or as a pair of its type and its text where JSON does not."""
-    if isinstance(value, Enum):
-        return ["enum", value.name]
     if value is None or isinstance(value, bool | str | int | float):
         return value
     for tag, notation in _NOTATIONS.items():
@@ -127,20 +125,19 @@ def _tagged(value: Any) -> Any:
     raise TypeError(f"a cursor cannot hold a {type(value).__name__}; sort by something simpler")
 
 
-def _untagged(value: Any, term: Term) -> Any:
+def _untagged(value: Any, column_type: TypeEngine[Any]) -> Any:
     if isinstance(value, list):
         tag, text = cast("tuple[str, str]", value)
-        column_type: Any = term.expression.type
-        value = column_type.enum_class[text] if tag == "enum" else _NOTATIONS[tag].read(text)
-    if not _fits(value, term):
+        value = _NOTATIONS[tag].read(text)
+    if not _fits(value, column_type):
         raise TypeError
     return value
 
 
-def _fits(value: Any, term: Term) -> bool:
-    """Tell whether *term* can be compared with *value*: somebody may have made the cursor up."""
+def _fits(value: Any, column_type: TypeEngine[Any]) -> bool:
+    """Tell whether a *column_type* can be compared with *value*: somebody may have made the cursor up."""
     try:
-        expected = term.expression.type.python_type
+        expected = column_type.python_type
     except NotImplementedError:
         return not isinstance(value, dict)
     # A sum of integers may come as a Decimal.

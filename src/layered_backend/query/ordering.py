@@ -1,7 +1,8 @@
 """The order of rows, exact on every database: where NULLs stand, and which of two equal rows comes first.
 
 NULL counts as greater than every value, as PostgreSQL has it: last in ascending order, first in descending order, unless
-the expression says `nulls_first()` or `nulls_last()`. Rows that are equal otherwise are sorted by primary key.
+the expression says `nulls_first()` or `nulls_last()`. Rows that are equal otherwise are sorted by primary key, in the
+direction of the last expression.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from sqlalchemy.sql import operators
 
 from layered_backend.dialects import DatabaseDialect
 from layered_backend.errors import InvalidDataError
+from layered_backend.query.unique_keys import tells_rows_apart
 
 __all__ = [
     "LARGEST_ROW_NUMBER",
@@ -67,13 +69,19 @@ class Term:
 def total_order(mapper: Mapper[Any], order_by: OrderBy | None) -> list[Term]:
     """Return the terms of *order_by* with those of the primary key behind them, so that no two rows are equal.
 
+    The primary key goes in the direction of the last term, so that one index serves both. It is left out where a key without
+    NULL is among the terms.
+
     Raises:
         TypeError: *order_by* is text, or has a column of another table.
     """
     terms = [_term(mapper, expression) for expression in listed(order_by)]
-    named = [term.expression for term in terms]
-    by_key = [column for column in mapper.primary_key if not any(_is_same(column, other) for other in named)]
-    return terms + [_term(mapper, column) for column in by_key]
+    named = [term.expression for term in terms if isinstance(term.expression, Column) and not term.is_nullable]
+    if tells_rows_apart(mapper, named):
+        return terms
+    is_descending = bool(terms) and terms[-1].is_descending
+    by_key = [column for column in mapper.primary_key if not any(_is_same(column, term.expression) for term in terms)]
+    return terms + [_term(mapper, column.desc() if is_descending else column) for column in by_key]
 
 
 def order_by_clauses(terms: Sequence[Term], dialect: DatabaseDialect) -> list[ColumnElement[Any]]:
