@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -19,27 +18,21 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Engine,
-    ForeignKeyConstraint,
     Insert,
     Table,
-    Update,
     event,
     func,
-    literal,
     select,
 )
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolResetState, QueuePool
-from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.types import Enum, Integer, String, TypeEngine
 
 from layered_backend import errors
 from layered_backend.dialects.base import DatabaseDialect, Reading
 from layered_backend.dialects.conflicts import on_conflict
-from layered_backend.dialects.constraints import statement_table
-from layered_backend.dialects.rows import ROWS, Rows
 from layered_backend.dialects.single_trip import SingleTripConnection
 from layered_backend.dialects.sort_forms import AsDriven, SortForm, as_stored, bare
 from layered_backend.dialects.sqlite_connections import (
@@ -48,6 +41,7 @@ from layered_backend.dialects.sqlite_connections import (
     remember_opened,
     stop_opened,
 )
+from layered_backend.dialects.sqlite_foreign_keys import column_keys, deferred_violation, violated_key
 
 __all__ = ["SQLiteDialect"]
 
@@ -84,7 +78,6 @@ _BY_MESSAGE: Mapping[str, Reading] = {
     "FOREIGN KEY constraint failed": Reading(errors.ForeignKeyViolationError),
 }
 _NUL_IN_JSON = r"\u0000"
-_NO_ACTION = {None, "NO ACTION", "RESTRICT"}
 _DRIVEN = AsDriven()
 _memory_numbers = itertools.count(1)
 
@@ -216,11 +209,11 @@ class SQLiteDialect(DatabaseDialect):
         if reading.error is not errors.ForeignKeyViolationError or context.connection is None:
             return reading
         if context.execution_context is None:
-            return _deferred_violation(context.connection) or reading
-        key = _violated_key(context)
+            return deferred_violation(context.connection) or reading
+        key = violated_key(context)
         if key is None:
             return reading
-        return Reading(reading.error, None, key.table.name, _column_keys(key))
+        return Reading(reading.error, None, key.table.name, column_keys(key))
 
     def lock(self, connection: Connection, name: str, timeout: float | None = None) -> None:
         """Do nothing: the transaction took the database's write lock when it began, and waited for the busy timeout."""
@@ -228,7 +221,7 @@ class SQLiteDialect(DatabaseDialect):
     def check_deferred(self, connection: Connection, tables: Collection[Table]) -> None:
         for table in tables:
             if any(key.initially for key in table.foreign_key_constraints):
-                violation = _deferred_violation(connection, table)
+                violation = deferred_violation(connection, table)
                 if violation is not None:
                     raise errors.ForeignKeyViolationError(
                         constraint=violation.constraint,
@@ -324,95 +317,3 @@ def _read_columns(kind: type[errors.LayeredError], subject: str) -> Reading:
         return Reading(kind, constraint=subject.removeprefix("index ").strip("'"))
     pairs = [name.rsplit(".", 1) for name in subject.split(", ")]
     return Reading(kind, table=pairs[0][0], columns=tuple(pair[-1] for pair in pairs))
-
-
-def _deferred_violation(connection: Connection, table: Table | None = None) -> Reading | None:
-    """Return the first foreign key that is not met, of *table* or of any, while the transaction is still open."""
-    of_table = "" if table is None else f"({_quoted(connection, table.name)})"
-    violation = _query(connection, f"PRAGMA foreign_key_check{of_table}")
-    if not violation:
-        return None
-    name, _, _, key_id = violation[0]
-    keys = _query(connection, f"PRAGMA foreign_key_list({_quoted(connection, name)})")
-    columns = tuple(local for id_, _, _, local, *_ in sorted(keys, key=lambda key: key[1]) if id_ == key_id)
-    ((ddl,),) = _query(connection, "SELECT sql FROM sqlite_master WHERE name = ?", (name,))
-    column_list = r"\s*,\s*".join(f'"?{re.escape(column)}"?' for column in columns)
-    named = re.search(rf"CONSTRAINT\s+(\S+)\s+FOREIGN KEY\s*\(\s*{column_list}\s*\)", ddl)
-    return Reading(errors.ForeignKeyViolationError, named[1].strip('"') if named else None, name, columns)
-
-
-def _query(connection: Connection, sql: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
-    cursor = connection.connection.cursor()
-    try:
-        cursor.execute(sql, parameters)
-        return list(cursor.fetchall())
-    finally:
-        cursor.close()
-
-
-def _quoted(connection: Connection, name: str) -> str:
-    return connection.dialect.identifier_preparer.quote_identifier(name)
-
-
-def _violated_key(context: ExceptionContext) -> ForeignKeyConstraint | None:
-    table = statement_table(context)
-    if table is None:
-        return None
-    execution: Any = context.execution_context
-    rows: Rows | None = execution.execution_options.get(ROWS)
-    statement = execution.compiled.statement if rows is None else insert(table)
-    candidates = [] if statement.is_delete else sorted(table.foreign_key_constraints, key=_column_keys)
-    referring = _keys_referring_to(table) if statement.is_delete or isinstance(statement, Update) else []
-    if len(candidates) + len(referring) == 1:
-        return (candidates + referring)[0]
-    for parameters in execution.compiled_parameters if rows is None else rows.mappings():
-        for key in candidates:
-            if _points_to_nothing(context, key, parameters):
-                return key
-        for key in referring:
-            if _is_referred_to(context, key, statement, parameters):
-                return key
-    return None
-
-
-def _column_keys(key: ForeignKeyConstraint) -> tuple[str, ...]:
-    return tuple(key.column_keys)
-
-
-def _keys_referring_to(table: Table) -> list[ForeignKeyConstraint]:
-    return [
-        key
-        for other in table.metadata.sorted_tables
-        for key in sorted(other.foreign_key_constraints, key=_column_keys)
-        if key.referred_table is table and key.ondelete in _NO_ACTION
-    ]
-
-
-def _points_to_nothing(context: ExceptionContext, key: ForeignKeyConstraint, parameters: Mapping[str, Any]) -> bool:
-    values = {element.column: parameters.get(element.parent.key) for element in key.elements}
-    if any(value is None for value in values.values()):
-        return False  # NULL refers to nothing and is allowed to
-    found = select(literal(1)).select_from(key.referred_table).where(*(c == value for c, value in values.items()))
-    return _is_empty(context, found)
-
-
-def _is_referred_to(
-    context: ExceptionContext, key: ForeignKeyConstraint, statement: UpdateBase, parameters: Mapping[str, Any]
-) -> bool:
-    where: Any = getattr(statement, "whereclause", None)
-    child = key.table.alias()
-    joined = child.join(key.referred_table, _all(child.c[e.parent.key] == e.column for e in key.elements))
-    found = select(literal(1)).select_from(joined)
-    return not _is_empty(context, found if where is None else found.where(where), parameters)
-
-
-def _all(conditions: Iterator[Any]) -> Any:
-    first = next(conditions)
-    for condition in conditions:
-        first = first & condition
-    return first
-
-
-def _is_empty(context: ExceptionContext, statement: Any, parameters: Mapping[str, Any] | None = None) -> bool:
-    assert context.connection is not None
-    return context.connection.execute(statement.limit(1), parameters or {}).first() is None
