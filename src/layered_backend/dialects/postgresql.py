@@ -74,7 +74,7 @@ _NAMED = (Float, Numeric, String)
 _DECIMAL, _TEXT = Numeric(), Text()
 _DOUBLE: Double[float] = Double()
 
-_TIME_LIMITS = ("lock_timeout", "statement_timeout")
+_TIME_LIMITS: Sequence[str] = ("lock_timeout", "statement_timeout")
 _SHORT_WAY = 1000  # numbers
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
