@@ -27,10 +27,10 @@ class Base(LibraryBase):
     metadata = MetaData()
 
 
-class Parcel(IntegerPrimaryKey, Base):
+class Delivery(IntegerPrimaryKey, Base):
     """Each sort of the tests has an index; on PostgreSQL with the primary key in it, which the others add themselves."""
 
-    __tablename__ = "parcels"
+    __tablename__ = "deliveries"
 
     weight: Mapped[int | None]
     load: Mapped[int | None]
@@ -39,20 +39,20 @@ class Parcel(IntegerPrimaryKey, Base):
     zone: Mapped[int]
     code: Mapped[str] = mapped_column(unique=True)
     price: Mapped[Any] = mapped_column(Numeric(20, 8, asdecimal=False))
-    size: Mapped[str] = mapped_column(Enum("s", "m", "l", name="parcel_size"))
+    size: Mapped[str] = mapped_column(Enum("s", "m", "l", name="delivery_size"))
     __table_args__ = (
-        Index("parcels_weight", "weight", "id"),
-        Index("parcels_load_street", "load", "street", "id"),
-        Index("parcels_city_street", "city", "street", "id"),
-        Index("parcels_price", "price", "id"),
-        Index("parcels_size", "size", "id"),
+        Index("deliveries_weight", "weight", "id"),
+        Index("deliveries_load_street", "load", "street", "id"),
+        Index("deliveries_city_street", "city", "street", "id"),
+        Index("deliveries_price", "price", "id"),
+        Index("deliveries_size", "size", "id"),
     )
 
 
-Index("parcels_mixed", Parcel.zone.desc(), Parcel.street, Parcel.id)
+Index("deliveries_mixed", Delivery.zone.desc(), Delivery.street, Delivery.id)
 
 
-def _parcel(number: int) -> dict[str, Any]:
+def _delivery(number: int) -> dict[str, Any]:
     return {
         "weight": None if number % NULLS == 0 else number % 50,
         "load": None if number % NULLS == 0 else number % 50,
@@ -66,11 +66,11 @@ def _parcel(number: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def parcels(async_shop: Shop) -> AsyncGenerator[Shop]:
+async def deliveries(async_shop: Shop) -> AsyncGenerator[Shop]:
     async with async_shop.database.engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
-        await connection.execute(insert(Parcel), [_parcel(number) for number in range(ROWS)])
-        analyzed = "ANALYZE TABLE parcels" if async_shop.backend.server == "mariadb" else "ANALYZE parcels"
+        await connection.execute(insert(Delivery), [_delivery(number) for number in range(ROWS)])
+        analyzed = "ANALYZE TABLE deliveries" if async_shop.backend.server == "mariadb" else "ANALYZE deliveries"
         await connection.execute(text(analyzed))
     yield async_shop
     async with async_shop.database.engine.begin() as connection:
@@ -82,7 +82,7 @@ async def _rows_read(session: AsyncSession, server: str) -> int:
     if server == "mariadb":
         read = await session.execute(text("SHOW SESSION STATUS LIKE 'Handler_read_%'"))
         return sum(int(count) for _, count in read)
-    counted = text("SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'parcels'")
+    counted = text("SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'deliveries'")
     return await session.scalar(counted) or 0
 
 
@@ -98,16 +98,16 @@ class Steps:
 
 
 SORTS: dict[str, OrderBy] = {
-    "a column with NULL": Parcel.weight,
-    "a column with NULL, descending": Parcel.weight.desc(),
-    "a column with NULL in front": Parcel.weight.nulls_first(),
-    "a column with NULL at the end, descending": Parcel.weight.desc().nulls_last(),
-    "two columns, one with NULL": [Parcel.load, Parcel.street],
-    "two columns, one with NULL in front": [Parcel.load.desc(), Parcel.street.desc()],
-    "two columns": [Parcel.city.desc(), Parcel.street.desc()],
-    "mixed directions": [Parcel.zone.desc(), Parcel.street],
-    "a unique key": Parcel.code.desc(),
-    "a column that is read with fewer digits": Parcel.price,
+    "a column with NULL": Delivery.weight,
+    "a column with NULL, descending": Delivery.weight.desc(),
+    "a column with NULL in front": Delivery.weight.nulls_first(),
+    "a column with NULL at the end, descending": Delivery.weight.desc().nulls_last(),
+    "two columns, one with NULL": [Delivery.load, Delivery.street],
+    "two columns, one with NULL in front": [Delivery.load.desc(), Delivery.street.desc()],
+    "two columns": [Delivery.city.desc(), Delivery.street.desc()],
+    "mixed directions": [Delivery.zone.desc(), Delivery.street],
+    "a unique key": Delivery.code.desc(),
+    "a column that is read with fewer digits": Delivery.price,
 }
 
 
@@ -115,11 +115,11 @@ STEPS_FOR_A_ROW = 100
 
 
 @pytest.mark.parametrize("sort", SORTS)
-async def test_a_page_reads_no_more_far_behind_than_at_the_beginning(parcels: Shop, sort: str) -> None:
-    order_by, server = SORTS[sort], parcels.backend.server
+async def test_a_page_reads_no_more_far_behind_than_at_the_beginning(deliveries: Shop, sort: str) -> None:
+    order_by, server = SORTS[sort], deliveries.backend.server
 
     async def work(uow: ShopUnitOfWork) -> None:
-        rows, steps = BaseRepository(uow.session, Parcel), Steps()
+        rows, steps = BaseRepository(uow.session, Delivery), Steps()
         if server == "sqlite":
             raw: Any = await (await uow.session.connection()).get_raw_connection()
             await raw.driver_connection.set_progress_handler(steps, 100)
@@ -136,7 +136,7 @@ async def test_a_page_reads_no_more_far_behind_than_at_the_beginning(parcels: Sh
                 if cursor is None and side == "previous":
                     continue
                 before = await counted()
-                with Statements(parcels) as statements:
+                with Statements(deliveries) as statements:
                     page = await rows.cursor_page(CursorParams(cursor=cursor, size=SIZE), order_by=order_by)
                 assert await counted() - before <= limit, (number, side, statements.sent)
                 assert len(statements.sent) <= 4
@@ -146,4 +146,4 @@ async def test_a_page_reads_no_more_far_behind_than_at_the_beginning(parcels: Sh
             if cursor is None:
                 break
 
-    await parcels.run(work)
+    await deliveries.run(work)
