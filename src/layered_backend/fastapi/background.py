@@ -15,7 +15,7 @@ from starlette.background import BackgroundTasks
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.fastapi.background_jobs import BackgroundJob, BackgroundJobs
 from layered_backend.fastapi.installation import Installation, installed_in, serving
-from layered_backend.jobs import Job, JobQueue, Work, actor_here, carry_out, check_ids, check_work, name_of
+from layered_backend.jobs import Job, JobQueue, Work, actor_here, carry_out, check_call, check_work, name_of
 from layered_backend.unit_of_work import Outcome, UnitOfWork, still_open
 
 __all__ = ["background_idle", "run_in_background"]
@@ -60,15 +60,11 @@ def run_in_background(
         ValueError: *attempts* is less than 1.
     """
     check_work(unit_of_work, work)
-    check_ids(work, ids)
-    if attempts < 1:
-        raise ValueError(f"attempts is at least 1, not {attempts}")
+    check_call(work, ids, attempts)
     if isinstance(background_tasks, BackgroundTasks):
         _begin_here(background_tasks, unit_of_work, work, ids, attempts)
-    elif isinstance(background_tasks, JobQueue):
-        _hand_over(background_tasks, Job.of(unit_of_work, work, *ids, attempts=attempts), ids)
     else:
-        raise TypeError("run_in_background takes FastAPI's BackgroundTasks, or a queue with `async def enqueue(job)`")
+        _hand_over(background_tasks, Job.of(unit_of_work, work, *ids, attempts=attempts), ids)
 
 
 async def background_idle(app: FastAPI) -> None:

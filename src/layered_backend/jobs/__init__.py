@@ -2,7 +2,7 @@
 
 from layered_backend.jobs.job import Job, JobQueue
 from layered_backend.jobs.runner import JobRunner
-from layered_backend.jobs.work import Work, actor_here, carry_out, check_ids, check_work, name_of
+from layered_backend.jobs.work import Work, actor_here, carry_out, check_call, check_work, name_of
 
 __all__ = [
     "Job",
@@ -11,7 +11,7 @@ __all__ = [
     "Work",
     "actor_here",
     "carry_out",
-    "check_ids",
+    "check_call",
     "check_work",
     "name_of",
 ]

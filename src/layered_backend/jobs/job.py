@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import cache, reduce
-from typing import Annotated, Any, Protocol, TypeVar, TypeVarTuple, runtime_checkable
+from typing import Annotated, Any, Protocol, TypeVar, TypeVarTuple
 
 import pydantic_core
 from pydantic import Field, TypeAdapter, ValidationError
 
 from layered_backend.errors import InvalidDataError
-from layered_backend.jobs.work import actor_here, check_ids, check_work, name_of
+from layered_backend.jobs.work import actor_here, check_call, check_work, name_of
 from layered_backend.request_ids import SANE_REQUEST_ID, current_request_id
 from layered_backend.unit_of_work import UnitOfWork
 
@@ -65,9 +65,10 @@ class Job:
 
         Raises:
             TypeError: *work* cannot be found by its name or does not take the ids, or JSON cannot hold one of them.
+            ValueError: *attempts* is less than 1.
         """
         check_work(unit_of_work, work)
-        check_ids(work, ids)
+        check_call(work, ids, attempts)
         return cls(
             work=_findable(work),
             unit_of_work=_findable(unit_of_work),
@@ -96,7 +97,6 @@ class Job:
             raise InvalidDataError(f"the text is not a job: {place}: {first['msg']}") from error
 
 
-@runtime_checkable
 class JobQueue(Protocol):
     """Where jobs are kept until a worker takes them: a table, Redis, a broker. Written by the application."""
 

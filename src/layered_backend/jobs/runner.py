@@ -12,10 +12,10 @@ from pydantic import TypeAdapter, ValidationError
 from layered_backend.database import Database
 from layered_backend.errors import InvalidDataError
 from layered_backend.jobs.job import Job
-from layered_backend.jobs.work import Work, carry_out, check_work, name_of
+from layered_backend.jobs.work import Work, carry_out, carry_out_sync, check_work, name_of
 from layered_backend.request_ids import serving_request
 from layered_backend.type_arguments import resolved
-from layered_backend.unit_of_work import UnitOfWork, transact_sync
+from layered_backend.unit_of_work import UnitOfWork
 
 __all__ = ["JobRunner"]
 
@@ -72,7 +72,7 @@ class JobRunner(Generic[UnitOfWorkT]):
         """Do what `run` does, without an event loop: for a worker that has none."""
         work, open_unit = self._work_of(job), self._opener(job)
         with serving_request(job.request_id):
-            transact_sync(open_unit, work, attempts=job.attempts)
+            carry_out_sync(open_unit, work, job.attempts)
 
     async def perform(self, uow: UnitOfWorkT, job: Job) -> None:
         """Run *job* in *uow*, which is open: where the queue is a table, in the transaction that takes it from there.

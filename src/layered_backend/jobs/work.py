@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -13,16 +13,16 @@ from sqlalchemy.orm import InstanceState, Session
 
 from layered_backend.repository import BaseRepository
 from layered_backend.service import BaseService
-from layered_backend.unit_of_work import UnitOfWork, still_open, transact
+from layered_backend.unit_of_work import UnitOfWork, still_open, transact, transact_sync
 
-__all__ = ["Work", "actor_here", "carry_out", "check_ids", "check_work", "name_of"]
+__all__ = ["Work", "actor_here", "carry_out", "carry_out_sync", "check_call", "check_work", "name_of"]
 
 UnitOfWorkT = TypeVar("UnitOfWorkT", bound=UnitOfWork)
 
 Work: TypeAlias = Callable[..., Coroutine[Any, Any, object]]
 """An `async def` that takes a unit of work and then the ids."""
 
-_OF_A_UNIT_OF_WORK = (UnitOfWork, AsyncSession, Session, BaseRepository, BaseService)
+_OF_A_UNIT_OF_WORK: tuple[type, ...] = (UnitOfWork, AsyncSession, Session, BaseRepository, BaseService)
 _COLLECTIONS = (list, tuple, set, frozenset)
 
 
@@ -41,12 +41,15 @@ def check_work(unit_of_work: object, work: Work) -> None:
         )
 
 
-def check_ids(work: Work, ids: Collection[object]) -> None:
+def check_call(work: Work, ids: Collection[object], attempts: int) -> None:
     """Refuse what *work* could not be given later, while the caller is still there to see it.
 
     Raises:
         TypeError: It takes something else, or an id belongs to a unit of work, and will have ended with it.
+        ValueError: *attempts* is less than 1.
     """
+    if attempts < 1:
+        raise ValueError(f"attempts is at least 1, not {attempts}")
     for each in ids:
         _refuse_what_ends(work, each)
     try:
@@ -55,8 +58,9 @@ def check_ids(work: Work, ids: Collection[object]) -> None:
         raise TypeError(f"{name_of(work)} is given a unit of work and {len(ids)} ids: {error}") from error
 
 
-def _refuse_what_ends(work: Work, value: object) -> None:
-    for each in value if isinstance(value, _COLLECTIONS) else (value,):
+def _refuse_what_ends(work: Work, value: Any) -> None:
+    within: Iterable[Any] = value if isinstance(value, _COLLECTIONS) else (value,)
+    for each in within:
         if isinstance(each, _OF_A_UNIT_OF_WORK):
             raise TypeError(
                 f"{name_of(work)} is given a {type(each).__name__} that will have ended; it gets a unit of work of its own"
@@ -64,7 +68,7 @@ def _refuse_what_ends(work: Work, value: object) -> None:
         if isinstance(sqlalchemy.inspect(each, raiseerr=False), InstanceState):
             raise TypeError(
                 f"{name_of(work)} is given an entity, {type(each).__name__}, that belongs to another transaction, and "
-                f"will be out of date; pass its key, and read it in the job"
+                "will be out of date; pass its key, and read it in the job"
             )
 
 
@@ -90,3 +94,14 @@ async def carry_out(
         return
     async with open_unit() as uow:
         await work(uow)
+
+
+def carry_out_sync(
+    open_unit: Callable[[], UnitOfWorkT], work: Callable[[UnitOfWorkT], Coroutine[Any, Any, object]], attempts: int
+) -> None:
+    """Do what `carry_out` does, without an event loop."""
+    if attempts > 1:
+        transact_sync(open_unit, work, attempts=attempts)
+        return
+    with open_unit() as uow:
+        uow.run(work(uow))
