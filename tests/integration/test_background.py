@@ -202,6 +202,19 @@ class TestWhenItRuns:
         assert (await post(small)).status_code == 200
         assert sorted(await sqlite_shop.names()) == ["coffee", "green tea"]
 
+    async def test_a_thread_of_the_handler_starts_it_too(self, small: FastAPI, sqlite_shop: Shop) -> None:
+        def work_in_thread() -> None:
+            with sqlite_shop.unit() as uow:
+                run_in_background(BackgroundTasks(), ShopUnitOfWork, add_another, "coffee")
+                uow.run(add_item(uow, "tea"))
+
+        @small.post("/")
+        async def create() -> None:
+            await asyncio.to_thread(work_in_thread)
+
+        assert (await post(small)).status_code == 200
+        assert sorted(await sqlite_shop.names()) == ["coffee", "tea"]
+
     async def test_a_job_begins_another_one_when_it_has_committed(self, small: FastAPI, sqlite_shop: Shop) -> None:
         async def first(uow: ShopUnitOfWork) -> None:
             tea = await add_item(uow, "tea")
@@ -455,6 +468,28 @@ class TestTheEnd:
 
         assert "stopped before" not in caplog.text
         assert await async_shop.names() == ["tea"]
+
+    async def test_what_a_job_begins_while_it_is_cut_off_is_cut_off_too(self, sqlite_shop: Shop) -> None:
+        app = application(sqlite_shop, Background(drain=0))
+
+        async def next_one(uow: ShopUnitOfWork) -> None:
+            await asyncio.sleep(60)
+
+        async def work(uow: ShopUnitOfWork) -> None:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                run_in_background(BackgroundTasks(), ShopUnitOfWork, next_one)
+
+        @app.post("/")
+        async def create(uow: ShopUOW, tasks: BackgroundTasks) -> None:
+            run_in_background(tasks, ShopUnitOfWork, work)
+
+        async with app.router.lifespan_context(app), client_of(app) as client:
+            await client.post("/")
+            await asyncio.sleep(0.01)
+
+        await background_idle(app)
 
     async def test_one_that_will_not_end_does_not_keep_the_application(
         self, sqlite_shop: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

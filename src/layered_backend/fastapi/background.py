@@ -8,13 +8,12 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar, TypeVarTuple
 
-import anyio.from_thread
 from fastapi import FastAPI
 from starlette.background import BackgroundTasks
 
 from layered_backend.errors import UnitOfWorkError
-from layered_backend.fastapi.background_jobs import BackgroundJob, BackgroundJobs
-from layered_backend.fastapi.installation import Installation, installed_in, serving
+from layered_backend.fastapi.background_jobs import BackgroundJob
+from layered_backend.fastapi.installation import Installation, Serving, installed_in, serving
 from layered_backend.jobs import Job, JobQueue, Work, actor_here, carry_out, check_call, check_work, name_of
 from layered_backend.unit_of_work import Outcome, UnitOfWork, still_open
 
@@ -101,36 +100,34 @@ class _Transaction:
 def _begin_here(
     tasks: BackgroundTasks, unit_of_work: type[UnitOfWork], work: Work, ids: tuple[Any, ...], attempts: int
 ) -> None:
-    at_work = serving.get()
-    if at_work is None:
+    served = serving.get()
+    if served is None:
         raise UnitOfWorkError(
             "no application that install() was called for is at work here; await the work itself, or give it to a queue"
         )
-    installation, kind = at_work
-    transaction = _Transaction(_opener(installation, unit_of_work), work, ids, attempts)
+    transaction = _Transaction(_opener(served.installation, unit_of_work), work, ids, attempts)
     job = BackgroundJob(name_of(work), ids, copy_context(), transaction.run, transaction.fate)
-    start = partial(_start, installation.background, job)
+    start = partial(_start, served, job)
     if units := still_open():
         _after_commits(units, start)
-    elif kind == "http":
+    elif served.kind == "http":
         tasks.add_task(_awaited, start)
     else:
         start()
 
 
 def _hand_over(queue: JobQueue, job: Job, ids: tuple[Any, ...]) -> None:
-    at_work, units = serving.get(), still_open()
-    if at_work is None:
+    served, units = serving.get(), still_open()
+    if served is None:
         if not units:
             raise UnitOfWorkError("no unit of work is open here; write `await queue.enqueue(Job.of(...))`")
         _after_commits(units, partial(queue.enqueue, job))
         return
-    jobs = at_work[0].background
     handing_over = BackgroundJob(job.work, ids, copy_context(), partial(queue.enqueue, job), lambda: "not in the queue")
     if units:
-        _after_commits(units, partial(jobs.run_now, handing_over))
+        _after_commits(units, partial(served.installation.background.run_now, handing_over))
     else:
-        _start(jobs, handing_over)
+        _start(served, handing_over)
 
 
 def _opener(installation: Installation, wanted: type[UnitOfWork]) -> Callable[[], UnitOfWork]:
@@ -157,14 +154,20 @@ def _after_commits(units: Collection[UnitOfWork], begin: Callable[[], Awaitable[
         unit.on_commit(partial(committed, unit))
 
 
-def _start(jobs: BackgroundJobs, job: BackgroundJob) -> None:
-    """Start *job* in the event loop, from a thread of a `def` route too."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        anyio.from_thread.run_sync(jobs.start, job)
-    else:
+def _start(served: Serving, job: BackgroundJob) -> None:
+    """Start *job* in the application's event loop, from any thread."""
+    jobs = served.installation.background
+    if _running_loop() is served.loop:
         jobs.start(job)
+    else:
+        served.loop.call_soon_threadsafe(jobs.start, job)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 async def _awaited(start: Callable[[], None]) -> None:

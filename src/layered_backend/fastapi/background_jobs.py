@@ -176,17 +176,21 @@ class BackgroundJobs:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._background.drain):
                 await self.idle()
-        waiting, self._waiting = self._waiting, deque()
-        for job in waiting:
-            await self._report_cut_off(job, asyncio.CancelledError())
-        await self._cut_off()
+        while (self._running or self._waiting) and await self._cut_off():
+            pass  # what has been begun meanwhile is next
 
-    async def _cut_off(self) -> None:
+    async def _cut_off(self) -> bool:
+        """Cancel what runs, and let nothing begin that waits; return whether all of it has ended."""
+        waiting, self._waiting = self._waiting, deque()
         for task in self._running:
             task.cancel()
-        if self._running and (left := (await asyncio.wait(self._running, timeout=_ROLLBACK_LIMIT))[1]):
+        for job in waiting:
+            await self._report_cut_off(job, asyncio.CancelledError())
+        left = (await asyncio.wait(self._running, timeout=_ROLLBACK_LIMIT))[1] if self._running else ()
+        if left:
             names = ", ".join(task.get_name() for task in left)
             _logger.error("the application stops although these background jobs go on: %s", names)
+        return not left
 
 
 def _is_being_cancelled() -> bool:

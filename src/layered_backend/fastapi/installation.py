@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 from starlette.requests import HTTPConnection
@@ -21,7 +22,7 @@ from layered_backend.fastapi.request_ids import add_request_ids
 from layered_backend.seeding import SeedRunner
 from layered_backend.unit_of_work import UnitOfWork, end_abandoned, opened_units
 
-__all__ = ["Installation", "install", "installation_of", "installed_in", "serving"]
+__all__ = ["Installation", "Serving", "install", "installation_of", "installed_in", "serving"]
 
 _SCOPE_KEY = "layered_backend.installation"
 _STATE_NAME = "layered_backend"
@@ -46,8 +47,16 @@ class Installation:
         return kind(self.database) if kind is self.unit_of_work else kind()
 
 
-serving: ContextVar[tuple[Installation, str] | None] = ContextVar("serving", default=None)
-"""What the application has that is at work here, and for what: http, websocket or lifespan, as ASGI calls it."""
+class Serving(NamedTuple):
+    """What an application is doing: for which kind of connection, as ASGI calls it, and in which event loop."""
+
+    installation: Installation
+    kind: str
+    loop: asyncio.AbstractEventLoop
+
+
+serving: ContextVar[Serving | None] = ContextVar("serving", default=None)
+"""What the application does that is at work here, in its tasks and threads."""
 
 
 def install(
@@ -135,7 +144,8 @@ class _InstallationMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[_SCOPE_KEY] = self._installation
         opened: set[UnitOfWork] = set()
-        token, of_serving = opened_units.set(opened), serving.set((self._installation, scope["type"]))
+        serves = Serving(self._installation, scope["type"], asyncio.get_running_loop())
+        token, of_serving = opened_units.set(opened), serving.set(serves)
         try:
             await self._app(scope, receive, send)
         finally:
