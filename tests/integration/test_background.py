@@ -551,9 +551,9 @@ class TestWhatIsRefused:
             for each in tied:
                 with pytest.raises(TypeError, match="will have ended; it gets a unit of work of its own"):
                     run_in_background(tasks, ShopUnitOfWork, work, each)
-            for each in (tea, [tea], (tea,)):
+            for entity in (tea, [tea], (tea,)):
                 with pytest.raises(TypeError, match=r"an entity, Item, .* pass its key"):
-                    run_in_background(tasks, ShopUnitOfWork, work, each)
+                    run_in_background(tasks, ShopUnitOfWork, work, entity)
             with pytest.raises(TypeError, match="is given the class of its unit of work, such as ShopUnitOfWork"):
                 run_in_background(tasks, uow, work, tea.id)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         with pytest.raises(TypeError, match="synchronous is not `async def`; write `async def"):

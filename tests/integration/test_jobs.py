@@ -269,8 +269,6 @@ class TestTheJob:
     async def test_what_a_queue_could_not_hold_is_refused_at_once(self, sqlite_shop: Shop) -> None:
         async def local(uow: ShopUnitOfWork) -> None: ...
 
-        async def take(uow: ShopUnitOfWork, value: object) -> None: ...
-
         async with sqlite_shop.unit() as uow:
             with pytest.raises(TypeError, match="local is not at the top level of its module"):
                 run_in_background(MemoryQueue(), ShopUnitOfWork, local)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 import sqlalchemy
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -59,8 +59,7 @@ def check_call(work: Work, ids: Collection[object], attempts: int) -> None:
 
 
 def _refuse_what_ends(work: Work, value: Any) -> None:
-    within: Iterable[Any] = value if isinstance(value, _COLLECTIONS) else (value,)
-    for each in within:
+    for each in cast("Iterable[Any]", value if isinstance(value, _COLLECTIONS) else (value,)):
         if isinstance(each, _OF_A_UNIT_OF_WORK):
             raise TypeError(
                 f"{name_of(work)} is given a {type(each).__name__} that will have ended; it gets a unit of work of its own"
