@@ -224,7 +224,8 @@ class TestWhenItRuns:
         async def create(uow: ShopUOW, tasks: BackgroundTasks) -> None:
             run_in_background(tasks, ShopUnitOfWork, first)
             await uow.commit()  # so that it runs while this unit of work is still open
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
+            raise HTTPException(418)  # which undoes no more than what follows the commit
 
         await post(small)
 
