@@ -219,12 +219,15 @@ class TestWhenItRuns:
         async def first(uow: ShopUnitOfWork) -> None:
             tea = await add_item(uow, "tea")
             run_in_background(BackgroundTasks(), ShopUnitOfWork, rename, tea.id, "green tea")
+            has_begun.set()
+
+        has_begun = asyncio.Event()
 
         @small.post("/")
         async def create(uow: ShopUOW, tasks: BackgroundTasks) -> None:
             run_in_background(tasks, ShopUnitOfWork, first)
             await uow.commit()  # so that it runs while this unit of work is still open
-            await asyncio.sleep(0.1)
+            await has_begun.wait()
             raise HTTPException(418)  # which undoes no more than what follows the commit
 
         await post(small)
