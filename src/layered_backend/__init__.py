@@ -40,6 +40,7 @@ from layered_backend.errors import (
     UnitOfWorkError,
     UnknownFieldError,
 )
+from layered_backend.jobs import Job, JobQueue, JobRunner
 from layered_backend.models import Base, IntegerPrimaryKey, SoftDeletable, Timestamped, UUIDPrimaryKey, Versioned
 from layered_backend.projection import Projection
 from layered_backend.query import (
@@ -56,17 +57,21 @@ from layered_backend.query import (
     Where,
 )
 from layered_backend.repository import BaseRepository, Returning
+from layered_backend.request_ids import RequestIdFilter, current_request_id
 from layered_backend.seeding import Seeder, SeedReport, SeedRunner, ref
 from layered_backend.service import BaseService
 from layered_backend.unit_of_work import Outcome, UnitOfWork, transact, transact_sync
 
 if TYPE_CHECKING:
     from layered_backend.fastapi import (
+        Background,
+        FailedJob,
         IfMatch,
         IfMatchDep,
         SessionDep,
         UOWDep,
         add_error_handlers,
+        background_idle,
         etag_of,
         get_projection,
         get_repository,
@@ -74,10 +79,12 @@ if TYPE_CHECKING:
         get_uow,
         health_router,
         install,
+        run_in_background,
         uow_dependency,
     )
 
 __all__ = [
+    "Background",
     "Base",
     "BaseRepository",
     "BaseService",
@@ -90,6 +97,7 @@ __all__ = [
     "Database",
     "DatabaseUnavailableError",
     "DeadlockError",
+    "FailedJob",
     "FilterSet",
     "FinishedError",
     "ForeignKeyViolationError",
@@ -98,6 +106,9 @@ __all__ = [
     "IntegerPrimaryKey",
     "InvalidCursorError",
     "InvalidDataError",
+    "Job",
+    "JobQueue",
+    "JobRunner",
     "LayeredError",
     "Lock",
     "LockTimeoutError",
@@ -112,6 +123,7 @@ __all__ = [
     "PreconditionRequiredError",
     "Projection",
     "ReadOnlyError",
+    "RequestIdFilter",
     "Returning",
     "RolledBackError",
     "Scope",
@@ -144,6 +156,8 @@ __all__ = [
     "Versioned",
     "Where",
     "add_error_handlers",
+    "background_idle",
+    "current_request_id",
     "etag_of",
     "get_projection",
     "get_repository",
@@ -152,6 +166,7 @@ __all__ = [
     "health_router",
     "install",
     "ref",
+    "run_in_background",
     "transact",
     "transact_sync",
     "uow_dependency",
@@ -159,11 +174,14 @@ __all__ = [
 
 _OF_FASTAPI = frozenset(
     {
+        "Background",
+        "FailedJob",
         "IfMatch",
         "IfMatchDep",
         "SessionDep",
         "UOWDep",
         "add_error_handlers",
+        "background_idle",
         "etag_of",
         "get_projection",
         "get_repository",
@@ -171,6 +189,7 @@ _OF_FASTAPI = frozenset(
         "get_uow",
         "health_router",
         "install",
+        "run_in_background",
         "uow_dependency",
     }
 )

@@ -34,8 +34,8 @@ def _arguments(cls: type, generic: Any) -> Iterator[tuple[Any, ...]]:
             yield tuple(resolved(given.get(argument, argument), cls) for argument in arguments)
 
 
-def resolved(annotation: Any, cls: type) -> Any:
-    """Return what *annotation*, written in the body or the bases of *cls*, stands for.
+def resolved(annotation: Any, cls: Any) -> Any:
+    """Return what *annotation*, written in the body or the bases of *cls*, stands for; *cls* may be a function too.
 
     A name in quotes is looked up in the module of *cls*, as `typing.get_type_hints` does.
 

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import re
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
@@ -22,72 +15,20 @@ from sqlalchemy import URL, func, select
 from tests.databases import MUST_HAVE_SERVERS, SERVERS, ServerMissingError, new_database
 from tests.fastapi_seeding.seeders import ROWS
 from tests.shop import Base, Category, Item
+from tests.uvicorn_process import TIME_LIMIT, Uvicorn, uvicorn
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 WORKERS = 4
-TIME_LIMIT = 60  # seconds
-
-
-@dataclass(frozen=True)
-class Uvicorn:
-    """A server, which ends with the block that started it.
-
-    Attributes:
-        process: The process, or the parent of its workers.
-        log_path: What they print.
-    """
-
-    process: subprocess.Popen[bytes]
-    log_path: Path
-
-    @property
-    def log(self) -> str:
-        return self.log_path.read_text(errors="replace")
-
-    @property
-    def url(self) -> str:
-        """Where it listens; uvicorn has taken a free port."""
-        return str(self.wait_for_lines(r"Uvicorn running on (http://127\.0\.0\.1:\d+)")[0])
-
-    def wait_for_lines(self, pattern: str, number: int = 1) -> list[Any]:
-        """Wait until *number* lines of the log match, and return what their groups hold."""
-        deadline = time.monotonic() + TIME_LIMIT
-        while len(found := re.findall(pattern, self.log)) < number:
-            assert self.process.poll() is None, self.log
-            assert time.monotonic() < deadline, self.log
-            time.sleep(0.05)
-        return found
-
-    def stop(self) -> None:
-        """Stop it as an orchestrator does, and wait until it has ended."""
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(TIME_LIMIT)
 
 
 @contextmanager
-def uvicorn(url: URL, folder: Path, *options: str, **environment: str) -> Generator[Uvicorn]:
-    """Start uvicorn over the database at *url*, on a free port of the loopback interface."""
-    log_path = folder / "uvicorn.log"
-    command = [sys.executable, "-m", "uvicorn", "tests.fastapi_seeding.served:app"]
-    command += ["--host", "127.0.0.1", "--port", "0", *options]
-    address = {"SEEDED_DATABASE_URL": url.render_as_string(hide_password=False)}
-    with log_path.open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, **address, **environment},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # so that its workers can be ended with it
-        )
-    try:
-        yield Uvicorn(process, log_path)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(TIME_LIMIT)
+def serving(url: URL, folder: Path, *options: str, **environment: str) -> Generator[Uvicorn]:
+    """Start uvicorn over the database at *url*."""
+    address = url.render_as_string(hide_password=False)
+    application = "tests.fastapi_seeding.served:app"
+    with uvicorn(application, folder, *options, SEEDED_DATABASE_URL=address, **environment) as server:
+        yield server
 
 
 @pytest.fixture(params=["sqlite", *SERVERS])
@@ -115,7 +56,7 @@ def counts(url: URL) -> list[int]:
 
 def test_of_four_workers_one_seeds_and_the_others_find_nothing_to_do(url: URL, tmp_path: Path) -> None:
     line = r"process (\d+) seeding: ItemSeeder: (\d+) inserted, 0 updated, (\d+) unchanged, 0 deleted"
-    with uvicorn(url, tmp_path, "--workers", str(WORKERS), LAYERED_AUTO_SEED="wait") as server:
+    with serving(url, tmp_path, "--workers", str(WORKERS), LAYERED_AUTO_SEED="wait") as server:
         reports = server.wait_for_lines(line, WORKERS)
         server.wait_for_lines("Application startup complete", WORKERS)
         answers = [httpx2.get(f"{server.url}/items", timeout=TIME_LIMIT).json() for _ in range(20)]
@@ -134,7 +75,7 @@ def test_of_four_workers_one_seeds_and_the_others_find_nothing_to_do(url: URL, t
 def test_a_server_that_is_stopped_in_mid_seed_leaves_nothing_half_written(url: URL, tmp_path: Path) -> None:
     marker = tmp_path / "standing"
     environment = {"LAYERED_AUTO_SEED": "background", "SEEDED_MARKER": str(marker)}
-    with uvicorn(url, tmp_path, **environment) as server:
+    with serving(url, tmp_path, **environment) as server:
         deadline = time.monotonic() + TIME_LIMIT
         while not marker.exists():
             assert time.monotonic() < deadline, server.log
@@ -153,7 +94,7 @@ def test_a_server_that_is_stopped_in_mid_seed_leaves_nothing_half_written(url: U
 
 def test_a_server_does_not_start_when_seeding_fails(tmp_path: Path) -> None:
     nowhere = URL.create("sqlite", database=str(tmp_path / "nowhere" / "shop.db"))
-    with uvicorn(nowhere, tmp_path, LAYERED_AUTO_SEED="wait") as server:
+    with serving(nowhere, tmp_path, LAYERED_AUTO_SEED="wait") as server:
         status = server.process.wait(TIME_LIMIT)
 
     assert status != 0

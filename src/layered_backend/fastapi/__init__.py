@@ -1,6 +1,8 @@
 """The API layer: FastAPI, given the unit of work."""
 
 from layered_backend.fastapi.auto_seeding import AutoSeed, SeedingState
+from layered_backend.fastapi.background import background_idle, run_in_background
+from layered_backend.fastapi.background_jobs import Background, FailedJob
 from layered_backend.fastapi.dependencies import (
     SessionDep,
     UOWDep,
@@ -18,6 +20,8 @@ from layered_backend.fastapi.projections import get_projection
 
 __all__ = [
     "AutoSeed",
+    "Background",
+    "FailedJob",
     "IfMatch",
     "IfMatchDep",
     "Liveness",
@@ -26,6 +30,7 @@ __all__ = [
     "SessionDep",
     "UOWDep",
     "add_error_handlers",
+    "background_idle",
     "etag_of",
     "get_if_match",
     "get_projection",
@@ -35,6 +40,7 @@ __all__ = [
     "get_uow",
     "health_router",
     "install",
+    "run_in_background",
     "status_of",
     "uow_dependency",
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 from starlette.requests import HTTPConnection
@@ -14,11 +16,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from layered_backend.database import Database
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.fastapi.auto_seeding import AutoSeed, AutoSeeding
+from layered_backend.fastapi.background_jobs import Background, BackgroundJobs
 from layered_backend.fastapi.error_handlers import add_error_handlers
+from layered_backend.fastapi.request_ids import add_request_ids
 from layered_backend.seeding import SeedRunner
 from layered_backend.unit_of_work import UnitOfWork, end_abandoned, opened_units
 
-__all__ = ["Installation", "install", "installation_of"]
+__all__ = ["Installation", "Serving", "install", "installation_of", "installed_in", "serving"]
 
 _SCOPE_KEY = "layered_backend.installation"
 _STATE_NAME = "layered_backend"
@@ -26,11 +30,12 @@ _STATE_NAME = "layered_backend"
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What an application was given: the class of its units of work, their database, and its seeding."""
+    """What an application was given: the class of its units of work, their database, its seeding and its jobs."""
 
     unit_of_work: type[UnitOfWork]
     database: Database
     seeding: AutoSeeding
+    background: BackgroundJobs
 
     def kind(self, wanted: type[UnitOfWork]) -> type[UnitOfWork]:
         """Return the class that serves *wanted*: the application's own where that is a kind of it."""
@@ -42,6 +47,18 @@ class Installation:
         return kind(self.database) if kind is self.unit_of_work else kind()
 
 
+class Serving(NamedTuple):
+    """What an application is doing: for which kind of connection, as ASGI calls it, and in which event loop."""
+
+    installation: Installation
+    kind: str
+    loop: asyncio.AbstractEventLoop
+
+
+serving: ContextVar[Serving | None] = ContextVar("serving", default=None)
+"""What the application does that is at work here, in its tasks and threads."""
+
+
 def install(
     app: FastAPI,
     unit_of_work: type[UnitOfWork],
@@ -50,6 +67,8 @@ def install(
     seeds: SeedRunner | None = None,
     auto_seed: AutoSeed | None = None,
     strict: bool = True,
+    background: Background | None = None,
+    request_ids: bool = True,
 ) -> None:
     """Give *app* its unit of work: the dependencies find it, errors become responses, connections close at the end.
 
@@ -65,6 +84,8 @@ def install(
             what LAYERED_AUTO_SEED says at the start, and off where it says nothing.
         strict: Whether seeding that fails before the first request stops the start; else it is logged, and told by
             `health_router`.
+        background: How what `run_in_background` is given runs, and what is told of failures; see `Background`.
+        request_ids: Whether each request has an id, in its log lines and in the header `X-Request-ID` of its response.
 
     Raises:
         UnitOfWorkError: No database is named, or *app* has been installed into before.
@@ -76,11 +97,13 @@ def install(
     if hasattr(app.state, _STATE_NAME):
         raise UnitOfWorkError("the application has its unit of work; use uow_dependency() for a second database")
     seeding = AutoSeeding(seeds, chosen, auto_seed, strict=strict)
-    installation = Installation(unit_of_work, chosen, seeding)
+    installation = Installation(unit_of_work, chosen, seeding, BackgroundJobs(background or Background()))
     setattr(app.state, _STATE_NAME, installation)
     app.add_middleware(_InstallationMiddleware, installation=installation)
     _extend_lifespan(app, installation)
     add_error_handlers(app)
+    if request_ids:
+        add_request_ids(app)
 
 
 def installation_of(connection: HTTPConnection) -> Installation:
@@ -90,6 +113,18 @@ def installation_of(connection: HTTPConnection) -> Installation:
         UnitOfWorkError: There is none.
     """
     installation: Installation | None = connection.scope.get(_SCOPE_KEY)
+    if installation is None:
+        raise UnitOfWorkError("the application has no unit of work; call install(app, ShopUnitOfWork)")
+    return installation
+
+
+def installed_in(app: FastAPI) -> Installation:
+    """Return the installation of *app*.
+
+    Raises:
+        UnitOfWorkError: There is none.
+    """
+    installation: Installation | None = getattr(app.state, _STATE_NAME, None)
     if installation is None:
         raise UnitOfWorkError("the application has no unit of work; call install(app, ShopUnitOfWork)")
     return installation
@@ -109,11 +144,13 @@ class _InstallationMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[_SCOPE_KEY] = self._installation
         opened: set[UnitOfWork] = set()
-        token = opened_units.set(opened)
+        serves = Serving(self._installation, scope["type"], asyncio.get_running_loop())
+        token, of_serving = opened_units.set(opened), serving.set(serves)
         try:
             await self._app(scope, receive, send)
         finally:
             opened_units.reset(token)
+            serving.reset(of_serving)
             if opened:
                 await end_abandoned(opened)
 
@@ -123,7 +160,8 @@ def _extend_lifespan(app: FastAPI, installation: Installation) -> None:
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncGenerator[Any]:
-        async with installation.database, of_application(app) as state, installation.seeding.around():
-            yield state
+        async with installation.database, of_application(app) as state:
+            async with installation.background.around(), installation.seeding.around():
+                yield state
 
     app.router.lifespan_context = lifespan

@@ -1,6 +1,12 @@
 """The unit of work and what belongs to it."""
 
-from layered_backend.unit_of_work.open_units import end_abandoned, open_in_this_task, opened_units
+from layered_backend.unit_of_work.open_units import (
+    begin_apart,
+    end_abandoned,
+    open_in_this_task,
+    opened_units,
+    still_open,
+)
 from layered_backend.unit_of_work.outcome import Outcome
 from layered_backend.unit_of_work.rerun import transact, transact_sync
 from layered_backend.unit_of_work.savepoint import Savepoint
@@ -10,9 +16,11 @@ __all__ = [
     "Outcome",
     "Savepoint",
     "UnitOfWork",
+    "begin_apart",
     "end_abandoned",
     "open_in_this_task",
     "opened_units",
+    "still_open",
     "transact",
     "transact_sync",
 ]

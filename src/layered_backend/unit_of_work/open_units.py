@@ -11,7 +11,16 @@ from layered_backend.database import Database
 if TYPE_CHECKING:
     from layered_backend.unit_of_work.unit_of_work import UnitOfWork
 
-__all__ = ["end_abandoned", "entered_here", "forget", "open_in_this_task", "opened_units", "remember"]
+__all__ = [
+    "begin_apart",
+    "end_abandoned",
+    "entered_here",
+    "forget",
+    "open_in_this_task",
+    "opened_units",
+    "remember",
+    "still_open",
+]
 
 _entered: ContextVar[tuple[UnitOfWork, ...]] = ContextVar("entered", default=())
 opened_units: ContextVar[set[UnitOfWork] | None] = ContextVar("opened_units", default=None)
@@ -21,6 +30,17 @@ opened_units: ContextVar[set[UnitOfWork] | None] = ContextVar("opened_units", de
 def entered_here() -> tuple[UnitOfWork, ...]:
     """Return those that this context, or one that it was copied from, has entered and not left."""
     return _entered.get()
+
+
+def still_open() -> tuple[UnitOfWork, ...]:
+    """Return those of them that have not ended, whichever task has them open."""
+    return tuple(unit for unit in entered_here() if not unit.is_finished)
+
+
+def begin_apart() -> None:
+    """Let what runs here from now on have no part in the units of work of where this context was copied."""
+    _entered.set(())
+    opened_units.set(None)
 
 
 def open_in_this_task(database: Database) -> UnitOfWork | None:

@@ -126,6 +126,11 @@ class UnitOfWork:
         """Whether a transaction is open in the database."""
         return self._session is not None and self._session.has_begun and not self._is_finished
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the block has ended, so that nothing can be done any more."""
+        return self._is_finished
+
     def repository(self, repository_class: type[RepositoryT]) -> RepositoryT:
         """Return the repository of that class which works in this transaction; the same one at each call."""
         if repository_class not in self._repositories:
