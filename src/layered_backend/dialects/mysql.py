@@ -22,12 +22,12 @@ from sqlalchemy import (
     Insert,
     PrimaryKeyConstraint,
     Table,
-    TextClause,
     and_,
     case,
     cast,
     event,
-    text,
+    func,
+    select,
     type_coerce,
 )
 from sqlalchemy.dialects.mysql import BIT, ENUM, SET, YEAR, insert
@@ -245,8 +245,7 @@ class MySQLDialect(DatabaseDialect):
         """
         label = lock_label(str(connection.engine.url.database), name)
         deadline = math.inf if timeout is None else clock.monotonic() + timeout
-        statement = _lock_statement(connection)
-        while not connection.scalar(statement, {"label": label, "wait": max(0, min(10, deadline - clock.monotonic()))}):
+        while not connection.scalar(select(func.get_lock(label, max(0, min(10, deadline - clock.monotonic()))))):
             if clock.monotonic() >= deadline:
                 raise errors.LockTimeoutError(f"another process has held the lock for more than {timeout:g} seconds")
         connection.info.setdefault(_LOCKS, []).append(label)
@@ -269,13 +268,6 @@ def _limit_statements(engine: Engine, seconds: float, connection: DBAPIConnectio
     # MySQL has a limit for SELECT alone.
     limit = f"max_statement_time = {seconds:f}" if is_mariadb else f"max_execution_time = {math.ceil(seconds * 1000)}"
     _answer(connection, f"SET SESSION {limit}")
-
-
-def _lock_statement(connection: Connection) -> TextClause:
-    """Return what waits for a lock, whatever time limit a statement has otherwise."""
-    waiting = "SELECT GET_LOCK(:label, :wait)"
-    is_mariadb = getattr(connection.dialect, "is_mariadb", False)
-    return text(f"SET STATEMENT max_statement_time = 0 FOR {waiting}" if is_mariadb else waiting)
 
 
 def _give_back_locks(connection: DBAPIConnection, record: ConnectionPoolEntry, state: PoolResetState) -> None:
