@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from layered_backend.database import Database
+from layered_backend.environment import Environment
 from layered_backend.errors import (
     CheckViolationError,
     CommitUnknownError,
@@ -32,6 +33,7 @@ from layered_backend.errors import (
     SeedPlanError,
     SeedReferenceError,
     SerializationFailureError,
+    SettingsError,
     StaleError,
     StatementTimeoutError,
     TransientError,
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
         get_projection,
         get_repository,
         get_service,
+        get_settings,
         get_uow,
         health_router,
         install,
@@ -90,6 +93,7 @@ __all__ = [
     "Database",
     "DatabaseUnavailableError",
     "DeadlockError",
+    "Environment",
     "FilterSet",
     "FinishedError",
     "ForeignKeyViolationError",
@@ -126,6 +130,7 @@ __all__ = [
     "Seeder",
     "SerializationFailureError",
     "SessionDep",
+    "SettingsError",
     "Slice",
     "SoftDeletable",
     "Sorting",
@@ -148,6 +153,7 @@ __all__ = [
     "get_projection",
     "get_repository",
     "get_service",
+    "get_settings",
     "get_uow",
     "health_router",
     "install",
@@ -168,6 +174,7 @@ _OF_FASTAPI = frozenset(
         "get_projection",
         "get_repository",
         "get_service",
+        "get_settings",
         "get_uow",
         "health_router",
         "install",
