@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator
 from layered_backend.environment import ENVIRONMENT_VARIABLE, Environment
 from layered_backend.errors import SettingsError
 from layered_backend.memoization import unique
-from layered_backend.settings.problems import Refusal, problems_in, unreadable
+from layered_backend.settings.problems import RefusedError, problems_in, unreadable
 
 try:
     import pydantic_settings
@@ -106,7 +106,7 @@ class Settings(BaseSettings):
             return Environment(value)
         except ValueError:
             known = ", ".join((*Environment, *cls.more_environments))
-        raise Refusal(f"is not known, set it to one of {known}")
+        raise RefusedError(f"is not known, set it to one of {known}")
 
 
 @unique

@@ -11,13 +11,13 @@ from sqlalchemy.exc import ArgumentError
 from layered_backend.database import Database
 from layered_backend.dialects import dialect_named
 from layered_backend.settings.base import Settings
-from layered_backend.settings.problems import Refusal
+from layered_backend.settings.problems import RefusedError
 
 __all__ = ["DatabaseSettings"]
 
 _LONGEST = 24 * 60 * 60  # seconds
 
-Seconds = Annotated[float, Field(gt=0, le=_LONGEST)]
+Seconds = Annotated[float, Field(gt=0, le=_LONGEST, allow_inf_nan=False)]
 
 
 class DatabaseSettings(Settings):
@@ -81,7 +81,7 @@ class DatabaseSettings(Settings):
         if value is not None:
             problem = _problem_of(value.get_secret_value())
             if problem:
-                raise Refusal(problem)
+                raise RefusedError(problem)
         return value
 
     @field_validator("database_pgbouncer", "database_connect_timeout", "database_statement_timeout")
@@ -98,7 +98,7 @@ class DatabaseSettings(Settings):
             problem = f"cannot be honoured: {error}".replace(";", ",")  # it is one of several, maybe
         else:
             return value
-        raise Refusal(problem)
+        raise RefusedError(problem)
 
 
 def _problem_of(text: str) -> str:

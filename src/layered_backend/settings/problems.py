@@ -10,14 +10,14 @@ from typing import Any
 from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-__all__ = ["Refusal", "problems_in", "unreadable"]
+__all__ = ["RefusedError", "problems_in", "unreadable"]
 
 _NOTEWORTHY = 4  # characters: what is shorter is no secret, and is part of many a sentence
 _OF_CHOICES = frozenset({"enum", "literal_error"})  # whose message has the choices, which a value may be a part of
 _FIELD = re.compile(r'field "(?P<name>[^"]+)"')
 
 
-class Refusal(ValueError):
+class RefusedError(ValueError):
     """What a validator of ours says of a variable: the end of a sentence that begins with its name, without the value."""
 
 
@@ -72,7 +72,7 @@ def _problem(error: Mapping[str, Any], field: FieldInfo | None) -> str:
     raised = error.get("ctx", {}).get("error")
     said = str(raised) if raised else error["msg"]
     sentence = " ".join(said.replace("Input should be", "must be", 1).split())
-    if isinstance(raised, Refusal) or error["type"] in _OF_CHOICES:
+    if isinstance(raised, RefusedError) or error["type"] in _OF_CHOICES:
         return sentence
     return "is not valid" if any(text in sentence for text in _texts(error["input"])) else sentence
 

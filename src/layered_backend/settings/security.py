@@ -13,7 +13,7 @@ from pydantic_settings import NoDecode
 
 from layered_backend.environment import Environment
 from layered_backend.settings.base import Settings
-from layered_backend.settings.problems import Refusal
+from layered_backend.settings.problems import RefusedError
 from layered_backend.settings.weak_keys import HOW_TO_MAKE, weakness_of
 
 __all__ = ["SecuritySettings"]
@@ -70,14 +70,14 @@ class SecuritySettings(Settings):
         except ValueError:  # whose document is the secret
             keys = None
         if not (isinstance(keys, dict) and all(isinstance(key, str) for key in keys.values())):
-            raise Refusal(f"is no JSON of keys by id, {_MANY_KEYS}")
+            raise RefusedError(f"is no JSON of keys by id, {_MANY_KEYS}")
         return keys
 
     @field_validator("secret_keys")
     @classmethod
     def _are_strong(cls, value: dict[str, SecretStr], info: ValidationInfo) -> dict[str, SecretStr]:
         if "" in value:
-            raise Refusal(f"has a key without an id, {_MANY_KEYS}")
+            raise RefusedError(f"has a key without an id, {_MANY_KEYS}")
         for number, key in enumerate(
             value.values(), start=1
         ):  # by number: where id and key are mixed up, an id is secret
@@ -90,7 +90,7 @@ class SecuritySettings(Settings):
         if value is None:
             return cls._missing(info)
         if info.data.get("secret_keys"):
-            raise Refusal("is set beside keys by id, keep one of the two variables")
+            raise RefusedError("is set beside keys by id, keep one of the two variables")
         _refuse_weak(value, "", info)
         return value
 
@@ -100,23 +100,21 @@ class SecuritySettings(Settings):
             return None
         if info.data.get("environment") == Environment.TEST:
             return _key_of_this_process()
-        raise Refusal(f"is missing, {HOW_TO_MAKE}")
+        raise RefusedError(f"is missing, {HOW_TO_MAKE}")
 
     @field_validator("signing_key_id")
     @classmethod
     def _is_a_key(cls, value: str | None, info: ValidationInfo) -> str | None:
         keys = info.data.get("secret_keys") or {_ONLY_KEY: None}
         if value is not None and "secret_keys" in info.data and value not in keys:
-            raise Refusal(
-                "is the id of no key, set it to one that there is, or leave it out: the first key signs"
-            )
+            raise RefusedError("is the id of no key, set it to one that there is, or leave it out: the first key signs")
         return value
 
 
 def _refuse_weak(key: SecretStr, beginning: str, info: ValidationInfo) -> None:
     weakness = weakness_of(key.get_secret_value(), at_least=_KEY_BYTES[info.data.get("jwt_algorithm", "HS256")])
     if weakness:
-        raise Refusal(f"{beginning} {weakness}, {HOW_TO_MAKE}".strip())
+        raise RefusedError(f"{beginning} {weakness}, {HOW_TO_MAKE}".strip())
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

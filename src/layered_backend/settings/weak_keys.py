@@ -52,8 +52,8 @@ def weakness_of(key: str, *, at_least: int) -> str:
 
 
 def _repeats(key: str) -> bool:
-    """Tell whether *key* is one part, again and again."""
-    return any(key[length:] == key[:-length] for length in range(1, len(key) // 2 + 1))
+    """Tell whether *key* is one part again and again, once and a half at least."""
+    return any(key[length:] == key[:-length] for length in range(1, len(key) * 2 // 3 + 1))
 
 
 def _counts(key: str) -> bool:
