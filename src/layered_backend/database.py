@@ -95,7 +95,9 @@ class Database:
         if connect_timeout is not None:
             _refuse_no_time("connect_timeout", connect_timeout)
             arguments |= self.dialect.connect_timeout_arguments(url, connect_timeout)
-        return arguments | (self.dialect.pgbouncer_arguments(url) if pgbouncer else {})
+        if pgbouncer:
+            arguments |= self.dialect.pgbouncer_arguments(url)
+        return arguments
 
     def _refuse_limit(self, statement_timeout: float | None, *, pgbouncer: bool) -> None:
         if statement_timeout is None:

@@ -123,8 +123,10 @@ class TestStatements:
     @pytest.mark.parametrize("name", ["connect_timeout", "statement_timeout"])
     @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
     def test_no_time_is_no_limit(self, name: str, seconds: float) -> None:
+        options: dict[str, Any] = {name: seconds}
+
         with pytest.raises(ValueError, match=f"{name}= is a number of seconds above 0"):
-            Database("postgresql://u@h/d", **{name: seconds})
+            Database("postgresql://u@h/d", **options)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
+from sqlalchemy import Engine, event
 from sqlalchemy.pool import NullPool
 
 from layered_backend.settings import DatabaseSettings, Environment, SecuritySettings, Settings, SettingsError
@@ -57,6 +58,20 @@ def _problems(monkeypatch: pytest.MonkeyPatch, kind: type[Settings], variables: 
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
     assert "\n" not in str(caught.value)
     return caught.value.problems
+
+
+def _connect_arguments(engine: Engine) -> Mapping[str, Any]:
+    """Return what the driver is told, and let it connect to nothing."""
+    told: dict[str, Any] = {}
+
+    @event.listens_for(engine, "do_connect")
+    def _see(dialect: object, record: object, args: object, arguments: dict[str, Any]) -> None:
+        told.update(arguments)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        engine.connect()
+    return told
 
 
 class TestReading:
@@ -316,9 +331,10 @@ class TestDatabases:
         environment.delenv("DATABASE_PGBOUNCER")
         limited = _read(environment, DatabaseSettings, {**server, "DATABASE_STATEMENT_TIMEOUT": "5"}).database()
 
-        assert behind._connect_arguments[behind.url]["statement_cache_size"] == 0
-        assert behind._connect_arguments[behind.url]["timeout"] == 2.5
-        assert limited._statement_timeout == 5
+        assert (
+            _connect_arguments(behind.sync_engine).items() >= {"prepare_threshold": None, "connect_timeout": 3}.items()
+        )
+        assert _connect_arguments(limited.sync_engine)["options"] == "-c statement_timeout=5000"
 
 
 class TestKeys:

@@ -258,7 +258,7 @@ class PostgreSQLDialect(DatabaseDialect):
         Rolling back to a savepoint gives back what was locked after it.
         """
         limits = connection.execute(select(*(func.current_setting(name) for name in _TIME_LIMITS))).one()
-        before = dict(zip(_TIME_LIMITS, limits, strict=True))
+        before: dict[str, Any] = dict(zip(_TIME_LIMITS, limits, strict=True))
         patience = 0 if timeout is None else max(1, round(timeout * 1000))  # ms; 0 is no limit
         _set_for_transaction(connection, {"lock_timeout": f"{patience}ms", "statement_timeout": "0"})
         connection.execute(select(func.pg_advisory_xact_lock(lock_number(name))))
@@ -325,13 +325,12 @@ def _limit_statements(
 ) -> None:
     """Add the limit to what the URL and the caller say of the session, which comes behind it and so has the last word."""
     if dialect.driver == "asyncpg":
-        settings = {"statement_timeout": str(milliseconds), **(options.get("server_settings") or {})}
-        options["server_settings"] = settings
+        theirs: Mapping[str, str] = options.get("server_settings") or {}
+        options["server_settings"] = {"statement_timeout": str(milliseconds), **theirs}
     else:
-        theirs = options.get("options") or os.environ.get(
-            "PGOPTIONS", ""
-        )  # which libpq reads where no options are given
-        options["options"] = f"-c statement_timeout={milliseconds} {theirs}".strip()
+        # libpq reads PGOPTIONS where no options are given.
+        said = options.get("options") or os.environ.get("PGOPTIONS", "")
+        options["options"] = f"-c statement_timeout={milliseconds} {said}".strip()
 
 
 async def _connect(*args: Any, **options: Any) -> Any:

@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     more_environments: ClassVar[tuple[str, ...]] = ()
     """Environments of the application's own, beside those of `Environment`; each is plain text."""
 
-    environment: Environment | str = Field(Environment.DEVELOPMENT, validation_alias=ENVIRONMENT_VARIABLE)
+    environment: Environment | str = Field(default=Environment.DEVELOPMENT, validation_alias=ENVIRONMENT_VARIABLE)
 
     def __init__(self, **values: Any) -> None:
         problems: Mapping[str, str] = {}

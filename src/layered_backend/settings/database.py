@@ -54,9 +54,10 @@ class DatabaseSettings(Settings):
         Args:
             engine_options: As `Database` takes them; they go before the settings'.
         """
+        sync_url = self.database_sync_url
         return Database(
             self.database_url.get_secret_value(),
-            sync_url=self.database_sync_url and self.database_sync_url.get_secret_value(),
+            sync_url=None if sync_url is None else sync_url.get_secret_value(),
             pgbouncer=self.database_pgbouncer,
             connect_timeout=self.database_connect_timeout,
             statement_timeout=self.database_statement_timeout,
@@ -91,9 +92,10 @@ class DatabaseSettings(Settings):
         url: SecretStr | None = info.data.get("database_url")
         if not value or url is None or info.field_name is None:
             return value
-        options = {"pgbouncer": info.data.get("database_pgbouncer", False)}
+        options: dict[str, Any] = {"pgbouncer": info.data.get("database_pgbouncer", False)}
+        options[info.field_name.removeprefix("database_")] = value
         try:
-            Database(url.get_secret_value(), **options | {info.field_name.removeprefix("database_"): value})
+            Database(url.get_secret_value(), **options)
         except ValueError as error:
             problem = f"cannot be honoured: {error}".replace(";", ",")  # it is one of several, maybe
         else:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -81,14 +81,15 @@ def _texts(value: object) -> Iterator[str]:
     """Yield the texts in *value* that a sentence must not repeat."""
     match value:
         case Mapping():
-            for each in value.values():
-                yield from _texts(each)
+            inner: Iterable[object] = cast("Mapping[object, object]", value).values()
         case list() | tuple() | set():
-            for each in value:
-                yield from _texts(each)
+            inner = cast("Iterable[object]", value)
         case SecretStr() | SecretBytes():
-            yield from _texts(str(value.get_secret_value()))
+            inner = (str(value.get_secret_value()),)
         case _:
             text = " ".join(str(value).split())
+            inner = ()
             if len(text) >= _NOTEWORTHY:
                 yield text
+    for each in inner:
+        yield from _texts(each)

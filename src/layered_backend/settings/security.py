@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, TypeAdapter, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
 from layered_backend.environment import Environment
@@ -20,6 +21,7 @@ __all__ = ["SecuritySettings"]
 
 _ONLY_KEY = "default"
 _MANY_KEYS = 'write JSON with ids and keys, like {"2026-11": "...", "2026-05": "..."}'
+_KEYS_BY_ID = TypeAdapter(dict[str, str])
 _KEY_BYTES: Mapping[str, int] = {"HS256": 32, "HS384": 48, "HS512": 64}  # as long as the hash: RFC 7518, section 3.2
 
 
@@ -43,7 +45,7 @@ class SecuritySettings(Settings):
 
     jwt_algorithm: Literal["HS256", "HS384", "HS512"] = "HS256"
     secret_keys: Annotated[dict[str, SecretStr], NoDecode] = Field(default_factory=dict[str, SecretStr])
-    secret_key: SecretStr | None = Field(None, validate_default=True)
+    secret_key: SecretStr | None = Field(default=None, validate_default=True)
     signing_key_id: str | None = None
     jwt_issuer: str = Field(min_length=1, examples=["https://shop.example"])
     jwt_audience: str = Field(min_length=1, examples=["https://shop.example"])
@@ -65,13 +67,9 @@ class SecuritySettings(Settings):
     def _from_json(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        try:
-            keys = json.loads(value, object_pairs_hook=_without_duplicates)
-        except ValueError:  # whose document is the secret
-            keys = None
-        if not (isinstance(keys, dict) and all(isinstance(key, str) for key in keys.values())):
-            raise RefusedError(f"is no JSON of keys by id, {_MANY_KEYS}")
-        return keys
+        with suppress(ValueError):  # of JSON's or of Pydantic's, either of which holds the secrets
+            return _KEYS_BY_ID.validate_python(json.loads(value, object_pairs_hook=_without_duplicates))
+        raise RefusedError(f"is no JSON of keys by id, {_MANY_KEYS}")
 
     @field_validator("secret_keys")
     @classmethod
