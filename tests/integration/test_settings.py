@@ -276,8 +276,9 @@ class TestSecrets:
                 Holder.model_validate({"settings": wrong})
             assert _PASSWORD not in _everything_of(caught.value)
 
+        name = "secret_key"
         with pytest.raises(ValidationError) as frozen:
-            ShopSettings.model_validate({}).secret_key = SecretStr(_PASSWORD)
+            setattr(ShopSettings.model_validate({}), name, _PASSWORD)
         assert _PASSWORD not in _everything_of(frozen.value)
 
     @pytest.mark.parametrize("driver", ["postgresql", "postgresql+psycopg", "mariadb", "sqlite"])

@@ -25,6 +25,7 @@ from layered_backend.settings.weak_keys import weakness_of
         ("0" * 64, "follows a pattern"),
         ("deadbeef" * 8, "follows a pattern"),
         ("Zx81kQ0vTn5LbR7wYp3HsZx81kQ0vTn5LbR7wYp", "follows a pattern"),
+        ("akkakaakkaakakkakaakakkaakkakaak", "follows a pattern"),
         ("0123456789abcdefghijklmnopqrstuv", "follows a pattern"),
         ("zyxwvutsrqponmlkjihgfedcba9876543210", "follows a pattern"),
         ("abababcdcdcdababefefefababcdcdcdcdab", "follows a pattern"),
