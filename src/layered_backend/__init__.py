@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from layered_backend.database import Database
+from layered_backend.environment import Environment
 from layered_backend.errors import (
     CheckViolationError,
     CommitUnknownError,
@@ -32,6 +33,7 @@ from layered_backend.errors import (
     SeedPlanError,
     SeedReferenceError,
     SerializationFailureError,
+    SettingsError,
     StaleError,
     StatementTimeoutError,
     TransientError,
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
         get_projection,
         get_repository,
         get_service,
+        get_settings,
         get_uow,
         health_router,
         install,
@@ -97,6 +100,7 @@ __all__ = [
     "Database",
     "DatabaseUnavailableError",
     "DeadlockError",
+    "Environment",
     "FailedJob",
     "FilterSet",
     "FinishedError",
@@ -138,6 +142,7 @@ __all__ = [
     "Seeder",
     "SerializationFailureError",
     "SessionDep",
+    "SettingsError",
     "Slice",
     "SoftDeletable",
     "Sorting",
@@ -162,6 +167,7 @@ __all__ = [
     "get_projection",
     "get_repository",
     "get_service",
+    "get_settings",
     "get_uow",
     "health_router",
     "install",
@@ -186,6 +192,7 @@ _OF_FASTAPI = frozenset(
         "get_projection",
         "get_repository",
         "get_service",
+        "get_settings",
         "get_uow",
         "health_router",
         "install",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 from weakref import WeakKeyDictionary
@@ -25,6 +26,8 @@ from layered_backend.session import GuardedSession, drive, restrict, run_alone, 
 
 __all__ = ["Database"]
 
+_PASSWORDS = ("password", "passwd")
+
 T = TypeVar("T")
 
 
@@ -40,14 +43,25 @@ class Database:
         sync_url: The URL for synchronous use; made from *url* with psycopg, PyMySQL or sqlite3 unless it is given.
         pgbouncer: Whether the URLs lead to PgBouncer in transaction pooling mode, where nothing that is kept on a
             connection lasts longer than a transaction: no statement is then prepared for later.
+        connect_timeout: Seconds to wait for a new connection, above 0; what the driver waits unless it is given. SQLite
+            opens a file and waits for nobody.
+        statement_timeout: Seconds after which the database ends a statement with a StatementTimeoutError, above 0.
         engine_options: Arguments of SQLAlchemy's `create_engine`, such as `pool_size=10`, for all engines.
 
     Raises:
-        ValueError: The URL is none, or is of a database that is not supported, or not behind PgBouncer.
+        ValueError: The URL is none, or is of a database that is not supported, not behind PgBouncer, or without a time
+            limit for statements; or a time limit is not above 0.
     """
 
     def __init__(
-        self, url: str | URL, *, sync_url: str | URL | None = None, pgbouncer: bool = False, **engine_options: Any
+        self,
+        url: str | URL,
+        *,
+        sync_url: str | URL | None = None,
+        pgbouncer: bool = False,
+        connect_timeout: float | None = None,
+        statement_timeout: float | None = None,
+        **engine_options: Any,
     ) -> None:
         if str(engine_options.get("isolation_level")).upper() == "AUTOCOMMIT":
             raise ValueError("units of work are transactions; the isolation level of a database cannot be AUTOCOMMIT")
@@ -57,8 +71,11 @@ class Database:
         self.url = _with_driver(resolved, self.dialect.async_driver)
         self.sync_url = self._synchronous(_parsed(sync_url) if sync_url else resolved)
         self.is_in_memory = self.dialect.is_in_memory(self.url)
-        urls = {self.url, self.sync_url} if pgbouncer else set[URL]()
-        self._pgbouncer_arguments = {each: self.dialect.pgbouncer_arguments(each) for each in urls}
+        self._connect_arguments = {
+            each: self._connect_arguments_of(each, pgbouncer, connect_timeout) for each in (self.url, self.sync_url)
+        }
+        self._refuse_limit(statement_timeout, pgbouncer=pgbouncer)
+        self._statement_timeout = statement_timeout
         self._engine_options = engine_options
         self._lock = threading.Lock()
         self._async_engines: dict[asyncio.AbstractEventLoop, AsyncEngine] = {}
@@ -70,7 +87,29 @@ class Database:
         self._variants: WeakKeyDictionary[Engine, dict[tuple[Any, ...], Engine]] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
-        return f"Database({self.url.render_as_string(hide_password=True)!r})"
+        shown = self.url if self.is_in_memory else self.url.set(query={})  # which may have the password of a key in it
+        return f"Database({shown.render_as_string(hide_password=True)!r})"
+
+    def _connect_arguments_of(self, url: URL, pgbouncer: bool, connect_timeout: float | None) -> Mapping[str, Any]:
+        arguments: dict[str, Any] = {}
+        if connect_timeout is not None:
+            _refuse_no_time("connect_timeout", connect_timeout)
+            arguments |= self.dialect.connect_timeout_arguments(url, connect_timeout)
+        if pgbouncer:
+            arguments |= self.dialect.pgbouncer_arguments(url)
+        return arguments
+
+    def _refuse_limit(self, statement_timeout: float | None, *, pgbouncer: bool) -> None:
+        if statement_timeout is None:
+            return
+        _refuse_no_time("statement_timeout", statement_timeout)
+        if not self.dialect.limits_statements:
+            raise ValueError(f"{self.url.get_backend_name()}:// has no statement_timeout; leave it out")
+        if pgbouncer:
+            raise ValueError(
+                "statement_timeout= is a setting of the session, which is lost behind PgBouncer; "
+                "write ALTER ROLE ... SET statement_timeout = ... on the server"
+            )
 
     def _synchronous(self, url: URL) -> URL:
         if url.drivername.partition("+")[2] in self.dialect.async_only:
@@ -146,7 +185,7 @@ class Database:
             }
         connect_args = {
             **dialects.get("connect_args", {}),
-            **self._pgbouncer_arguments.get(url, {}),
+            **self._connect_arguments[url],
             **self._engine_options.get("connect_args", {}),
         }
         return ours | dialects | self._engine_options | {"connect_args": connect_args}
@@ -162,6 +201,8 @@ class Database:
     def _prepare(self, engine: Engine) -> None:
         event.listen(engine, "connect", self._keep_database_alive)
         self.dialect.configure(engine)
+        if self._statement_timeout is not None:
+            self.dialect.limit_statements(engine, self._statement_timeout)
         if not self.dialect.answers_every_commit:
             replace_lost_connections(engine)
         restrict(engine)
@@ -315,9 +356,20 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 def _parsed(url: str | URL) -> URL:
     try:
-        return make_url(url)
-    except ArgumentError:  # whose message holds the URL, and so maybe a password
+        return _with_password_in_its_place(make_url(url))
+    except (ArgumentError, ValueError):  # whose messages hold the URL or its port, and so maybe a password
         raise ValueError("this is not the URL of a database; one looks like sqlite:///shop.db") from None
+
+
+def _with_password_in_its_place(url: URL) -> URL:
+    """Return *url* with a password that is in its query, as drivers have it too, where SQLAlchemy shows it to nobody."""
+    found = next((url.query[name] for name in _PASSWORDS if name in url.query), None)
+    return url.difference_update_query(_PASSWORDS).set(password=found) if isinstance(found, str) else url
+
+
+def _refuse_no_time(name: str, seconds: float) -> None:
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"{name}= is a number of seconds above 0")
 
 
 def _with_driver(url: URL, driver: str) -> URL:

@@ -28,6 +28,7 @@
     ├── StatementTimeoutError
     ├── DatabaseUnavailableError
     ├── CommitUnknownError
+    ├── SettingsError
     └── SeedError
         ├── SeedPlanError
         ├── SeedDataError
@@ -43,7 +44,7 @@ application ships with its own source.) None of them knows HTTP; `layered_backen
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 __all__ = [
@@ -74,6 +75,7 @@ __all__ = [
     "SeedPlanError",
     "SeedReferenceError",
     "SerializationFailureError",
+    "SettingsError",
     "StaleError",
     "StatementTimeoutError",
     "TransientError",
@@ -349,6 +351,21 @@ class CommitUnknownError(LayeredError):
     """
 
     default_message = "the connection was lost during COMMIT; whether the work is saved is not known"
+
+
+class SettingsError(LayeredError):
+    """Variables that the process is set up with are missing or wrong. No value of theirs is in it.
+
+    Attributes:
+        problems: What is wrong, and what to do, by the name of the variable; by an empty name where it is several's.
+    """
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        self.problems = dict(problems)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        return "; ".join(f"{variable} {problem}".strip() for variable, problem in self.problems.items())
 
 
 class SeedError(LayeredError):

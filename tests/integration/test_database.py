@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import traceback
 from pathlib import Path
 from typing import Any, Self
 
@@ -48,12 +49,33 @@ class TestUrls:
         with pytest.raises(ValueError, match="oracle:// is not supported; a database URL begins with one of sqlite://"):
             Database("oracle://h/d")
 
-    def test_no_url_at_all_is_refused_without_repeating_it(self) -> None:
-        with pytest.raises(ValueError, match=r"one looks like sqlite:///shop\.db"):
-            Database("secret")
+    @pytest.mark.parametrize("url", ["postgresql://h:secret/d", "postgresql://u:a/secret:b@h:secret/d", "secret"])
+    def test_what_is_no_url_is_not_repeated(self, url: str) -> None:
+        with pytest.raises(ValueError, match=r"one looks like sqlite:///shop\.db") as caught:
+            Database(url)
 
-    def test_no_password_is_shown(self) -> None:
-        assert repr(Database("postgresql://u:secret@h/d")) == "Database('postgresql+asyncpg://u:***@h/d')"
+        assert "secret" not in "".join(traceback.format_exception(caught.value))
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql://u:secret@h/d",
+            "postgresql://u@h/d?password=secret",
+            "postgresql://u:secret@h/d?sslpassword=secret",
+            "mariadb://u@h/d?passwd=secret",
+        ],
+    )
+    def test_no_password_is_shown(self, url: str) -> None:
+        database = Database(url)
+
+        assert repr(database).endswith("://u:***@h/d')")
+        assert {database.url.password, database.sync_url.password} == {"secret"}
+
+    @pytest.mark.parametrize("url", ["postgresql://u@h/d?password=secret", "mariadb://u:secret@h/d"])
+    def test_the_engines_show_no_password_either(self, url: str) -> None:
+        database = Database(url)
+
+        assert "secret" not in repr(database.engine) + repr(database.sync_engine)
 
     def test_nothing_is_opened_before_the_first_use(self, tmp_path: Path) -> None:
         Database(f"sqlite:///{tmp_path / 'shop.db'}")

@@ -19,15 +19,20 @@ from layered_backend import (
     get_projection,
     get_repository,
     get_service,
+    get_settings,
     health_router,
     uow_dependency,
 )
+from layered_backend.settings import Settings
 from tests.shop import Item, ItemRead, ItemRepository, ItemService, ShopUnitOfWork
 
 Service = Annotated[ItemService, Depends(get_service(ItemService, ItemRepository, Item))]
 Repository = Annotated[ItemRepository, Depends(get_repository(ItemRepository))]
 ShopUOW = Annotated[ShopUnitOfWork, Depends(uow_dependency(ShopUnitOfWork))]
 Items = Annotated[Projection[ItemRead], Depends(get_projection(ItemRepository, ItemRead))]
+
+
+Configuration = Annotated[Settings, Depends(get_settings(Settings))]
 
 
 class ReportUnitOfWork(UnitOfWork):
@@ -52,6 +57,9 @@ async def _two_databases(service: Service, other: ReportUOW) -> None: ...
 async def _named(uow: ShopUOW) -> None: ...
 
 
+async def _set_up(settings: Configuration) -> None: ...
+
+
 def _calls(endpoint: Callable[..., Any]) -> set[Any]:
     app = FastAPI()
     app.get("/")(endpoint)
@@ -67,7 +75,7 @@ def _below(dependant: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize(
     ("endpoint", "generators"),
-    [(_the_layers, 1), (_beside_them, 1), (_named, 1), (_two_databases, 2), (_projections_only, 0)],
+    [(_the_layers, 1), (_beside_them, 1), (_named, 1), (_two_databases, 2), (_projections_only, 0), (_set_up, 0)],
 )
 def test_none_is_synchronous_and_each_kind_of_unit_of_work_is_one_generator(
     endpoint: Callable[..., Any], generators: int

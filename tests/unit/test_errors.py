@@ -16,6 +16,7 @@ from layered_backend.errors import (
     MultipleFoundError,
     NotFoundError,
     NotNullViolationError,
+    SettingsError,
     StaleError,
     UniqueViolationError,
     UnknownFieldError,
@@ -68,6 +69,7 @@ def test_the_drawn_tree_is_the_real_one() -> None:
             CommitUnknownError(),
             "the connection was lost during COMMIT; whether the work is saved is not known",
         ),
+        (SettingsError({"DATABASE_URL": "is missing", "": "no"}), "DATABASE_URL is missing; no"),
         (UnknownFieldError("Item", "prise", ["price", "name"]), "Item has no field 'prise'; did you mean 'price'?"),
         (UnknownFieldError("Item", "zzz", ["price", "name"]), "Item has no field 'zzz'; it has name, price"),
     ],
@@ -84,6 +86,7 @@ def test_each_error_is_a_sentence(error: LayeredError, sentence: str) -> None:
         UniqueViolationError(constraint="uq_items_name", table="items", columns=("name",)),
         UnknownFieldError("Item", "prise", ["price"]),
         CommitUnknownError(),
+        SettingsError({"DATABASE_URL": "is missing"}),
     ],
     ids=lambda error: type(error).__name__,
 )

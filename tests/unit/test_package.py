@@ -10,8 +10,9 @@ import pytest
 
 import layered_backend
 import layered_backend.fastapi
+import layered_backend.settings
 
-_HEAVY = ("fastapi", "starlette", "typer", "alembic", "pytest", "asyncpg")
+_HEAVY = ("fastapi", "starlette", "typer", "alembic", "pydantic_settings", "pytest", "asyncpg")
 
 
 def _modules_after(statement: str) -> set[str]:
@@ -33,7 +34,7 @@ def test_the_names_of_the_fastapi_part_are_there_all_the_same() -> None:
     assert "fastapi" in loaded
 
 
-@pytest.mark.parametrize("module", [layered_backend, layered_backend.fastapi])
+@pytest.mark.parametrize("module", [layered_backend, layered_backend.fastapi, layered_backend.settings])
 def test_all_is_sorted_and_complete(module: object) -> None:
     names: list[str] = getattr(module, "__all__", [])
 

@@ -96,6 +96,9 @@ class DatabaseDialect(ABC):
     upserts_by_any_key: ClassVar[bool] = False
     """Whether an upsert goes by every unique key of the table, whichever it was asked to go by."""
 
+    limits_statements: ClassVar[bool] = False
+    """Whether the database itself can end a statement that takes too long."""
+
     extra: ClassVar[str]
     """The extra of this package that installs the drivers."""
 
@@ -114,6 +117,17 @@ class DatabaseDialect(ABC):
             ValueError: PgBouncer does not stand before this database, or the driver is not known here.
         """
         raise ValueError(f"pgbouncer=True is for postgresql://, not for {url.get_backend_name()}://")
+
+    def connect_timeout_arguments(self, url: URL, seconds: float) -> Mapping[str, Any]:
+        """Return the arguments of the driver's `connect` that give it so many *seconds*; none where it never waits.
+
+        Raises:
+            ValueError: The driver is not known here.
+        """
+        return {}
+
+    def limit_statements(self, engine: Engine, seconds: float) -> None:  # noqa: B027  # see `limits_statements`
+        """Have the database end each statement of *engine*'s connections that takes more than so many *seconds*."""
 
     def is_in_memory(self, url: URL) -> bool:
         """Tell whether the database lives in this process alone, and with its connections."""

@@ -143,6 +143,7 @@ class MySQLDialect(DatabaseDialect):
     fixes_by_range: ClassVar[bool] = True
     parameter_limit: ClassVar[int] = 65_535
     upserts_by_any_key: ClassVar[bool] = True
+    limits_statements: ClassVar[bool] = True
     extra: ClassVar[str] = "mysql"
 
     def engine_options(self, url: URL, *, asynchronous: bool) -> dict[str, Any]:
@@ -154,6 +155,12 @@ class MySQLDialect(DatabaseDialect):
         event.listen(engine, "connect", _remember_server)
         event.listen(engine, "reset", _give_back_locks)
         event.listen(engine, "invalidate", partial(_stop_on_server, engine))
+
+    def connect_timeout_arguments(self, url: URL, seconds: float) -> Mapping[str, Any]:
+        return {"connect_timeout": seconds}  # all drivers call it so
+
+    def limit_statements(self, engine: Engine, seconds: float) -> None:
+        event.listen(engine, "connect", partial(_limit_statements, engine, seconds))
 
     def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         options = dict(super().transaction_options(read_only=False, deferred=False, isolation_level=isolation_level))
@@ -254,6 +261,13 @@ class MySQLDialect(DatabaseDialect):
         is_float = isinstance(column_type, Float) and not isinstance(column_type, Double)
         precision = column_type.precision if isinstance(column_type, Float) else None
         return (is_float and precision is None) or super().is_single_precision(column_type)
+
+
+def _limit_statements(engine: Engine, seconds: float, connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    is_mariadb = getattr(engine.dialect, "is_mariadb", False)
+    # MySQL has a limit for SELECT alone.
+    limit = f"max_statement_time = {seconds:f}" if is_mariadb else f"max_execution_time = {math.ceil(seconds * 1000)}"
+    _answer(connection, f"SET SESSION {limit}")
 
 
 def _give_back_locks(connection: DBAPIConnection, record: ConnectionPoolEntry, state: PoolResetState) -> None:

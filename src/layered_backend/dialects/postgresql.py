@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -119,6 +122,7 @@ _BEHIND_PGBOUNCER: Mapping[str, Mapping[str, Any]] = {
     "psycopg": {"prepare_threshold": None},
     "psycopg_async": {"prepare_threshold": None},
 }
+_PSYCOPG = frozenset({"psycopg", "psycopg_async"})
 _DETAIL_KEY = re.compile(r"\((?P<columns>.+?)\)=\(")  # Key (a, b)=(1, 2) already exists; in every language
 
 
@@ -131,6 +135,7 @@ class PostgreSQLDialect(DatabaseDialect):
     nulls_are_greatest: ClassVar[bool] = True
     sorts_by_fixed_nulls: ClassVar[bool] = True
     parameter_limit: ClassVar[int] = 32_767  # of asyncpg; psycopg takes twice as many
+    limits_statements: ClassVar[bool] = True
     extra: ClassVar[str] = "postgresql"
 
     def configure(self, engine: Engine) -> None:
@@ -144,6 +149,18 @@ class PostgreSQLDialect(DatabaseDialect):
         if driver not in _BEHIND_PGBOUNCER:
             raise ValueError(f"pgbouncer=True knows the drivers asyncpg and psycopg, not {driver}")
         return _BEHIND_PGBOUNCER[driver]
+
+    def connect_timeout_arguments(self, url: URL, seconds: float) -> Mapping[str, Any]:
+        driver = url.get_driver_name()
+        if driver == "asyncpg":
+            return {"timeout": seconds}
+        if driver in _PSYCOPG:
+            return {"connect_timeout": math.ceil(seconds)}  # whole seconds, of which libpq takes 2 at least
+        raise ValueError(f"connect_timeout= knows the drivers asyncpg and psycopg, not {driver}")
+
+    def limit_statements(self, engine: Engine, seconds: float) -> None:
+        """Say the limit with the connection's first message, which costs no round trip, and which RESET goes back to."""
+        event.listen(engine, "do_connect", partial(_limit_statements, max(1, round(seconds * 1000))))
 
     def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         options = dict(super().transaction_options(read_only=False, deferred=False, isolation_level=isolation_level))
@@ -241,7 +258,7 @@ class PostgreSQLDialect(DatabaseDialect):
         Rolling back to a savepoint gives back what was locked after it.
         """
         limits = connection.execute(select(*(func.current_setting(name) for name in _TIME_LIMITS))).one()
-        before = dict(zip(_TIME_LIMITS, limits, strict=True))
+        before: dict[str, Any] = dict(zip(_TIME_LIMITS, limits, strict=True))
         patience = 0 if timeout is None else max(1, round(timeout * 1000))  # ms; 0 is no limit
         _set_for_transaction(connection, {"lock_timeout": f"{patience}ms", "statement_timeout": "0"})
         connection.execute(select(func.pg_advisory_xact_lock(lock_number(name))))
@@ -301,6 +318,19 @@ def _without_blanks(value: str) -> str:
 
 def _choose_connect(dialect: Dialect, record: object, args: list[Any], options: dict[str, Any]) -> None:
     options.setdefault("async_creator_fn", _connect)
+
+
+def _limit_statements(
+    milliseconds: int, dialect: Dialect, record: object, args: list[Any], options: dict[str, Any]
+) -> None:
+    """Add the limit to what the URL and the caller say of the session, which comes behind it and so has the last word."""
+    if dialect.driver == "asyncpg":
+        theirs: Mapping[str, str] = options.get("server_settings") or {}
+        options["server_settings"] = {"statement_timeout": str(milliseconds), **theirs}
+    else:
+        # libpq reads PGOPTIONS where no options are given.
+        said = options.get("options") or os.environ.get("PGOPTIONS", "")
+        options["options"] = f"-c statement_timeout={milliseconds} {said}".strip()
 
 
 async def _connect(*args: Any, **options: Any) -> Any:

@@ -17,6 +17,7 @@ from layered_backend.fastapi.health import Liveness, Readiness, health_router
 from layered_backend.fastapi.installation import install
 from layered_backend.fastapi.preconditions import IfMatch, IfMatchDep, etag_of, get_if_match
 from layered_backend.fastapi.projections import get_projection
+from layered_backend.fastapi.settings import get_settings
 
 __all__ = [
     "AutoSeed",
@@ -37,6 +38,7 @@ __all__ = [
     "get_repository",
     "get_service",
     "get_session",
+    "get_settings",
     "get_uow",
     "health_router",
     "install",

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from layered_backend.environment import ENVIRONMENT_VARIABLE, Environment
 from layered_backend.errors import SeedPlanError
 
 if TYPE_CHECKING:
@@ -13,14 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["PRODUCTION", "environment_of", "known_environments"]
 
-PRODUCTION = "production"
-_KNOWN = ("development", "test", "staging", PRODUCTION)
-_VARIABLE = "LAYERED_ENV"
+PRODUCTION = Environment.PRODUCTION.value
+_KNOWN = tuple(environment.value for environment in Environment)
 
 
 def known_environments(seeders: Iterable[type[Seeder[Any]]]) -> tuple[str, ...]:
     """Return the environments that a run can be asked for: the usual ones and those that *seeders* name."""
-    named = {name for seeder in seeders for name in seeder.environments}
+    named = {str(name) for seeder in seeders for name in seeder.environments}
     return (*_KNOWN, *sorted(named - set(_KNOWN)))
 
 
@@ -30,7 +30,7 @@ def environment_of(given: str | None, seeders: Iterable[type[Seeder[Any]]]) -> s
     Raises:
         SeedPlanError: It is not known.
     """
-    environment = given or os.environ.get(_VARIABLE) or _KNOWN[0]
+    environment = str(given or os.environ.get(ENVIRONMENT_VARIABLE) or Environment.DEVELOPMENT)
     known = known_environments(seeders)
     if environment not in known:
         raise SeedPlanError(f"the environment {environment!r} is not known; known are {', '.join(known)}")
