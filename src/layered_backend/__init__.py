@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         SessionDep,
         UOWDep,
         add_error_handlers,
+        current_principal,
         etag_of,
         get_projection,
         get_repository,
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
         get_uow,
         health_router,
         install,
+        require_scopes,
         uow_dependency,
     )
 
@@ -144,6 +146,7 @@ __all__ = [
     "Versioned",
     "Where",
     "add_error_handlers",
+    "current_principal",
     "etag_of",
     "get_projection",
     "get_repository",
@@ -152,6 +155,7 @@ __all__ = [
     "health_router",
     "install",
     "ref",
+    "require_scopes",
     "transact",
     "transact_sync",
     "uow_dependency",
@@ -164,6 +168,7 @@ _OF_FASTAPI = frozenset(
         "SessionDep",
         "UOWDep",
         "add_error_handlers",
+        "current_principal",
         "etag_of",
         "get_projection",
         "get_repository",
@@ -171,6 +176,7 @@ _OF_FASTAPI = frozenset(
         "get_uow",
         "health_router",
         "install",
+        "require_scopes",
         "uow_dependency",
     }
 )

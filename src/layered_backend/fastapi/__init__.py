@@ -1,5 +1,12 @@
 """The API layer: FastAPI, given the unit of work."""
 
+from layered_backend.fastapi.authentication import (
+    CurrentPrincipal,
+    OptionalPrincipal,
+    TokenVerifier,
+    current_principal,
+    require_scopes,
+)
 from layered_backend.fastapi.auto_seeding import AutoSeed, SeedingState
 from layered_backend.fastapi.dependencies import (
     SessionDep,
@@ -18,14 +25,18 @@ from layered_backend.fastapi.projections import get_projection
 
 __all__ = [
     "AutoSeed",
+    "CurrentPrincipal",
     "IfMatch",
     "IfMatchDep",
     "Liveness",
+    "OptionalPrincipal",
     "Readiness",
     "SeedingState",
     "SessionDep",
+    "TokenVerifier",
     "UOWDep",
     "add_error_handlers",
+    "current_principal",
     "etag_of",
     "get_if_match",
     "get_projection",
@@ -35,6 +46,7 @@ __all__ = [
     "get_uow",
     "health_router",
     "install",
+    "require_scopes",
     "status_of",
     "uow_dependency",
 ]

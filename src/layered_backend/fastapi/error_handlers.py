@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import NoReturn
 
@@ -31,10 +32,8 @@ _STATUSES: Mapping[type[errors.LayeredError], int] = {
     errors.DatabaseUnavailableError: 503,
     errors.LayeredError: 500,
 }
-_HEADERS: Mapping[int, Mapping[str, str]] = {
-    401: {"WWW-Authenticate": "Bearer"},
-    503: {"Retry-After": str(_RETRY_AFTER)},
-}
+_UNAVAILABLE: Mapping[str, str] = {"Retry-After": str(_RETRY_AFTER)}
+_NOT_IN_A_HEADER = re.compile(r"[^ !#-\[\]-~]")
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -56,7 +55,24 @@ async def _answer(connection: HTTPConnection, error: errors.LayeredError) -> JSO
     status = status_of(error)
     if status == HTTPStatus.INTERNAL_SERVER_ERROR or connection.scope["type"] == "websocket":
         raise error  # to the handler of unexpected errors, and to the server's log
-    return JSONResponse({"detail": _sentence(error, status)}, status, headers=_HEADERS.get(status))
+    return JSONResponse({"detail": _sentence(error, status)}, status, headers=_headers(error, status))
+
+
+def _headers(error: errors.LayeredError, status: int) -> Mapping[str, str] | None:
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return _UNAVAILABLE
+    if isinstance(error, errors.UnauthenticatedError):
+        return {"WWW-Authenticate": _challenge("invalid_token" if error.is_refused else None, error.scopes)}
+    if isinstance(error, errors.PermissionDeniedError) and error.scopes:
+        return {"WWW-Authenticate": _challenge("insufficient_scope", error.scopes)}
+    return None
+
+
+def _challenge(problem: str | None, scopes: Iterable[str]) -> str:
+    """Return what the client has to show (RFC 6750, section 3)."""
+    values = {"error": problem, "scope": _NOT_IN_A_HEADER.sub("", " ".join(scopes))}
+    given = ", ".join(f'{name}="{value}"' for name, value in values.items() if value)
+    return f"Bearer {given}".rstrip()
 
 
 async def _advise(connection: HTTPConnection, error: ResponseValidationError) -> NoReturn:

@@ -13,8 +13,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from layered_backend.database import Database
 from layered_backend.errors import UnitOfWorkError
+from layered_backend.fastapi.actors import PrincipalSource, checked_source
 from layered_backend.fastapi.auto_seeding import AutoSeed, AutoSeeding
 from layered_backend.fastapi.error_handlers import add_error_handlers
+from layered_backend.fastapi.security_schemes import describe
 from layered_backend.seeding import SeedRunner
 from layered_backend.unit_of_work import UnitOfWork, end_abandoned, opened_units
 
@@ -26,11 +28,12 @@ _STATE_NAME = "layered_backend"
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What an application was given: the class of its units of work, their database, and its seeding."""
+    """What an application was given: the class of its units of work, their database, its seeding, and its principal."""
 
     unit_of_work: type[UnitOfWork]
     database: Database
     seeding: AutoSeeding
+    principal: PrincipalSource | None = None
 
     def kind(self, wanted: type[UnitOfWork]) -> type[UnitOfWork]:
         """Return the class that serves *wanted*: the application's own where that is a kind of it."""
@@ -50,6 +53,7 @@ def install(
     seeds: SeedRunner | None = None,
     auto_seed: AutoSeed | None = None,
     strict: bool = True,
+    principal: PrincipalSource | None = None,
 ) -> None:
     """Give *app* its unit of work: the dependencies find it, errors become responses, connections close at the end.
 
@@ -65,8 +69,12 @@ def install(
             what LAYERED_AUTO_SEED says at the start, and off where it says nothing.
         strict: Whether seeding that fails before the first request stops the start; else it is logged, and told by
             `health_router`.
+        principal: Who makes a request: what `current_principal` returns, or a coroutine function that takes the connection
+            alone. It is awaited once a request, before a unit of work opens, and its value is `uow.actor`: None for a
+            request without credentials.
 
     Raises:
+        TypeError: *principal* cannot be awaited with the connection alone.
         UnitOfWorkError: No database is named, or *app* has been installed into before.
         ValueError: *auto_seed* is something else, or has no *seeds*. LAYERED_AUTO_SEED is checked at the start.
     """
@@ -76,11 +84,14 @@ def install(
     if hasattr(app.state, _STATE_NAME):
         raise UnitOfWorkError("the application has its unit of work; use uow_dependency() for a second database")
     seeding = AutoSeeding(seeds, chosen, auto_seed, strict=strict)
-    installation = Installation(unit_of_work, chosen, seeding)
+    source = None if principal is None else checked_source(principal)
+    installation = Installation(unit_of_work, chosen, seeding, source)
     setattr(app.state, _STATE_NAME, installation)
     app.add_middleware(_InstallationMiddleware, installation=installation)
     _extend_lifespan(app, installation)
     add_error_handlers(app)
+    if source is not None:
+        describe(app, source)
 
 
 def installation_of(connection: HTTPConnection) -> Installation:
