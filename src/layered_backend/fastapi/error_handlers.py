@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import ResponseValidationError
 from fastapi.responses import JSONResponse
 from starlette.requests import HTTPConnection
+from starlette.websockets import WebSocket
 
 from layered_backend import errors
 
@@ -32,6 +33,8 @@ _STATUSES: Mapping[type[errors.LayeredError], int] = {
     errors.DatabaseUnavailableError: 503,
     errors.LayeredError: 500,
 }
+_POLICY = frozenset({401, 403})
+_POLICY_VIOLATION = 1008  # RFC 6455, section 7.4.1
 _UNAVAILABLE: Mapping[str, str] = {"Retry-After": str(_RETRY_AFTER)}
 _NOT_IN_A_HEADER = re.compile(r"[^ !#-\[\]-~]")
 
@@ -51,8 +54,11 @@ def status_of(error: errors.LayeredError) -> int:
     return next(_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES)
 
 
-async def _answer(connection: HTTPConnection, error: errors.LayeredError) -> JSONResponse:
+async def _answer(connection: HTTPConnection, error: errors.LayeredError) -> JSONResponse | None:
     status = status_of(error)
+    if isinstance(connection, WebSocket) and status in _POLICY:
+        await connection.close(_POLICY_VIOLATION, _sentence(error, status))
+        return None
     if status == HTTPStatus.INTERNAL_SERVER_ERROR or connection.scope["type"] == "websocket":
         raise error  # to the handler of unexpected errors, and to the server's log
     return JSONResponse({"detail": _sentence(error, status)}, status, headers=_headers(error, status))
