@@ -40,7 +40,15 @@ from layered_backend.errors import (
     UnitOfWorkError,
     UnknownFieldError,
 )
-from layered_backend.models import Base, IntegerPrimaryKey, SoftDeletable, Timestamped, UUIDPrimaryKey, Versioned
+from layered_backend.models import (
+    Audited,
+    Base,
+    IntegerPrimaryKey,
+    SoftDeletable,
+    Timestamped,
+    UUIDPrimaryKey,
+    Versioned,
+)
 from layered_backend.projection import Projection
 from layered_backend.query import (
     CursorPage,
@@ -80,6 +88,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Audited",
     "Base",
     "BaseRepository",
     "BaseService",
