@@ -11,14 +11,12 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from layered_backend import InvalidDataError
 from layered_backend.security import PasswordHasher
 
-CHEAP = {"time_cost": 1, "memory_cost": 64, "parallelism": 1}
-
 
 class _CountingHasher(Argon2Hasher):
     """Counts what costs time, and how much of it goes on at once."""
 
     def __init__(self) -> None:
-        super().__init__(**CHEAP)
+        super().__init__(time_cost=1, memory_cost=64, parallelism=1)
         self.work = 0
         self.at_once = self.most_at_once = 0
         self.threads = set[str]()
