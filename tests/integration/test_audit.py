@@ -7,6 +7,7 @@ import gc
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -87,6 +88,10 @@ class User:
 Work = Callable[[Wiki, Any], Awaitable[Any]]
 
 
+def _on(model: Any, work: Work) -> Callable[[Wiki], Awaitable[Any]]:
+    return lambda uow: work(uow, model)
+
+
 @dataclass
 class Wikis:
     """Units of work of several people, in one database."""
@@ -120,6 +125,10 @@ async def wikis(shop: Shop) -> AsyncGenerator[Wikis]:
         await asyncio.to_thread(shop.database.create_all_sync, Base.metadata)
     yield Wikis(shop)
     await shop.run(lambda uow: uow.session.run_sync(lambda session: Base.metadata.drop_all(session.connection())))
+
+
+async def _create(uow: Wiki, title: str) -> Page:
+    return await uow.pages.create({"title": title})
 
 
 async def _add(uow: Wiki, model: Any) -> Any:
@@ -205,7 +214,7 @@ async def test_each_way_to_create_stamps_who_does(wikis: Wikis, model: Any) -> N
     for name, create in CREATING.items():
         if name == "a statement" and model is Page:
             continue
-        result = await wikis.run(lambda uow, create=create: create(uow, model), actor="ann")
+        result = await wikis.run(_on(model, create), actor="ann")
 
         stamps = await wikis.stamps(model)
         assert stamps == [("ann", "ann")] * len(stamps), name
@@ -221,7 +230,7 @@ async def test_each_way_to_update_stamps_who_does(wikis: Wikis, model: Any, acto
     for name, change in UPDATING.items():
         await wikis.run(lambda uow: uow.of(model).update(1, {"text": "cold"}), actor="eve")
 
-        result = await wikis.run(lambda uow, change=change: change(uow, model), actor=actor)
+        result = await wikis.run(_on(model, change), actor=actor)
 
         assert (await wikis.stamps(model))[0] == ("ann", actor), name
         assert _names(result) in {None, ("ann", actor)}, name
@@ -231,7 +240,7 @@ async def test_each_way_to_update_stamps_who_does(wikis: Wikis, model: Any, acto
 async def test_marking_as_deleted_and_restoring_stamp_who_does(wikis: Wikis, delete: Work) -> None:
     await wikis.run(lambda uow: uow.drafts.create({"id": 1, "title": "tea"}), actor="ann")
 
-    await wikis.run(lambda uow: delete(uow, Draft), actor="bob")
+    await wikis.run(_on(Draft, delete), actor="bob")
     assert await wikis.stamps(Draft) == [("ann", "bob")]
 
     await wikis.run(lambda uow: uow.drafts.restore(1), actor="eve")
@@ -266,7 +275,7 @@ async def test_an_update_that_changes_nothing_names_nobody(wikis: Wikis, model: 
 
 async def test_a_pooled_connection_keeps_nothing_of_the_last_actor(wikis: Wikis) -> None:
     for number, actor in enumerate(["ann", None, "bob", None, None, "eve"]):
-        await wikis.run(lambda uow, n=number: uow.pages.create({"title": f"{n}"}), actor=actor)
+        await wikis.run(partial(_create, title=str(number)), actor=actor)
 
     assert [created for created, _ in await wikis.stamps(Page)] == ["ann", None, "bob", None, None, "eve"]
 
@@ -335,7 +344,7 @@ async def test_how_an_actor_is_named_can_be_overridden(sqlite_shop: Shop) -> Non
 async def test_a_name_that_is_too_long_is_refused_alike(wikis: Wikis) -> None:
     for create in (CREATING["create"], CREATING["create many"], CREATING["upsert"], CREATING["flush"]):
         with pytest.raises(InvalidDataError, match="name of the actor has more than 255 characters"):
-            await wikis.run(lambda uow, create=create: create(uow, Page), actor="x" * 256)
+            await wikis.run(_on(Page, create), actor="x" * 256)
 
     assert await wikis.run(lambda uow: uow.pages.create({"title": "tea"}), actor="x" * 255)
     assert len(await wikis.stamps(Page)) == 1

@@ -54,7 +54,7 @@ router = APIRouter()
 
 @router.get("/actor")
 async def actor(uow: UOWDep) -> str | None:
-    return uow.actor and uow.actor.subject
+    return None if uow.actor is None else str(uow.actor.subject)
 
 
 @router.get("/required", dependencies=[Depends(require_scopes("items:write"))])
@@ -120,7 +120,7 @@ def secured(sqlite_shop: Shop) -> Secured:
 
     @app.get("/maybe")
     async def maybe(principal: Annotated[Principal | None, Depends(get_principal.optional)]) -> str | None:
-        return principal and principal.subject
+        return None if principal is None else principal.subject
 
     @app.get("/scoped")
     async def scoped(principal: Annotated[Principal, Security(get_principal, scopes=["items:write"])]) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from http import HTTPStatus
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import ResponseValidationError
@@ -44,9 +44,10 @@ def add_error_handlers(app: FastAPI) -> None:
 
     `install` does this for the application itself. Handlers that *app* has already are kept.
     """
-    app.exception_handlers.setdefault(errors.LayeredError, _answer)
-    app.exception_handlers.setdefault(ResponseValidationError, _advise)
-    app.exception_handlers.setdefault(Exception, _answer_unexpected)
+    handlers: MutableMapping[Any, Any] = app.exception_handlers  # typed for requests, and used for WebSockets too
+    handlers.setdefault(errors.LayeredError, _answer)
+    handlers.setdefault(ResponseValidationError, _advise)
+    handlers.setdefault(Exception, _answer_unexpected)
 
 
 def status_of(error: errors.LayeredError) -> int:
