@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import pytest
 from pwdlib import PasswordHash
@@ -30,25 +32,18 @@ class _CountingHasher(Argon2Hasher):
         with self._counted():
             return super().verify(password, hash)
 
-    def _counted(self) -> _Counted:
-        return _Counted(self)
-
-
-class _Counted:
-    def __init__(self, hasher: _CountingHasher) -> None:
-        self._hasher = hasher
-
-    def __enter__(self) -> None:
-        hasher = self._hasher
-        with hasher._lock:
-            hasher.work += 1
-            hasher.at_once += 1
-            hasher.most_at_once = max(hasher.most_at_once, hasher.at_once)
-            hasher.threads.add(threading.current_thread().name)
-
-    def __exit__(self, *_: object) -> None:
-        with self._hasher._lock:
-            self._hasher.at_once -= 1
+    @contextmanager
+    def _counted(self) -> Generator[None]:
+        with self._lock:
+            self.work += 1
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+            self.threads.add(threading.current_thread().name)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.at_once -= 1
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -208,11 +208,13 @@ class TestAttacks:
         assert (str(caught.value), caught.value.is_refused) == ("the token is not valid", True)
         assert caught.value.__cause__ is caught.value.__context__ is None, "which may hold a part of the token"
 
+    @settings(deadline=None)
     @given(st.text() | st.from_regex(r"[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}", fullmatch=True))
     def test_whatever_is_sent_is_refused(self, token: str) -> None:
         with pytest.raises(UnauthenticatedError):
             _tokens().verify(token)
 
+    @settings(deadline=None)
     @given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists, max_leaves=5))
     def test_a_claim_of_any_kind_is_refused_or_read(self, value: Any) -> None:
         for name in (*_claims(), "nbf", "jti", "scope"):

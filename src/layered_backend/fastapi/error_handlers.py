@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, MutableMapping
 from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import ResponseValidationError
@@ -44,7 +44,8 @@ def add_error_handlers(app: FastAPI) -> None:
 
     `install` does this for the application itself. Handlers that *app* has already are kept.
     """
-    handlers: MutableMapping[Any, Any] = app.exception_handlers  # typed for requests, and used for WebSockets too
+    # They are typed as those of requests, and called for WebSockets too, which have no answer.
+    handlers = cast("MutableMapping[Any, Any]", app.exception_handlers)
     handlers.setdefault(errors.LayeredError, _answer)
     handlers.setdefault(ResponseValidationError, _advise)
     handlers.setdefault(Exception, _answer_unexpected)

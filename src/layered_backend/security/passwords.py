@@ -9,13 +9,14 @@ import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TypeVar
 
 from layered_backend.errors import InvalidDataError
 from layered_backend.security.missing import missing_package
 
 try:
-    import argon2  # noqa: F401  # which pwdlib needs, and whose absence it tells in other words
+    import_module("argon2")  # which pwdlib needs, and whose absence it tells in other words
     from pwdlib import PasswordHash
     from pwdlib.exceptions import UnknownHashError
     from pwdlib.hashers.argon2 import Argon2Hasher
