@@ -1,7 +1,7 @@
 """Who makes a request: the principal, its scopes, and the actor of the unit of work, in a small application."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -10,12 +10,19 @@ import httpx2
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Security, WebSocket
 from fastapi.testclient import TestClient
+from pydantic import BaseModel
+from sqlalchemy import MetaData
+from sqlalchemy.orm import Mapped
 from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocketDisconnect
 
 from layered_backend import (
+    Audited,
+    BaseRepository,
+    IntegerPrimaryKey,
     PermissionDeniedError,
     Projection,
+    TenantScope,
     UnauthenticatedError,
     UnitOfWork,
     UnitOfWorkError,
@@ -27,9 +34,42 @@ from layered_backend import (
     require_scopes,
     uow_dependency,
 )
+from layered_backend import Base as LibraryBase
+from layered_backend.models import NAMING_CONVENTION
 from layered_backend.security import AccessTokens, Principal
 from tests.databases import Shop
 from tests.shop import ItemRead, ItemRepository, ShopUnitOfWork
+
+
+class Base(LibraryBase):
+    __abstract__ = True
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+
+
+class Owned:
+    tenant_id: Mapped[int]
+
+
+class Note(IntegerPrimaryKey, Owned, Audited, Base):
+    __tablename__ = "authenticated_notes"
+
+    text: Mapped[str]
+
+
+class NoteRead(BaseModel):
+    text: str
+    tenant_id: int
+    created_by: str | None
+    updated_by: str | None
+
+
+def _tenant_of(principal: Principal) -> Any:
+    return principal.claims.get("tenant_id")
+
+
+class NotesUnitOfWork(UnitOfWork):
+    scopes = (TenantScope(Owned, tenant=_tenant_of),)
+    notes: BaseRepository[Note]
 
 
 class _CountingTokens(AccessTokens):
@@ -48,6 +88,9 @@ class ReportUnitOfWork(UnitOfWork):
 
 Items = Annotated[Projection[ItemRead], Depends(get_projection(ItemRepository, ItemRead))]
 ReportUOW = Annotated[ReportUnitOfWork, Depends(uow_dependency(ReportUnitOfWork))]
+
+NotesUOW = Annotated[NotesUnitOfWork, Depends(uow_dependency(NotesUnitOfWork))]
+Notes = Annotated[Projection[NoteRead], Depends(get_projection(BaseRepository[Note], NoteRead))]
 
 router = APIRouter()
 
@@ -450,6 +493,51 @@ class TestWebSockets:
             await asyncio.to_thread(talk)
 
         assert caught.value.code == 1008
+
+
+class TestTenants:
+    """The principal reaches the scopes and the stamps: from the header to the row."""
+
+    @pytest.fixture
+    async def notes(self, async_shop: Shop) -> AsyncGenerator[Secured]:
+        await async_shop.database.create_all(Base.metadata)
+        tokens = _tokens()
+        get_principal = current_principal(tokens)
+        app = FastAPI()
+        install(app, NotesUnitOfWork, database=async_shop.database, principal=get_principal)
+
+        @app.post("/notes")
+        async def create(text: str, uow: NotesUOW) -> int:
+            return (await uow.notes.create({"text": text})).id
+
+        @app.patch("/notes/{note_id}")
+        async def change(note_id: int, text: str, uow: NotesUOW) -> None:
+            await uow.notes.update(note_id, {"text": text})
+
+        @app.get("/notes")
+        async def read(notes: Notes) -> Sequence[NoteRead]:
+            return await notes.list()
+
+        yield Secured(app, tokens, get_principal)
+        await async_shop.run(
+            lambda uow: uow.session.run_sync(lambda session: Base.metadata.drop_all(session.connection()))
+        )
+
+    async def test_each_sees_the_rows_of_their_tenant_and_stamps_what_they_write(self, notes: Secured) -> None:
+        ann, bob, eve = (
+            {"Authorization": f"Bearer {notes.tokens.issue(name, claims={'tenant_id': tenant})}"}
+            for name, tenant in (("ann", 1), ("bob", 1), ("eve", 2))
+        )
+        async with _client(notes.app) as client:
+            note_id = (await client.post("/notes", params={"text": "tea"}, headers=ann)).json()
+            changed = await client.patch(f"/notes/{note_id}", params={"text": "mate"}, headers=bob)
+            foreign = await client.patch(f"/notes/{note_id}", params={"text": "mine"}, headers=eve)
+            seen = [(await client.get("/notes", headers=headers)).json() for headers in (ann, bob, eve)]
+            nobody = await client.get("/notes")
+
+        assert (changed.status_code, foreign.status_code, nobody.status_code) == (200, 404, 403)
+        row = {"text": "mate", "tenant_id": 1, "created_by": "ann", "updated_by": "bob"}
+        assert seen == [[row], [row], []]
 
 
 async def test_a_scope_that_no_header_can_hold_is_left_out(secured: Secured) -> None:

@@ -9,8 +9,6 @@ from typing import Any
 
 __all__ = ["Principal"]
 
-_NO_CLAIMS: Mapping[str, Any] = MappingProxyType({})
-
 
 @dataclass(frozen=True)
 class Principal:
@@ -24,7 +22,7 @@ class Principal:
 
     subject: str
     scopes: frozenset[str] = frozenset()
-    claims: Mapping[str, Any] = field(default=_NO_CLAIMS, repr=False, hash=False)
+    claims: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False, hash=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scopes", frozenset(self.scopes))
