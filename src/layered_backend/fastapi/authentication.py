@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from fastapi import Security
 from fastapi.openapi.models import OAuth2, OAuthFlowPassword, OAuthFlows
 from fastapi.security import SecurityScopes
-from fastapi.security.base import SecurityBase
 from fastapi.security.utils import get_authorization_scheme_param
 from starlette.requests import HTTPConnection
 
 from layered_backend.errors import PermissionDeniedError, UnauthenticatedError, UnitOfWorkError
 from layered_backend.fastapi.actors import actor_of
 from layered_backend.fastapi.installation import installation_of
-from layered_backend.fastapi.security_schemes import StandInScheme
+from layered_backend.fastapi.security_schemes import Scheme, StandInScheme
 from layered_backend.memoization import unique
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ class TokenVerifier(Protocol):
         ...
 
 
-class OptionalPrincipal(SecurityBase):
+class OptionalPrincipal(Scheme):
     """The dependency on the principal, if there is one. Lives as long as the application.
 
     Args:
@@ -67,7 +66,7 @@ class OptionalPrincipal(SecurityBase):
         return principals[self]
 
 
-class CurrentPrincipal(SecurityBase):
+class CurrentPrincipal(Scheme):
     """The dependency on the principal. Lives as long as the application.
 
     Attributes:
@@ -131,7 +130,7 @@ def _bearer_token(connection: HTTPConnection) -> str | None:
     if len(headers) > 1:
         raise UnauthenticatedError("the request has several headers Authorization", is_refused=True)
     scheme, token = get_authorization_scheme_param(headers[0] if headers else None)
-    return token if scheme.lower() == "bearer" else None
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def require_scopes(*scopes: str) -> Callable[..., Coroutine[Any, Any, Any]]:

@@ -3,14 +3,19 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["StandInScheme", "describe"]
+if TYPE_CHECKING:
+    from fastapi.security.base import SecurityBase as Scheme  # those of FastAPI's own classes return the header's text
+else:
+    from fastapi.security import OAuth2 as Scheme  # FastAPI 0.121 names the scopes of no other class in its document
+
+__all__ = ["Scheme", "StandInScheme", "describe"]
 
 _described: ContextVar[object] = ContextVar("layered_backend.described")
 
@@ -26,8 +31,11 @@ class _AnyBearer(SecurityBase):
 _ANY_BEARER = _AnyBearer()
 
 
-class StandInScheme(SecurityBase):
+class StandInScheme(Scheme):
     """Stands for the principal of the application whose document is made: a route is written before it has one."""
+
+    def __init__(self) -> None:
+        """Leave out what the base class sets."""
 
     def __getattr__(self, name: str) -> Any:
         """Return what the document asks for: `model` and `scheme_name`."""
