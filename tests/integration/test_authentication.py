@@ -323,16 +323,17 @@ class TestActor:
 
         async def get_actor(connection: HTTPConnection) -> Principal:
             calls.append(connection.url.path)
-            return Principal(connection.headers["X-User"], frozenset({"items:write"}))
+            return Principal(connection.headers["X-User"], frozenset({"items:read", "items:write"}))
 
         app = FastAPI()
         install(app, ShopUnitOfWork, database=sqlite_shop.database, principal=get_actor)
         app.include_router(router)
         async with _client(app) as client:
-            answers = [(await client.get(path, headers={"X-User": "bob"})).json() for path in ("/actor", "/required")]
+            paths = ["/actor", "/required", "/both"]
+            answers = [(await client.get(path, headers={"X-User": "bob"})).json() for path in paths]
 
-        assert answers == ["bob", "done"]
-        assert calls == ["/actor", "/required"]
+        assert answers == ["bob", "done", ["bob", "bob", "0"]]
+        assert calls == paths, "it was asked more than once a request"
 
     async def test_nobody_is_asked_where_no_unit_of_work_opens(self, secured: Secured) -> None:
         @secured.app.get("/free")
