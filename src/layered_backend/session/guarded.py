@@ -302,9 +302,8 @@ class WatchedSession(Session):
                 self._close()
         finally:
             self.turn.close()
-            self.followed = self.before_begin = self.actor_name = (
-                None  # which know the session: no cycle is left to be collected
-            )
+            # These know the session: no cycle is left to be collected.
+            self.followed = self.before_begin = self.actor_name = None
 
     def _close(self) -> None:
         self.turn.enter()
