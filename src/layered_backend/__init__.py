@@ -43,7 +43,15 @@ from layered_backend.errors import (
     UnknownFieldError,
 )
 from layered_backend.jobs import Job, JobQueue, JobRunner
-from layered_backend.models import Base, IntegerPrimaryKey, SoftDeletable, Timestamped, UUIDPrimaryKey, Versioned
+from layered_backend.models import (
+    Audited,
+    Base,
+    IntegerPrimaryKey,
+    SoftDeletable,
+    Timestamped,
+    UUIDPrimaryKey,
+    Versioned,
+)
 from layered_backend.projection import Projection
 from layered_backend.query import (
     CursorPage,
@@ -74,6 +82,7 @@ if TYPE_CHECKING:
         UOWDep,
         add_error_handlers,
         background_idle,
+        current_principal,
         etag_of,
         get_projection,
         get_repository,
@@ -82,11 +91,13 @@ if TYPE_CHECKING:
         get_uow,
         health_router,
         install,
+        require_scopes,
         run_in_background,
         uow_dependency,
     )
 
 __all__ = [
+    "Audited",
     "Background",
     "Base",
     "BaseRepository",
@@ -162,6 +173,7 @@ __all__ = [
     "Where",
     "add_error_handlers",
     "background_idle",
+    "current_principal",
     "current_request_id",
     "etag_of",
     "get_projection",
@@ -172,6 +184,7 @@ __all__ = [
     "health_router",
     "install",
     "ref",
+    "require_scopes",
     "run_in_background",
     "transact",
     "transact_sync",
@@ -188,6 +201,7 @@ _OF_FASTAPI = frozenset(
         "UOWDep",
         "add_error_handlers",
         "background_idle",
+        "current_principal",
         "etag_of",
         "get_projection",
         "get_repository",
@@ -196,6 +210,7 @@ _OF_FASTAPI = frozenset(
         "get_uow",
         "health_router",
         "install",
+        "require_scopes",
         "run_in_background",
         "uow_dependency",
     }

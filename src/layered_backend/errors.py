@@ -265,15 +265,33 @@ class InvalidCursorError(InvalidDataError):
 
 
 class PermissionDeniedError(LayeredError):
-    """The actor is known and may not do this."""
+    """The actor is known and may not do this.
+
+    Attributes:
+        scopes: The scopes that it takes; empty where it is no matter of scopes.
+    """
 
     default_message = "permission denied"
 
+    def __init__(self, message: str = "", *, scopes: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.scopes = scopes
+
 
 class UnauthenticatedError(LayeredError):
-    """The actor is not known: credentials are missing or not valid."""
+    """The actor is not known: credentials are missing or not valid.
+
+    Attributes:
+        scopes: The scopes that it takes, where they are known.
+        is_refused: Whether there are credentials, and they are not valid.
+    """
 
     default_message = "not authenticated"
+
+    def __init__(self, message: str = "", *, scopes: tuple[str, ...] = (), is_refused: bool = False) -> None:
+        super().__init__(message)
+        self.scopes = scopes
+        self.is_refused = is_refused
 
 
 class PreconditionFailedError(LayeredError):

@@ -10,7 +10,7 @@ import secrets
 import time
 import uuid
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -22,7 +22,10 @@ from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from layered_backend.errors import InvalidDataError, LayeredError, UnitOfWorkError
+
 __all__ = [
+    "Audited",
     "Base",
     "ExactDecimal",
     "IntegerPrimaryKey",
@@ -251,6 +254,14 @@ class Base(DeclarativeBase):
     __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012  # declared so by SQLAlchemy
 
 
+_LONGEST_NAME = 255  # characters
+_NAME = (
+    String(_LONGEST_NAME)
+    .with_variant(String(_LONGEST_NAME, collation="utf8mb4_nopad_bin"), "mariadb")
+    .with_variant(String(_LONGEST_NAME, collation="utf8mb4_bin"), "mysql")
+)
+
+
 class IntegerPrimaryKey:
     """An `id` that the database counts up."""
 
@@ -284,7 +295,38 @@ def _created_at(context: DefaultExecutionContext) -> datetime:
     return parameters.get("created_at") or _moment_of_transaction(context)
 
 
-READS: Mapping[Any, frozenset[str]] = {_moment_of_transaction: frozenset(), _created_at: frozenset({"created_at"})}
+def _actor(context: DefaultExecutionContext) -> str | None:
+    """Return who works, in the words of the unit of work whose connection executes the statement; None for nobody."""
+    connection: Any = context.root_connection
+    session = getattr(connection, "watcher", None)  # of this transaction: nothing is left with a pooled connection
+    name_of_actor: Callable[[], str | None] | None = getattr(session, "actor_name", None)
+    name = None if name_of_actor is None else _told_by(name_of_actor)
+    if name is not None and len(name) > _LONGEST_NAME:
+        raise InvalidDataError(f"the name of the actor has more than {_LONGEST_NAME} characters; override actor_name()")
+    return name
+
+
+def _told_by(name_of_actor: Callable[[], str | None]) -> str | None:
+    try:
+        return name_of_actor()
+    except LayeredError:
+        raise
+    except Exception as error:  # which would pass for a value that does not fit its column
+        raise UnitOfWorkError(f"actor_name() has raised {type(error).__name__}") from error
+
+
+def _created_by(context: DefaultExecutionContext) -> str | None:
+    """Return the row's `created_by`: a row that was never updated says so."""
+    parameters: Any = context.get_current_parameters()  # type: ignore[no-untyped-call]  # is not annotated
+    return parameters.get("created_by") or _actor(context)
+
+
+READS: Mapping[Any, frozenset[str]] = {
+    _moment_of_transaction: frozenset(),
+    _created_at: frozenset({"created_at"}),
+    _actor: frozenset(),
+    _created_by: frozenset({"created_by"}),
+}
 """What the defaults of this module read of a row: rows that are alike in that have the same default."""
 
 
@@ -298,6 +340,17 @@ class Timestamped:
     updated_at: Mapped[datetime] = mapped_column(
         UTCDateTime, default=_created_at, onupdate=_moment_of_transaction, sort_order=11
     )
+
+
+class Audited:
+    """Who created the row and who last updated it, as text; the two are equal until the first update.
+
+    That is the actor of the unit of work, as its `actor_name` puts it, whichever way the row is written. A write without
+    an actor, by a seeder for example, leaves None: the last one to write was nobody who is known.
+    """
+
+    created_by: Mapped[str | None] = mapped_column(_NAME, default=_actor, sort_order=14)
+    updated_by: Mapped[str | None] = mapped_column(_NAME, default=_created_by, onupdate=_actor, sort_order=15)
 
 
 class SoftDeletable:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Security
 from fastapi.routing import APIRoute
 
 from layered_backend import (
@@ -16,13 +16,16 @@ from layered_backend import (
     SessionDep,
     UnitOfWork,
     UOWDep,
+    current_principal,
     get_projection,
     get_repository,
     get_service,
     get_settings,
     health_router,
+    require_scopes,
     uow_dependency,
 )
+from layered_backend.security import AccessTokens
 from layered_backend.settings import Settings
 from tests.shop import Item, ItemRead, ItemRepository, ItemService, ShopUnitOfWork
 
@@ -40,6 +43,9 @@ class ReportUnitOfWork(UnitOfWork):
 
 
 ReportUOW = Annotated[ReportUnitOfWork, Depends(uow_dependency(ReportUnitOfWork))]
+get_principal = current_principal(
+    AccessTokens("a key of thirty-two bytes or more", issuer="https://shop.example", audience="shop")
+)
 
 
 async def _the_layers(service: Service, repository: Repository, uow: UOWDep, session: SessionDep) -> None: ...
@@ -58,6 +64,12 @@ async def _named(uow: ShopUOW) -> None: ...
 
 
 async def _set_up(settings: Configuration) -> None: ...
+async def _secured(
+    uow: UOWDep,
+    principal: Annotated[Any, Security(get_principal, scopes=["items:read"])],
+    visitor: Annotated[Any, Depends(get_principal.optional)],
+    actor: Annotated[Any, Depends(require_scopes("items:write"))],
+) -> None: ...
 
 
 def _calls(endpoint: Callable[..., Any]) -> set[Any]:
@@ -73,9 +85,21 @@ def _below(dependant: Any) -> Iterator[Any]:
         yield from _below(inner)
 
 
+def _is_coroutine(call: Any) -> bool:
+    return inspect.iscoroutinefunction(call if inspect.isfunction(call) else type(call).__call__)
+
+
 @pytest.mark.parametrize(
     ("endpoint", "generators"),
-    [(_the_layers, 1), (_beside_them, 1), (_named, 1), (_two_databases, 2), (_projections_only, 0), (_set_up, 0)],
+    [
+        (_the_layers, 1),
+        (_beside_them, 1),
+        (_named, 1),
+        (_secured, 1),
+        (_two_databases, 2),
+        (_projections_only, 0),
+        (_set_up, 0),
+    ],
 )
 def test_none_is_synchronous_and_each_kind_of_unit_of_work_is_one_generator(
     endpoint: Callable[..., Any], generators: int
@@ -83,7 +107,7 @@ def test_none_is_synchronous_and_each_kind_of_unit_of_work_is_one_generator(
     calls = _calls(endpoint)
 
     assert calls
-    assert not [call for call in calls if not (inspect.iscoroutinefunction(call) or inspect.isasyncgenfunction(call))]
+    assert not [call for call in calls if not (_is_coroutine(call) or inspect.isasyncgenfunction(call))]
     assert len([call for call in calls if inspect.isasyncgenfunction(call)]) == generators
 
 

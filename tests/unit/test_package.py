@@ -10,9 +10,11 @@ import pytest
 
 import layered_backend
 import layered_backend.fastapi
+import layered_backend.security
 import layered_backend.settings
 
-_HEAVY = ("fastapi", "starlette", "typer", "alembic", "pydantic_settings", "pytest", "asyncpg")
+_HEAVY = ("fastapi", "starlette", "typer", "alembic", "pydantic_settings", "pytest", "asyncpg", "pwdlib", "jwt")
+_OF_SECURITY = ("argon2", "jwt", "pwdlib")
 
 
 def _modules_after(statement: str) -> set[str]:
@@ -34,7 +36,25 @@ def test_the_names_of_the_fastapi_part_are_there_all_the_same() -> None:
     assert "fastapi" in loaded
 
 
-@pytest.mark.parametrize("module", [layered_backend, layered_backend.fastapi, layered_backend.settings])
+def test_the_fastapi_part_does_without_passwords_and_tokens() -> None:
+    loaded = _modules_after("from layered_backend import current_principal, require_scopes")
+
+    assert not {*_OF_SECURITY, "layered_backend.security"} & loaded
+
+
+@pytest.mark.parametrize("missing", _OF_SECURITY)
+def test_what_is_missing_for_passwords_and_tokens_is_said_in_one_line(missing: str) -> None:
+    code = f"import sys\nsys.modules[{missing!r}] = None\nimport layered_backend.security"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, text=True)
+
+    assert answer.stderr.splitlines()[-1] == (
+        "ModuleNotFoundError: passwords and tokens need two packages: pip install 'layered-backend[security]'"
+    )
+
+
+@pytest.mark.parametrize(
+    "module", [layered_backend, layered_backend.fastapi, layered_backend.security, layered_backend.settings]
+)
 def test_all_is_sorted_and_complete(module: object) -> None:
     names: list[str] = getattr(module, "__all__", [])
 

@@ -1,5 +1,12 @@
 """The API layer: FastAPI, given the unit of work."""
 
+from layered_backend.fastapi.authentication import (
+    CurrentPrincipal,
+    OptionalPrincipal,
+    TokenVerifier,
+    current_principal,
+    require_scopes,
+)
 from layered_backend.fastapi.auto_seeding import AutoSeed, SeedingState
 from layered_backend.fastapi.background import background_idle, run_in_background
 from layered_backend.fastapi.background_jobs import Background, FailedJob
@@ -22,16 +29,20 @@ from layered_backend.fastapi.settings import get_settings
 __all__ = [
     "AutoSeed",
     "Background",
+    "CurrentPrincipal",
     "FailedJob",
     "IfMatch",
     "IfMatchDep",
     "Liveness",
+    "OptionalPrincipal",
     "Readiness",
     "SeedingState",
     "SessionDep",
+    "TokenVerifier",
     "UOWDep",
     "add_error_handlers",
     "background_idle",
+    "current_principal",
     "etag_of",
     "get_if_match",
     "get_projection",
@@ -42,6 +53,7 @@ __all__ = [
     "get_uow",
     "health_router",
     "install",
+    "require_scopes",
     "run_in_background",
     "status_of",
     "uow_dependency",

@@ -11,6 +11,7 @@ from fastapi import Depends
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import HTTPConnection
 
+from layered_backend.fastapi.actors import actor_of
 from layered_backend.fastapi.endpoints import refuse_synchronous
 from layered_backend.fastapi.installation import installation_of
 from layered_backend.memoization import unique
@@ -66,6 +67,9 @@ def _opener(wanted: type[UnitOfWork]) -> Callable[[HTTPConnection], AsyncGenerat
         if not is_new:
             yield uow
             return
+        principal = installation_of(connection).principal
+        if principal is not None:
+            uow.actor = await actor_of(connection, principal)
         async with uow:
             yield uow
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, MutableMapping
 from http import HTTPStatus
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import ResponseValidationError
 from fastapi.responses import JSONResponse
 from starlette.requests import HTTPConnection
+from starlette.websockets import WebSocket
 
 from layered_backend import errors
 
@@ -31,10 +33,10 @@ _STATUSES: Mapping[type[errors.LayeredError], int] = {
     errors.DatabaseUnavailableError: 503,
     errors.LayeredError: 500,
 }
-_HEADERS: Mapping[int, Mapping[str, str]] = {
-    401: {"WWW-Authenticate": "Bearer"},
-    503: {"Retry-After": str(_RETRY_AFTER)},
-}
+_POLICY = frozenset({401, 403})
+_POLICY_VIOLATION = 1008  # RFC 6455, section 7.4.1
+_UNAVAILABLE: Mapping[str, str] = {"Retry-After": str(_RETRY_AFTER)}
+_NOT_IN_A_HEADER = re.compile(r"[^ !#-\[\]-~]")
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -42,9 +44,11 @@ def add_error_handlers(app: FastAPI) -> None:
 
     `install` does this for the application itself. Handlers that *app* has already are kept.
     """
-    app.exception_handlers.setdefault(errors.LayeredError, _answer)
-    app.exception_handlers.setdefault(ResponseValidationError, _advise)
-    app.exception_handlers.setdefault(Exception, _answer_unexpected)
+    # They are typed as those of requests, and called for WebSockets too, which have no answer.
+    handlers = cast("MutableMapping[Any, Any]", app.exception_handlers)
+    handlers.setdefault(errors.LayeredError, _answer)
+    handlers.setdefault(ResponseValidationError, _advise)
+    handlers.setdefault(Exception, _answer_unexpected)
 
 
 def status_of(error: errors.LayeredError) -> int:
@@ -52,11 +56,31 @@ def status_of(error: errors.LayeredError) -> int:
     return next(_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES)
 
 
-async def _answer(connection: HTTPConnection, error: errors.LayeredError) -> JSONResponse:
+async def _answer(connection: HTTPConnection, error: errors.LayeredError) -> JSONResponse | None:
     status = status_of(error)
+    if isinstance(connection, WebSocket) and status in _POLICY:
+        await connection.close(_POLICY_VIOLATION, _sentence(error, status))
+        return None
     if status == HTTPStatus.INTERNAL_SERVER_ERROR or connection.scope["type"] == "websocket":
         raise error  # to the handler of unexpected errors, and to the server's log
-    return JSONResponse({"detail": _sentence(error, status)}, status, headers=_HEADERS.get(status))
+    return JSONResponse({"detail": _sentence(error, status)}, status, headers=_headers(error, status))
+
+
+def _headers(error: errors.LayeredError, status: int) -> Mapping[str, str] | None:
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return _UNAVAILABLE
+    if isinstance(error, errors.UnauthenticatedError):
+        return {"WWW-Authenticate": _challenge("invalid_token" if error.is_refused else None, error.scopes)}
+    if isinstance(error, errors.PermissionDeniedError) and error.scopes:
+        return {"WWW-Authenticate": _challenge("insufficient_scope", error.scopes)}
+    return None
+
+
+def _challenge(problem: str | None, scopes: Iterable[str]) -> str:
+    """Return what the client has to show (RFC 6750, section 3)."""
+    values = {"error": problem, "scope": _NOT_IN_A_HEADER.sub("", " ".join(scopes))}
+    given = ", ".join(f'{name}="{value}"' for name, value in values.items() if value)
+    return f"Bearer {given}".rstrip()
 
 
 async def _advise(connection: HTTPConnection, error: ResponseValidationError) -> NoReturn:

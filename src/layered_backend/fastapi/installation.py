@@ -15,10 +15,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from layered_backend.database import Database
 from layered_backend.errors import UnitOfWorkError
+from layered_backend.fastapi.actors import PrincipalSource, checked_source
 from layered_backend.fastapi.auto_seeding import AutoSeed, AutoSeeding
 from layered_backend.fastapi.background_jobs import Background, BackgroundJobs
 from layered_backend.fastapi.error_handlers import add_error_handlers
 from layered_backend.fastapi.request_ids import add_request_ids
+from layered_backend.fastapi.security_schemes import describe
 from layered_backend.seeding import SeedRunner
 from layered_backend.unit_of_work import UnitOfWork, end_abandoned, opened_units
 
@@ -30,12 +32,13 @@ _STATE_NAME = "layered_backend"
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What an application was given: the class of its units of work, their database, its seeding and its jobs."""
+    """What an application was given: the class of its units of work, their database, its seeding, jobs and principal."""
 
     unit_of_work: type[UnitOfWork]
     database: Database
     seeding: AutoSeeding
     background: BackgroundJobs
+    principal: PrincipalSource | None = None
 
     def kind(self, wanted: type[UnitOfWork]) -> type[UnitOfWork]:
         """Return the class that serves *wanted*: the application's own where that is a kind of it."""
@@ -67,6 +70,7 @@ def install(
     seeds: SeedRunner | None = None,
     auto_seed: AutoSeed | None = None,
     strict: bool = True,
+    principal: PrincipalSource | None = None,
     background: Background | None = None,
     request_ids: bool = True,
 ) -> None:
@@ -84,10 +88,14 @@ def install(
             what LAYERED_AUTO_SEED says at the start, and off where it says nothing.
         strict: Whether seeding that fails before the first request stops the start; else it is logged, and told by
             `health_router`.
+        principal: Who makes a request: what `current_principal` returns, or a coroutine function that takes the connection
+            alone. It is awaited once a request, before a unit of work opens, and its value is `uow.actor`: None for a
+            request without credentials.
         background: How what `run_in_background` is given runs, and what is told of failures; see `Background`.
         request_ids: Whether each request has an id, in its log lines and in the header `X-Request-ID` of its response.
 
     Raises:
+        TypeError: *principal* cannot be awaited with the connection alone.
         UnitOfWorkError: No database is named, or *app* has been installed into before.
         ValueError: *auto_seed* is something else, or has no *seeds*. LAYERED_AUTO_SEED is checked at the start.
     """
@@ -97,13 +105,17 @@ def install(
     if hasattr(app.state, _STATE_NAME):
         raise UnitOfWorkError("the application has its unit of work; use uow_dependency() for a second database")
     seeding = AutoSeeding(seeds, chosen, auto_seed, strict=strict)
-    installation = Installation(unit_of_work, chosen, seeding, BackgroundJobs(background or Background()))
+    source = None if principal is None else checked_source(principal)
+    jobs = BackgroundJobs(background or Background())
+    installation = Installation(unit_of_work, chosen, seeding, jobs, source)
     setattr(app.state, _STATE_NAME, installation)
     app.add_middleware(_InstallationMiddleware, installation=installation)
     _extend_lifespan(app, installation)
     add_error_handlers(app)
     if request_ids:
         add_request_ids(app)
+    if source is not None:
+        describe(app, source)
 
 
 def installation_of(connection: HTTPConnection) -> Installation:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Dialect, Select
 from sqlalchemy.exc import InvalidRequestError
 from starlette.requests import HTTPConnection
 
+from layered_backend.fastapi.actors import actor_of
 from layered_backend.fastapi.dependencies import unit_in
 from layered_backend.fastapi.installation import installation_of
 from layered_backend.memoization import unique
@@ -58,7 +59,9 @@ def _projection_dependency(
     _refuse_unreadable(model, schema)
 
     async def get_the_projection(connection: HTTPConnection) -> Projection[Any]:
-        return Projection(_RequestSource(connection, unit_of_work), model, schema)
+        principal = installation_of(connection).principal
+        actor = None if principal is None else await actor_of(connection, principal)
+        return Projection(_RequestSource(connection, unit_of_work, actor), model, schema)
 
     return get_the_projection
 
@@ -73,9 +76,10 @@ def _refuse_unreadable(model: type[Any], schema: type[BaseModel]) -> None:
 class _RequestSource:
     """Decides at each read where to read, as the unit of work may be opened after the projection is made."""
 
-    def __init__(self, connection: HTTPConnection, wanted: type[UnitOfWork]) -> None:
+    def __init__(self, connection: HTTPConnection, wanted: type[UnitOfWork], actor: Any) -> None:
         self._connection = connection
         self._wanted = wanted
+        self._actor = actor
         self._alone: AutocommitSource | None = None
 
     @property
@@ -99,5 +103,5 @@ class _RequestSource:
             return SessionSource(uow.session)
         if self._alone is None:
             uow = installation_of(self._connection).open(self._wanted)
-            self._alone = AutocommitSource(uow.database, ActiveScopes(uow.scopes, lambda: uow.actor))
+            self._alone = AutocommitSource(uow.database, ActiveScopes(uow.scopes, lambda: self._actor))
         return self._alone

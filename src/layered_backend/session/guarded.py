@@ -69,6 +69,7 @@ class WatchedSession(Session):
         reading_alone: What to read with before a transaction has begun; None where every read is in the transaction.
         followed: The connection that the transaction has, or had; None before the first one, and in the end.
         before_begin: What is called before a transaction begins, so that it can refuse.
+        actor_name: Tells who works, for rows that keep it; None where nobody knows.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class WatchedSession(Session):
         self.is_commit_sent = False
         self.is_committed = False
         self.before_begin: Callable[[], None] | None = None
+        self.actor_name: Callable[[], str | None] | None = None
         self.followed: Connection | None = None
 
     def translated(self, error: BaseException) -> LayeredError | None:
@@ -300,7 +302,8 @@ class WatchedSession(Session):
                 self._close()
         finally:
             self.turn.close()
-            self.followed = self.before_begin = None  # which know the session: no cycle is left to be collected
+            # These know the session: no cycle is left to be collected.
+            self.followed = self.before_begin = self.actor_name = None
 
     def _close(self) -> None:
         self.turn.enter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import traceback
 from typing import Any
 
@@ -16,7 +17,6 @@ from layered_backend.errors import (
     ForeignKeyViolationError,
     InvalidDataError,
     LayeredError,
-    PermissionDeniedError,
     ReadOnlyError,
     RolledBackError,
     StaleError,
@@ -48,8 +48,8 @@ _DRIVER_REFUSALS = (OverflowError, TypeError, UnicodeError)
 def translated_driver_error(context: ExceptionContext) -> LayeredError | None:
     """Translate what the driver raised, or what it let through: asyncpg and asyncmy do not wrap what the socket says."""
     original = context.original_exception
-    if isinstance(original, PermissionDeniedError):  # a scope has found nobody to give it its value
-        return PermissionDeniedError(*original.args)
+    if isinstance(original, LayeredError) and context.execution_context is None:
+        return copy.copy(original)  # a scope, or a column's default, has found nobody to give it its value
     dialect = dialect_named(context.dialect.name)
     reading = dialect.read(original)
     if not isinstance(original, context.dialect.loaded_dbapi.Error):

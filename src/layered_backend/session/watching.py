@@ -144,8 +144,8 @@ def _follow_stream(cursor: DBAPICursor, context: ExecutionContext) -> None:
 
 
 def _handle_error(context: ExceptionContext) -> LayeredError | None:
-    if isinstance(context.original_exception, UnitOfWorkError):
-        return None  # ours: the connection was not touched
+    if isinstance(context.original_exception, UnitOfWorkError):  # ours: the connection was not touched
+        return translated_driver_error(context) if context.execution_context is None else None
     if _is_probe(context):
         return None
     watcher = _watcher_of(context.connection)

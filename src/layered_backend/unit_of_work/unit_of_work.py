@@ -22,6 +22,7 @@ from layered_backend.query.scope import ActiveScopes, active_scopes
 from layered_backend.repository import BaseRepository, repository_of
 from layered_backend.session import GuardedSession, Hook, drive, rolled_back
 from layered_backend.session.uninterrupted import at_once, uninterrupted
+from layered_backend.unit_of_work.actor_names import name_of
 from layered_backend.unit_of_work.hooks import run_hooks
 from layered_backend.unit_of_work.open_units import entered_here, forget, remember
 from layered_backend.unit_of_work.outcome import Outcome
@@ -196,6 +197,16 @@ class UnitOfWork:
         """
         return active_scopes(self.session.info).without(*names)
 
+    def actor_name(self) -> str | None:
+        """Return what rows that are `Audited` keep of the actor: its `subject`, its `id`, or itself where it is text.
+
+        Override it for another kind of actor; asked for when such a row is written, and None without an actor.
+
+        Raises:
+            UnitOfWorkError: The actor has none of these.
+        """
+        return name_of(self.actor, type(self))
+
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Drive *coroutine* to its end, inside `with`.
 
@@ -269,6 +280,7 @@ class UnitOfWork:
                 isolation_level=self.isolation_level,
             )
             self._session.sync_session.before_begin = self._refuse_waiting_for_itself
+            self._session.sync_session.actor_name = self.actor_name
             if self.scopes:
                 ActiveScopes(self.scopes, lambda: self.actor).carry(self._session.info)
             self._owner = current
