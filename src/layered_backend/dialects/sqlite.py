@@ -189,6 +189,19 @@ class SQLiteDialect(DatabaseDialect):
             return super().among(key, identities)
         return key[0].in_(select(func.json_each(array).table_valued("value").c.value))
 
+    def check_at_commit(self, connection: Any) -> None:
+        """Look for a row that refers to nothing, where a foreign key can be deferred."""
+        can_be_deferred = _answers(connection, "SELECT 1 FROM sqlite_master WHERE sql LIKE '%DEFERR%' LIMIT 1")
+        are_deferred = _answers(connection, "PRAGMA defer_foreign_keys") == [(1,)]
+        if (can_be_deferred or are_deferred) and _answers(connection, "PRAGMA foreign_key_check"):
+            error = sqlite3.IntegrityError("FOREIGN KEY constraint failed")
+            error.sqlite_errorname = "SQLITE_CONSTRAINT_FOREIGNKEY"
+            raise error
+
+    def empty(self, connection: Connection, tables: Sequence[Table]) -> None:
+        connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")  # until the end of the transaction
+        super().empty(connection, tables)
+
     def sort_form(self, expression: ColumnElement[Any], dialect: Dialect) -> SortForm:
         """Return the form of the five storage classes, which the driver reads and writes as they are.
 
@@ -342,7 +355,11 @@ def _deferred_violation(connection: Connection, table: Table | None = None) -> R
 
 
 def _query(connection: Connection, sql: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
-    cursor = connection.connection.cursor()
+    return _answers(connection.connection, sql, parameters)
+
+
+def _answers(connection: Any, sql: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
+    cursor = connection.cursor()
     try:
         cursor.execute(sql, parameters)
         return list(cursor.fetchall())

@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
+from sqlalchemy import Connection
+
 from layered_backend.database import Database
 from layered_backend.errors import (
     CommitUnknownError,
@@ -369,6 +371,11 @@ class UnitOfWork:
         elif self._outcome is Outcome.OPEN:
             self._outcome = Outcome.COMMITTED
         self._is_finished = True
+
+    def works_on(self, connection: Connection | None) -> bool:
+        """Tell whether *connection* has the transaction of this unit of work."""
+        session = None if self._is_finished else self._session
+        return session is not None and connection is not None and session.sync_session.followed is connection
 
     async def _commit_and_run_hooks(self, session: GuardedSession) -> None:
         try:

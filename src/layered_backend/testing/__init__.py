@@ -1,0 +1,5 @@
+"""Tests of an application: each in a transaction of its own that is rolled back, however often the code commits."""
+
+from layered_backend.testing.bound_database import in_one_transaction, in_one_transaction_sync
+
+__all__ = ["in_one_transaction", "in_one_transaction_sync"]
