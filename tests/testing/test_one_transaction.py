@@ -15,7 +15,8 @@ from layered_backend import (
     UnitOfWorkError,
     transact,
 )
-from tests.databases import Shop, backends_of
+from layered_backend.testing import in_one_transaction
+from tests.databases import ASYNC_BACKENDS, Shop, backends_of
 from tests.shop import Item, ItemRead, ShopUnitOfWork, add_item, violate
 
 
@@ -231,19 +232,35 @@ class TestAtTheSameTime:
 
         assert await async_bound.names() == ["tea"]
 
+    @pytest.mark.parametrize("async_shop", ASYNC_BACKENDS[:3], indirect=True, ids=str)
     async def test_a_statement_that_is_cut_off_is_undone_alone(self, async_bound: Shop) -> None:
-        async def work() -> None:
-            async with async_bound.unit() as uow:
-                await add_item(uow, "coffee")
-                await uow.session.execute(text(SLOW[async_bound.backend.server]))
-
         await async_bound.run(lambda uow: add_item(uow, "tea"))
-        task = asyncio.create_task(work())
-        await asyncio.sleep(0.1)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await _cut_off(async_bound)
 
         assert await async_bound.names() == ["tea"]
+
+    @pytest.mark.parametrize("async_shop", ASYNC_BACKENDS[3:], indirect=True, ids=str)
+    async def test_a_driver_that_closes_its_connection_then_is_told_of(self, async_shop: Shop) -> None:
+        async with in_one_transaction(async_shop.database):
+            await _cut_off(async_shop)
+
+            with pytest.raises(UnitOfWorkError, match="a statement was cut off, and this driver has closed"):
+                await async_shop.names()
+
+        assert await async_shop.names() == []
+
+
+async def _cut_off(shop: Shop) -> None:
+    """Cancel a task while it waits for the database."""
+
+    async def work(uow: ShopUnitOfWork) -> None:
+        await add_item(uow, "coffee")
+        await uow.session.execute(text(SLOW[shop.backend.server]))
+
+    task = asyncio.create_task(shop.run(work))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 SLOW = {

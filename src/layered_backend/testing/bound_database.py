@@ -119,12 +119,12 @@ async def in_one_transaction(database: Database, *others: Database) -> AsyncGene
     engine = database.engine
     try:
         async with engine.connect() as outer:
-            transaction = await outer.begin()
-            try:
-                with _bound(database, others, cast("Connection", outer.sync_connection)) as one:
+            await outer.begin()
+            with _bound(database, others, cast("Connection", outer.sync_connection)) as one:
+                try:
                     yield one
-            finally:
-                await transaction.rollback()
+                finally:
+                    await (outer.invalidate() if one.is_lost else outer.rollback())
     finally:
         await engine.dispose()
 
@@ -135,12 +135,12 @@ def in_one_transaction_sync(database: Database, *others: Database) -> Generator[
     engine = database.sync_engine
     try:
         with engine.connect() as outer:
-            transaction = outer.begin()
-            try:
-                with _bound(database, others, outer) as one:
+            outer.begin()
+            with _bound(database, others, outer) as one:
+                try:
                     yield one
-            finally:
-                transaction.rollback()
+                finally:
+                    outer.rollback()
     finally:
         engine.dispose()
 

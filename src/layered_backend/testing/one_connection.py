@@ -47,6 +47,7 @@ class OneConnection:
         driver: The connection of the driver, as SQLAlchemy adapts it.
         errors: The class of the driver's errors.
         around_all: A unit of work that all others are inside of, whoever opens them.
+        is_lost: Whether the connection was closed before its time.
     """
 
     def __init__(self, outer: Connection, dialect: DatabaseDialect) -> None:
@@ -57,6 +58,7 @@ class OneConnection:
         self.driver: Any = outer.connection.dbapi_connection
         self.errors: type[Exception] = outer.dialect.loaded_dbapi.Error
         self.around_all: UnitOfWork | None = None
+        self.is_lost = False
         self._pause = _await_a_little if outer.dialect.is_async else _sleep_a_little
         self._current = asyncio.current_task if outer.dialect.is_async else threading.current_thread
 
@@ -126,8 +128,15 @@ class OneConnection:
         unit.savepoint = unit.owner = unit.user = None
 
     def _drop_abandoned(self) -> None:
-        while self._open and self._open[-1].is_abandoned:
-            self._roll_back(self._open[-1])
+        try:
+            while self._open and self._open[-1].is_abandoned:
+                self._roll_back(self._open[-1])
+        except self.errors as error:
+            self.is_lost = True
+            raise UnitOfWorkError(
+                "a statement was cut off, and this driver has closed the connection with it, and with that the transaction "
+                "of this test; use the `committed_database` fixture"
+            ) from error
 
     @property
     def _innermost(self) -> NestedConnection | None:
@@ -158,9 +167,8 @@ class OneConnection:
                 )
             self._pause()
 
-    def _before_statement(
-        self, connection: Connection, cursor: object, statement: str, parameters: Any, context: Any, many: bool
-    ) -> tuple[str, Any]:
+    def _before_statement(self, connection: Connection, cursor: object, *execution: Any) -> tuple[str, Any]:
+        statement, parameters, *_ = execution
         unit: Any = connection.connection.dbapi_connection
         if connection.get_execution_options().get(READ_ONLY) and _writes(statement):
             _refuse_writing(connection)
