@@ -243,6 +243,8 @@ class TestAtTheSameTime:
     async def test_a_driver_that_closes_its_connection_then_is_told_of(self, async_shop: Shop) -> None:
         async with in_one_transaction(async_shop.database):
             await _cut_off(async_shop)
+        async with in_one_transaction(async_shop.database):
+            await _cut_off(async_shop)
 
             with pytest.raises(UnitOfWorkError, match="a statement was cut off, and this driver has closed"):
                 await async_shop.names()

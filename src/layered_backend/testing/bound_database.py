@@ -124,7 +124,7 @@ async def in_one_transaction(database: Database, *others: Database) -> AsyncGene
                 try:
                     yield one
                 finally:
-                    await (outer.invalidate() if one.is_lost else outer.rollback())
+                    await (outer.invalidate() if one.is_doubtful else outer.rollback())
     finally:
         await engine.dispose()
 

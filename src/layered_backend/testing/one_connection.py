@@ -47,7 +47,6 @@ class OneConnection:
         driver: The connection of the driver, as SQLAlchemy adapts it.
         errors: The class of the driver's errors.
         around_all: A unit of work that all others are inside of, whoever opens them.
-        is_lost: Whether the connection was closed before its time.
     """
 
     def __init__(self, outer: Connection, dialect: DatabaseDialect) -> None:
@@ -58,7 +57,6 @@ class OneConnection:
         self.driver: Any = outer.connection.dbapi_connection
         self.errors: type[Exception] = outer.dialect.loaded_dbapi.Error
         self.around_all: UnitOfWork | None = None
-        self.is_lost = False
         self._pause = _await_a_little if outer.dialect.is_async else _sleep_a_little
         self._current = asyncio.current_task if outer.dialect.is_async else threading.current_thread
 
@@ -67,10 +65,15 @@ class OneConnection:
         """Whether no unit of work is open."""
         return not self._open
 
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether a statement was cut off, after which a driver may have closed the connection."""
+        return any(unit.is_abandoned for unit in self._open)
+
     def engine(self) -> Engine:
         """Return an engine whose every transaction is a savepoint here."""
         real, dialect = self._outer.engine, self._outer.dialect
-        pool = NullPool(self._lent, dialect=dialect, reset_on_return=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # a connection by all that is asked of it
+        pool = NullPool(self._lent, dialect=dialect, reset_on_return=None)  # pyright: ignore[reportArgumentType]  # a connection by all that is asked of it
         options = {name: value for name, value in real.get_execution_options().items() if name != "isolation_level"}
         engine = Engine(pool, dialect, real.url, execution_options=options, hide_parameters=True)
         event.listen(pool, "connect", self._share_info)
@@ -132,7 +135,6 @@ class OneConnection:
             while self._open and self._open[-1].is_abandoned:
                 self._roll_back(self._open[-1])
         except self.errors as error:
-            self.is_lost = True
             raise UnitOfWorkError(
                 "a statement was cut off, and this driver has closed the connection with it, and with that the transaction "
                 "of this test; use the `committed_database` fixture"

@@ -90,7 +90,7 @@ class UnitOfWork:
             raise ValueError("a unit of work is a transaction; its isolation level cannot be AUTOCOMMIT")
         self.actor = actor
         self._session: GuardedSession | None = None
-        self._repositories: dict[type[BaseRepository[Any]], BaseRepository[Any]] = {}
+        self._repositories: dict[tuple[type[BaseRepository[Any]], type[Any] | None], BaseRepository[Any]] = {}
         self._outcome = Outcome.OPEN
         self._due_hooks: list[Hook] = []
         self._owner: object = None
@@ -128,11 +128,17 @@ class UnitOfWork:
         """Whether a transaction is open in the database."""
         return self._session is not None and self._session.has_begun and not self._is_finished
 
-    def repository(self, repository_class: type[RepositoryT]) -> RepositoryT:
-        """Return the repository of that class which works in this transaction; the same one at each call."""
-        if repository_class not in self._repositories:
-            self._repositories[repository_class] = repository_of(repository_class, self.session)
-        return cast("RepositoryT", self._repositories[repository_class])
+    def repository(self, repository_class: type[RepositoryT], model: type[Any] | None = None) -> RepositoryT:
+        """Return the repository of that class which works in this transaction; the same one at each call.
+
+        Args:
+            repository_class: The class, or a generic one with its argument: `BaseRepository[Item]`.
+            model: The mapped class, where the repository's class does not name it.
+        """
+        session, key = self.session, (repository_class, model)
+        if key not in self._repositories:
+            self._repositories[key] = repository_of(repository_class, session, model)
+        return cast("RepositoryT", self._repositories[key])
 
     async def flush(self) -> None:
         """Send pending changes to the database, inside the transaction."""
