@@ -7,7 +7,7 @@ import pytest
 
 from layered_backend import BaseRepository, NotFoundError, Outcome, UnitOfWorkError
 from layered_backend.testing import mock_repository, mock_uow, mocked
-from tests.shop import Document, Item, ItemCreate, ItemRepository, ItemService, Meter, ShopUnitOfWork
+from tests.shop import Country, Document, Item, ItemCreate, ItemRepository, ItemService, Meter, ShopUnitOfWork
 
 
 def tea() -> Item:
@@ -69,7 +69,7 @@ class TestUnitOfWork:
         assert isinstance(uow.items, ItemRepository)
         assert uow.repository(ItemRepository) is uow.items
         assert uow.documents.model is Document
-        assert uow.documents is not uow.countries
+        assert uow.countries.model is Country
         with pytest.raises(AttributeError):
             untyped.orders  # noqa: B018
         with pytest.raises(AttributeError):
