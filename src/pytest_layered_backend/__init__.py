@@ -159,7 +159,7 @@ async def client(app: Any, database: Database) -> AsyncGenerator[httpx2.AsyncCli
 
 @pytest.fixture
 def seeded(database: Database) -> Any:
-    """What seeds in the test's transaction, with what it depends on: `await seeded(CountrySeeder)`."""
+    """What seeds in the test: `await seeded(CountrySeeder)`, with what that depends on."""
     from layered_backend.testing import seed
 
     return partial(seed, database)

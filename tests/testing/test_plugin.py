@@ -19,11 +19,15 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI
 from sqlalchemy import ForeignKey
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from layered_backend import (
-    Base, BaseRepository, BaseService, Database, IntegerPrimaryKey, Seeder, UnitOfWork, get_service, install, ref,
+    BaseRepository, BaseService, Database, IntegerPrimaryKey, Seeder, UnitOfWork, get_service, install, ref,
 )
+
+
+class Base(DeclarativeBase):
+    pass
 
 
 class Category(IntegerPrimaryKey, Base):
@@ -91,6 +95,15 @@ async def broken() -> None:
     raise ZeroDivisionError
 """
 
+CONFTEST = """
+import pytest
+import shop
+
+@pytest.fixture(scope="session")
+def metadata():
+    return shop.Base.metadata
+"""
+
 INI = """
 [pytest]
 asyncio_mode = {mode}
@@ -112,16 +125,16 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run tests of a shop of its own, in a process of their own."""
+    """Run tests of a shop of its own."""
     monkeypatch.delenv("TEST_DATABASE_URL", raising=False)
-    monkeypatch.setenv("PYTHONPATH", str(Path(sys.modules["layered_backend"].__path__[0]).parent))
     pytester.makepyfile(shop=SHOP)
+    pytester.makeconftest(CONFTEST)
 
     def run(tests: str, *arguments: str, mode: str = "auto") -> pytest.RunResult:
         pytester.makeini(INI.format(mode=mode))
         marked = "import pytest, shop\nfrom layered_backend.testing import *\npytestmark = pytest.mark.asyncio\n"
         pytester.makepyfile(test_shop=marked + tests)
-        return pytester.runpytest_subprocess("-p", "pytest_layered_backend", *arguments)
+        return pytester.runpytest_inprocess("-p", "pytest_layered_backend", *arguments)
 
     return run
 
@@ -332,24 +345,20 @@ async def test_state(client):
 
 
 def test_a_missing_application_says_what_to_write(pytester: pytest.Pytester, run: Run) -> None:
-    run("")
-    pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
-    pytester.makepyfile(test_shop="async def test_it(client):\n    pass")
-    result = pytester.runpytest_subprocess("-p", "pytest_layered_backend")
+    ini = pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
+    pytester.makepyfile(test_alone="async def test_it(client):\n    pass")
+    result = pytester.runpytest_inprocess("-p", "pytest_layered_backend", "-c", ini)
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["which application? Define a fixture `app` in conftest.py, *"])
 
 
-def test_it_loads_nothing_of_the_library_by_itself(pytester: pytest.Pytester, run: Run) -> None:
-    run("")
-    pytester.makepyfile(
-        test_shop="""
-import sys
-
-def test_it():
-    loaded = {"layered_backend", "sqlalchemy", "fastapi", "pydantic", "httpx2"} & set(sys.modules)
-    assert loaded == set()
-"""
+def test_it_loads_nothing_of_the_library_by_itself(pytester: pytest.Pytester) -> None:
+    program = (
+        "import sys, pytest_layered_backend\n"
+        "print({'layered_backend', 'sqlalchemy', 'fastapi', 'pydantic', 'httpx2'} & set(sys.modules))\n"
     )
-    pytester.runpytest_subprocess("-p", "pytest_layered_backend").assert_outcomes(passed=1)
+    source = Path(sys.modules["pytest_layered_backend"].__path__[0]).parent
+    result = pytester.run(sys.executable, "-c", f"import sys; sys.path.insert(0, {str(source)!r})\n{program}")
+
+    assert result.outlines == ["set()"]
