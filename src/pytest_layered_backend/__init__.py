@@ -159,7 +159,7 @@ async def client(app: Any, database: Database) -> AsyncGenerator[httpx2.AsyncCli
 
 @pytest.fixture
 def seeded(database: Database) -> Any:
-    """What seeds in the test: `await seeded(CountrySeeder)`, with what that depends on."""
+    """What seeds in the test's transaction: a function to await, given seeders; what they depend on comes with them."""
     from layered_backend.testing import seed
 
     return partial(seed, database)

@@ -19,6 +19,7 @@ __all__ = ["client_of", "given_database", "running"]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+_VERBS = {"startup": "start", "shutdown": "stop"}
 Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 
@@ -99,7 +100,7 @@ class _Lifespan:
         await asyncio.wait({answer, self._task}, return_when=asyncio.FIRST_COMPLETED)
         if answer.done() and answer.result()["type"].endswith(".failed"):
             await asyncio.wait({self._task})
-            raise RuntimeError(f"the application failed in {phase}") from self._task.exception()
+            raise RuntimeError(f"the application failed to {_VERBS[phase]}") from self._task.exception()
         answer.cancel()
         if phase == "shutdown":
             await asyncio.wait({self._task})
