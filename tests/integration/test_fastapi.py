@@ -36,6 +36,7 @@ from layered_backend import (
     install,
     uow_dependency,
 )
+from layered_backend.testing import client_of
 from tests.databases import Shop
 from tests.shop import Category, Item, ItemCreate, ItemRead, ItemRepository, ItemService, ItemUpdate, ShopUnitOfWork
 
@@ -85,14 +86,13 @@ def _application(shop: Shop) -> FastAPI:
 
 @asynccontextmanager
 async def _client(app: FastAPI) -> AsyncGenerator[httpx2.AsyncClient]:
-    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://shop") as client:
+    async with client_of(app, raise_errors=False, base_url="http://shop") as client:
         yield client
 
 
 @pytest.fixture
-async def app(async_shop: Shop) -> FastAPI:
-    return _application(async_shop)
+async def app(async_bound: Shop) -> FastAPI:
+    return _application(async_bound)
 
 
 @pytest.fixture
