@@ -22,19 +22,21 @@ if TYPE_CHECKING:
     from layered_backend.testing import CapturedHooks
 
 try:
-    from pytest_asyncio import fixture as asynchronous
+    import pytest_asyncio
 except ModuleNotFoundError:  # the package is there, and this extra of it is not
+    pytest_asyncio = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]  # what is missing is said later
 
-    def asynchronous(function: Callable[..., Any]) -> Any:
-        """Make a fixture that says what is missing."""
 
-        @pytest.fixture(name=function.__name__)
-        def missing() -> None:
-            pytest.fail(
-                f"the fixture {function.__name__!r} needs: pip install 'layered-backend[testing]'", pytrace=False
-            )
+def asynchronous(function: Callable[..., Any]) -> Any:
+    """Make a fixture of a coroutine, or one that says what to install for that."""
+    if pytest_asyncio is not None:  # pyright: ignore[reportUnnecessaryComparison]  # see above
+        return pytest_asyncio.fixture(function)
 
-        return missing
+    @pytest.fixture(name=function.__name__)
+    def missing() -> None:
+        pytest.fail(f"the fixture {function.__name__!r} needs: pip install 'layered-backend[testing]'", pytrace=False)
+
+    return missing
 
 
 __all__ = ["pytest_addoption"]

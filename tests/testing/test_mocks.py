@@ -45,7 +45,7 @@ class TestRepository:
 
         assert isinstance(mock_repository(ItemRepository), ItemRepository)
         assert documents.model is Document
-        assert mock_repository(BaseRepository, Meter).model is Meter
+        assert mock_repository(BaseRepository[Any], Meter).model is Meter
 
     async def test_an_error_is_raised_where_it_is_told_to(self) -> None:
         items = mock_repository(ItemRepository)

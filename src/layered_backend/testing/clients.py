@@ -59,9 +59,11 @@ def _http_library() -> Any:
 def given_database(app: Any, database: Database) -> Generator[None]:
     """Have the database that *app* was installed with be *database*, as long as the block lasts."""
     installation = getattr(getattr(app, "state", None), "layered_backend", None)
-    installed = getattr(installation, "database", None)
-    is_another = isinstance(installed, Database) and not isinstance(installed, BoundDatabase)
-    with standing_in(database, *([installed] if is_another else [])):
+    installed: object = getattr(installation, "database", None)
+    if isinstance(installed, Database) and not isinstance(installed, BoundDatabase):
+        with standing_in(database, installed):
+            yield
+    else:
         yield
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from unittest.mock import patch
 
@@ -25,7 +25,7 @@ class CapturedHooks(list[Hook]):
 
 
 @contextmanager
-def capture_hooks() -> Iterator[CapturedHooks]:
+def capture_hooks() -> Generator[CapturedHooks]:
     """Hold back the hooks of every unit of work that commits in the block.
 
     with capture_hooks() as hooks:

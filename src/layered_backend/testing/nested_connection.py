@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,7 @@ class NestedConnection:
             self._one.undo(self)
 
     @contextmanager
-    def _undone_on_error(self) -> Iterator[None]:
+    def _undone_on_error(self) -> Generator[None]:
         try:
             yield
         except self._one.errors:  # a statement has failed, after which there is nothing to keep

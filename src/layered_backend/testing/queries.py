@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import overload
 
 from sqlalchemy import Engine, event
 
@@ -20,7 +20,11 @@ class Queries(Sequence[str]):
     def __init__(self) -> None:
         self._statements: list[str] = []
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
         return self._statements[index]
 
     def __len__(self) -> int:
@@ -37,7 +41,7 @@ class Queries(Sequence[str]):
 
 
 @contextmanager
-def count_queries(exactly: int | None = None, *, at_most: int | None = None) -> Iterator[Queries]:
+def count_queries(exactly: int | None = None, *, at_most: int | None = None) -> Generator[Queries]:
     """Count the statements that any database is sent in the block; BEGIN, COMMIT and savepoints are none.
 
     Args:
