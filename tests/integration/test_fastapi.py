@@ -86,7 +86,8 @@ def _application(shop: Shop) -> FastAPI:
 
 @asynccontextmanager
 async def _client(app: FastAPI) -> AsyncGenerator[httpx2.AsyncClient]:
-    async with client_of(app, raise_errors=False, base_url="http://shop") as client:
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://shop") as client:
         yield client
 
 
@@ -97,7 +98,7 @@ async def app(async_bound: Shop) -> FastAPI:
 
 @pytest.fixture
 async def client(app: FastAPI) -> AsyncGenerator[httpx2.AsyncClient]:
-    async with _client(app) as client:
+    async with client_of(app, raise_errors=False) as client:
         yield client
 
 
