@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 try:
     import pytest_asyncio
 except ModuleNotFoundError:  # the package is there, and this extra of it is not
-    pytest_asyncio = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]  # what is missing is said later
+    pytest_asyncio = None  # type: ignore[assignment]  # what is missing is said where it is needed
 
 
 def asynchronous(function: Callable[..., Any]) -> Any:
     """Make a fixture of a coroutine, or one that says what to install for that."""
-    if pytest_asyncio is not None:  # pyright: ignore[reportUnnecessaryComparison]  # see above
+    if pytest_asyncio is not None:
         return pytest_asyncio.fixture(function)
 
     @pytest.fixture(name=function.__name__)
