@@ -172,6 +172,17 @@ class TestAtTheSameTime:
 
         assert await async_bound.names() == ["tea", "coffee", "milk", "sugar"]
 
+    async def test_the_savepoints_of_each_are_its_own(self, async_bound: Shop) -> None:
+        async with async_bound.unit() as outer:
+            async with outer.savepoint():
+                await add_item(outer, "tea")
+                async with async_bound.unit() as inner:
+                    async with inner.savepoint():
+                        await add_item(inner, "coffee")
+                await add_item(outer, "milk")
+
+        assert await async_bound.names() == ["tea", "coffee", "milk"]
+
     async def test_tasks_take_turns(self, async_bound: Shop) -> None:
         async def work(number: int) -> None:
             async with async_bound.unit() as uow:
