@@ -44,7 +44,7 @@ class BaseService(Generic[ModelT, RepositoryT_co, CreateT_contra, UpdateT_contra
 
     def __init__(self, repository_class: type[RepositoryT_co], model_class: type[ModelT], uow: UnitOfWorkT) -> None:
         self.uow = uow
-        self._repository = repository_class(uow.session, model_class)
+        self._repository = uow.repository(repository_class, model_class)
 
     @classmethod
     def of(cls, uow: UnitOfWorkT) -> Self:

@@ -36,6 +36,7 @@ from layered_backend import (
     install,
     uow_dependency,
 )
+from layered_backend.testing import client_of
 from tests.databases import Shop
 from tests.shop import Category, Item, ItemCreate, ItemRead, ItemRepository, ItemService, ItemUpdate, ShopUnitOfWork
 
@@ -91,13 +92,13 @@ async def _client(app: FastAPI) -> AsyncGenerator[httpx2.AsyncClient]:
 
 
 @pytest.fixture
-async def app(async_shop: Shop) -> FastAPI:
-    return _application(async_shop)
+async def app(async_bound: Shop) -> FastAPI:
+    return _application(async_bound)
 
 
 @pytest.fixture
 async def client(app: FastAPI) -> AsyncGenerator[httpx2.AsyncClient]:
-    async with _client(app) as client:
+    async with client_of(app, raise_errors=False) as client:
         yield client
 
 

@@ -31,52 +31,52 @@ ModelT = TypeVar("ModelT")
 
 
 class TestOperations:
-    async def test_it_creates_reads_changes_and_deletes(self, shop: Shop) -> None:
+    async def test_it_creates_reads_changes_and_deletes(self, bound: Shop) -> None:
         async def create(uow: ShopUnitOfWork) -> Item:
             return await ItemService.of(uow).create(ItemCreate(name="tea", price=Decimal(4), note="green"))
 
-        item = await shop.run(create)
-        changed = await shop.run(lambda uow: ItemService.of(uow).update(item.id, ItemUpdate(price=Decimal(2))))
-        found = await shop.run(lambda uow: ItemService.of(uow).get(item.id))
-        listed = await shop.run(lambda uow: ItemService.of(uow).list(Item.price < 3, order_by=Item.name, limit=5))
+        item = await bound.run(create)
+        changed = await bound.run(lambda uow: ItemService.of(uow).update(item.id, ItemUpdate(price=Decimal(2))))
+        found = await bound.run(lambda uow: ItemService.of(uow).get(item.id))
+        listed = await bound.run(lambda uow: ItemService.of(uow).list(Item.price < 3, order_by=Item.name, limit=5))
 
         assert (changed.price, found.note) == (Decimal(2), "green")
         assert [each.id for each in listed] == [item.id]
-        assert await shop.run(lambda uow: ItemService.of(uow).exists(Item.name == "tea"))
-        assert await shop.run(lambda uow: ItemService.of(uow).count()) == 1
-        assert (await shop.run(lambda uow: ItemService.of(uow).delete(item.id))).name == "tea"
+        assert await bound.run(lambda uow: ItemService.of(uow).exists(Item.name == "tea"))
+        assert await bound.run(lambda uow: ItemService.of(uow).count()) == 1
+        assert (await bound.run(lambda uow: ItemService.of(uow).delete(item.id))).name == "tea"
         with pytest.raises(NotFoundError):
-            await shop.run(lambda uow: ItemService.of(uow).get(item.id))
+            await bound.run(lambda uow: ItemService.of(uow).get(item.id))
 
-    async def test_an_operation_of_the_domain_uses_the_typed_repository(self, shop: Shop) -> None:
-        item = await shop.run(lambda uow: uow.items.create({"name": "tea", "price": 4}))
+    async def test_an_operation_of_the_domain_uses_the_typed_repository(self, bound: Shop) -> None:
+        item = await bound.run(lambda uow: uow.items.create({"name": "tea", "price": 4}))
 
-        discounted = await shop.run(lambda uow: ItemService.of(uow).discount(item.id, 25))
+        discounted = await bound.run(lambda uow: ItemService.of(uow).discount(item.id, 25))
 
         assert discounted.price == 3
         with pytest.raises(InvalidDataError, match="between 1 and 100"):
-            await shop.run(lambda uow: ItemService.of(uow).discount(item.id, 0))
+            await bound.run(lambda uow: ItemService.of(uow).discount(item.id, 0))
 
-    async def test_a_rule_in_an_override_guards_the_base(self, shop: Shop) -> None:
+    async def test_a_rule_in_an_override_guards_the_base(self, bound: Shop) -> None:
         class NoDuplicates(ItemService):
             async def create(self, data: ItemCreate) -> Item:
                 if await self.repository.exists(Item.name == data.name):
                     raise ConflictError("an item of this name exists")
                 return await super().create(data)
 
-        await shop.run(lambda uow: NoDuplicates.of(uow).create(ItemCreate(name="tea", price=Decimal(1))))
+        await bound.run(lambda uow: NoDuplicates.of(uow).create(ItemCreate(name="tea", price=Decimal(1))))
 
         with pytest.raises(ConflictError, match="of this name exists"):
-            await shop.run(lambda uow: NoDuplicates.of(uow).create(ItemCreate(name="tea", price=Decimal(1))))
+            await bound.run(lambda uow: NoDuplicates.of(uow).create(ItemCreate(name="tea", price=Decimal(1))))
 
-    async def test_it_never_commits(self, shop: Shop) -> None:
+    async def test_it_never_commits(self, bound: Shop) -> None:
         async def work(uow: ShopUnitOfWork) -> None:
             await ItemService.of(uow).create(ItemCreate(name="tea", price=Decimal(1)))
             await uow.rollback()
 
-        await shop.run(work)
+        await bound.run(work)
 
-        assert await shop.run(lambda uow: uow.items.count()) == 0
+        assert await bound.run(lambda uow: uow.items.count()) == 0
 
 
 class StockService(BaseService[Stock]):
@@ -107,7 +107,7 @@ KEYS: list[tuple[type[BaseService[Any]], Any, dict[str, Any], dict[str, Any]]] =
     ("service_class", "key", "new", "changes"), KEYS, ids=["composite", "uuid", "text", "odd name"]
 )
 async def test_keys_of_every_kind_pass_through_the_service(
-    shop: Shop, service_class: type[BaseService[Any]], key: Any, new: dict[str, Any], changes: dict[str, Any]
+    bound: Shop, service_class: type[BaseService[Any]], key: Any, new: dict[str, Any], changes: dict[str, Any]
 ) -> None:
     async def create(uow: ShopUnitOfWork) -> None:
         await service_class.of(uow).create(new)
@@ -118,13 +118,13 @@ async def test_keys_of_every_kind_pass_through_the_service(
     async def delete(uow: ShopUnitOfWork) -> None:
         await service_class.of(uow).delete(key)
 
-    await shop.run(create)
-    await shop.run(change)
-    found = await shop.run(lambda uow: service_class.of(uow).get(key))
+    await bound.run(create)
+    await bound.run(change)
+    found = await bound.run(lambda uow: service_class.of(uow).get(key))
     assert {name: getattr(found, name) for name in new} == new | changes
-    await shop.run(delete)
+    await bound.run(delete)
     with pytest.raises(NotFoundError):
-        await shop.run(lambda uow: service_class.of(uow).get(key))
+        await bound.run(lambda uow: service_class.of(uow).get(key))
 
 
 class TestBuilding:

@@ -1,8 +1,8 @@
-"""The atlas on SQLite: seeded once, then copied for each test."""
+"""The atlas on SQLite: seeded once; each test has it in a transaction that is rolled back."""
 
 import asyncio
 import shutil
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import httpx2
@@ -10,12 +10,13 @@ import pytest
 
 from examples.atlas.application import create_app
 from examples.atlas.seeds import seeds
+from examples.atlas.unit_of_work import AtlasUnitOfWork
 from layered_backend import Database
 
 
 @pytest.fixture(scope="session")
 def loaded_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a loaded atlas, which nothing writes to."""
+    """The file of a loaded atlas, in which nothing is committed."""
     path = tmp_path_factory.mktemp("loaded") / "atlas.db"
 
     async def load() -> None:
@@ -33,11 +34,23 @@ def atlas_file(loaded_file: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(loaded_file, tmp_path))
 
 
-@pytest.fixture
-async def atlas(atlas_file: Path) -> AsyncGenerator[Database]:
-    """The database of a loaded atlas, for one test."""
-    async with Database(f"sqlite:///{atlas_file}") as database:
+@pytest.fixture(scope="session")
+def unit_of_work_class() -> type[AtlasUnitOfWork]:
+    """What the plugin's fixtures open."""
+    return AtlasUnitOfWork
+
+
+@pytest.fixture(scope="session")
+def prepared_database(loaded_file: Path) -> Generator[Database]:
+    """Where the plugin's fixtures work: the loaded atlas."""
+    with Database(f"sqlite:///{loaded_file}") as database:
         yield database
+
+
+@pytest.fixture
+async def atlas(database: Database) -> Database:
+    """The database of a loaded atlas, for one test."""
+    return database
 
 
 @pytest.fixture

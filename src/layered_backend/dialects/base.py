@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from sqlalchemy import URL, Column, ColumnElement, Connection, Dialect, Engine, Insert, Table, insert, tuple_
+from sqlalchemy import URL, Column, ColumnElement, Connection, Dialect, Engine, Insert, Table, delete, insert, tuple_
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.types import REAL, Enum, Float, Integer, String, TypeEngine
 
@@ -292,6 +292,21 @@ class DatabaseDialect(ABC):
         Raises:
             LayeredError: One is violated.
         """
+
+    def check_at_commit(self, connection: Any) -> None:  # noqa: B027  # most need none
+        """Check now, for a transaction inside another one, all that is else checked at COMMIT.
+
+        Args:
+            connection: The driver's, as SQLAlchemy adapts it.
+
+        Raises:
+            Exception: The driver's error, as COMMIT would raise it.
+        """
+
+    def empty(self, connection: Connection, tables: Sequence[Table]) -> None:
+        """Delete all rows of *tables*, each of which comes after those that it refers to."""
+        for table in reversed(tables):
+            connection.execute(delete(table))
 
     def advance_sequence(self, connection: Connection, column: Column[Any], value: int) -> None:  # noqa: B027
         """See to it that the key which *column* counts up next is greater than *value*, whoever inserts meanwhile."""

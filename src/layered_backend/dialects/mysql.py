@@ -250,6 +250,13 @@ class MySQLDialect(DatabaseDialect):
                 raise errors.LockTimeoutError(f"another process has held the lock for more than {timeout:g} seconds")
         connection.info.setdefault(_LOCKS, []).append(label)
 
+    def empty(self, connection: Connection, tables: Sequence[Table]) -> None:
+        connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS = 0")  # a table that refers to itself is deleted row by row
+        try:
+            super().empty(connection, tables)
+        finally:
+            connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS = 1")
+
     def stored_form(self, column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
         own_type = column_type.dialect_impl(dialect)
         digits: int = getattr(own_type, "fsp", None) or 0

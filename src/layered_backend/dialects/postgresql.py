@@ -79,6 +79,12 @@ _DOUBLE: Double[float] = Double()
 
 _TIME_LIMITS: Sequence[str] = ("lock_timeout", "statement_timeout")
 _SHORT_WAY = 1000  # numbers
+_CHECKING = (
+    "SAVEPOINT layered_check",
+    "SET CONSTRAINTS ALL IMMEDIATE",
+    "ROLLBACK TO SAVEPOINT layered_check",
+    "RELEASE SAVEPOINT layered_check",
+)
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _BY_SQLSTATE: Mapping[str, type[errors.LayeredError]] = {
@@ -268,6 +274,20 @@ class PostgreSQLDialect(DatabaseDialect):
         if any(constraint.deferrable for table in tables for constraint in table.constraints):
             connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
             connection.execute(text("SET CONSTRAINTS ALL DEFERRED"))  # nothing says which ones were; all are checked
+
+    def check_at_commit(self, connection: Any) -> None:
+        """Check the deferred constraints, and have them deferred again: rolling back to the savepoint does that."""
+        cursor = connection.cursor()
+        try:
+            for statement in _CHECKING:
+                cursor.execute(statement)
+        finally:
+            cursor.close()
+
+    def empty(self, connection: Connection, tables: Sequence[Table]) -> None:
+        if tables:
+            names = map(connection.dialect.identifier_preparer.format_table, tables)
+            connection.execute(text(f"TRUNCATE {', '.join(names)}"))
 
     def advance_sequence(self, connection: Connection, column: Column[Any], value: int) -> None:
         """Advance the sequence of *column*, and never set it back.

@@ -41,7 +41,7 @@ from layered_backend.dialects.sqlite_connections import (
     remember_opened,
     stop_opened,
 )
-from layered_backend.dialects.sqlite_foreign_keys import column_keys, deferred_violation, violated_key
+from layered_backend.dialects.sqlite_foreign_keys import column_keys, deferred_violation, refuse_unmet, violated_key
 
 __all__ = ["SQLiteDialect"]
 
@@ -181,6 +181,14 @@ class SQLiteDialect(DatabaseDialect):
         if _NUL_IN_JSON in array:  # where SQLite would end the text
             return super().among(key, identities)
         return key[0].in_(select(func.json_each(array).table_valued("value").c.value))
+
+    def check_at_commit(self, connection: Any) -> None:
+        """Look for a row that refers to nothing, where a foreign key can be deferred."""
+        refuse_unmet(connection)
+
+    def empty(self, connection: Connection, tables: Sequence[Table]) -> None:
+        connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")  # until the end of the transaction
+        super().empty(connection, tables)
 
     def sort_form(self, expression: ColumnElement[Any], dialect: Dialect) -> SortForm:
         """Return the form of the five storage classes, which the driver reads and writes as they are.

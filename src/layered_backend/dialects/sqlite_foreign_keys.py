@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from layered_backend.dialects.base import Reading
 from layered_backend.dialects.constraints import statement_table
 from layered_backend.dialects.rows import ROWS, Rows
 
-__all__ = ["column_keys", "deferred_violation", "violated_key"]
+__all__ = ["column_keys", "deferred_violation", "refuse_unmet", "violated_key"]
 
 _NO_ACTION = {None, "NO ACTION", "RESTRICT"}
 
@@ -36,8 +37,22 @@ def deferred_violation(connection: Connection, table: Table | None = None) -> Re
     return Reading(errors.ForeignKeyViolationError, named[1].strip('"') if named else None, name, columns)
 
 
+def refuse_unmet(connection: Any) -> None:
+    """Raise what COMMIT would on *connection*, the driver's, where a foreign key can be deferred and is not met."""
+    can_be_deferred = _answers(connection, "SELECT 1 FROM sqlite_master WHERE sql LIKE '%DEFERR%' LIMIT 1")
+    are_deferred = _answers(connection, "PRAGMA defer_foreign_keys") == [(1,)]
+    if (can_be_deferred or are_deferred) and _answers(connection, "PRAGMA foreign_key_check"):
+        error = sqlite3.IntegrityError("FOREIGN KEY constraint failed")
+        error.sqlite_errorname = "SQLITE_CONSTRAINT_FOREIGNKEY"
+        raise error
+
+
 def _query(connection: Connection, sql: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
-    cursor = connection.connection.cursor()
+    return _answers(connection.connection, sql, parameters)
+
+
+def _answers(connection: Any, sql: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
+    cursor = connection.cursor()
     try:
         cursor.execute(sql, parameters)
         return list(cursor.fetchall())

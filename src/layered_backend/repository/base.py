@@ -424,10 +424,13 @@ def _overridden(repository_class: type[BaseRepository[Any]]) -> frozenset[str]:
     return frozenset(name for name in names if getattr(repository_class, name) is not getattr(BaseRepository, name))
 
 
-def repository_of(repository_class: type[RepositoryT], session: AsyncSession) -> RepositoryT:
+def repository_of(
+    repository_class: type[RepositoryT], session: AsyncSession, model: type[Any] | None = None
+) -> RepositoryT:
     """Return a new repository of a class, or of a generic one with its argument, such as `BaseRepository[Item]`."""
     build: Any = get_origin(repository_class) or repository_class
-    return cast("RepositoryT", build(session, *get_args(repository_class)[:1]))
+    models = [model] if model else get_args(repository_class)[:1]
+    return cast("RepositoryT", build(session, *models))
 
 
 def _set(entity: object, values: dict[str, Any]) -> None:

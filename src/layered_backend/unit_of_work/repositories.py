@@ -7,11 +7,10 @@ from collections.abc import Collection
 from functools import cached_property
 from typing import Any, ClassVar, ForwardRef, Protocol, cast, get_origin
 
-from sqlalchemy.ext.asyncio import AsyncSession
 from typing_extensions import Format, get_annotations
 
 from layered_backend.errors import UnitOfWorkError
-from layered_backend.repository import BaseRepository, repository_of
+from layered_backend.repository import BaseRepository
 from layered_backend.type_arguments import resolved
 
 __all__ = ["declare_repositories"]
@@ -19,12 +18,11 @@ __all__ = ["declare_repositories"]
 _CLASS_VARIABLE = re.compile(r"(\w+\.)?ClassVar\b")
 
 
-class HasSession(Protocol):
-    @property
-    def session(self) -> AsyncSession: ...
+class HasRepositories(Protocol):
+    def repository(self, repository_class: type[BaseRepository[Any]], /) -> BaseRepository[Any]: ...
 
 
-def declare_repositories(cls: type[HasSession], reserved: Collection[str]) -> None:
+def declare_repositories(cls: type[HasRepositories], reserved: Collection[str]) -> None:
     """Give *cls* an attribute for each repository that its own body annotates.
 
     A name with a value, a ClassVar and a name with a leading underscore are left alone.
@@ -51,20 +49,12 @@ class RepositoryAttribute:
         self._name = name
         self._annotation = annotation
 
-    def __get__(self, unit_of_work: HasSession | None, owner: type) -> Any:
+    def __get__(self, unit_of_work: HasRepositories | None, owner: type) -> Any:
         if unit_of_work is None:
             return self
-        repository = self.build(unit_of_work.session)
+        repository = unit_of_work.repository(self._repository_class)
         unit_of_work.__dict__[self._name] = repository  # found there from now on
         return repository
-
-    def build(self, session: AsyncSession) -> BaseRepository[Any]:
-        """Return a new repository of the annotated class.
-
-        Raises:
-            UnitOfWorkError: The annotation is not a repository, or names something that its module does not import.
-        """
-        return repository_of(self._repository_class, session)
 
     @cached_property
     def _repository_class(self) -> type[BaseRepository[Any]]:

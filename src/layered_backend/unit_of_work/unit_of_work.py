@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
+from sqlalchemy import Connection
+
 from layered_backend.database import Database
 from layered_backend.errors import (
     CommitUnknownError,
@@ -89,7 +91,7 @@ class UnitOfWork:
             raise ValueError("a unit of work is a transaction; its isolation level cannot be AUTOCOMMIT")
         self.actor = actor
         self._session: GuardedSession | None = None
-        self._repositories: dict[type[BaseRepository[Any]], BaseRepository[Any]] = {}
+        self._repositories: dict[tuple[type[BaseRepository[Any]], type[Any] | None], BaseRepository[Any]] = {}
         self._outcome = Outcome.OPEN
         self._due_hooks: list[Hook] = []
         self._owner: object = None
@@ -132,11 +134,17 @@ class UnitOfWork:
         """Whether the block has ended, so that nothing can be done any more."""
         return self._is_finished
 
-    def repository(self, repository_class: type[RepositoryT]) -> RepositoryT:
-        """Return the repository of that class which works in this transaction; the same one at each call."""
-        if repository_class not in self._repositories:
-            self._repositories[repository_class] = repository_of(repository_class, self.session)
-        return cast("RepositoryT", self._repositories[repository_class])
+    def repository(self, repository_class: type[RepositoryT], model: type[Any] | None = None) -> RepositoryT:
+        """Return the repository of that class which works in this transaction; the same one at each call.
+
+        Args:
+            repository_class: The class, or a generic one with its argument: `BaseRepository[Item]`.
+            model: The mapped class, where the repository's class does not name it.
+        """
+        session, key = self.session, (repository_class, model)
+        if key not in self._repositories:
+            self._repositories[key] = repository_of(repository_class, session, model)
+        return cast("RepositoryT", self._repositories[key])
 
     async def flush(self) -> None:
         """Send pending changes to the database, inside the transaction."""
@@ -386,6 +394,11 @@ class UnitOfWork:
         elif self._outcome is Outcome.OPEN:
             self._outcome = Outcome.COMMITTED
         self._is_finished = True
+
+    def works_on(self, connection: Connection | None) -> bool:
+        """Tell whether *connection* has the transaction of this unit of work."""
+        session = None if self._is_finished else self._session
+        return session is not None and connection is not None and session.sync_session.followed is connection
 
     async def _commit_and_run_hooks(self, session: GuardedSession) -> None:
         try:

@@ -1,0 +1,204 @@
+"""One connection for all units of work: each is a savepoint in one transaction, which is rolled back in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, Engine, NullPool, event
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.util import await_only
+
+from layered_backend.dialects.base import DatabaseDialect
+from layered_backend.errors import ReadOnlyError, UnitOfWorkError
+from layered_backend.session import watch
+from layered_backend.testing.nested_connection import NestedConnection
+from layered_backend.unit_of_work import UnitOfWork
+from layered_backend.unit_of_work.open_units import entered_here
+
+__all__ = ["AUTOCOMMIT", "READ_ONLY", "OneConnection"]
+
+AUTOCOMMIT = "layered_backend_nested_autocommit"
+READ_ONLY = "layered_backend_nested_read_only"
+
+_PATIENCE = 5.0  # seconds
+_POLLING_INTERVAL = 0.005  # seconds
+_OF_SAVEPOINTS = ("SAVEPOINT ", "RELEASE SAVEPOINT ", "ROLLBACK TO SAVEPOINT ")
+_READING = re.compile(r"\s*(SELECT|WITH|VALUES|TABLE|EXPLAIN|SHOW|PRAGMA|SAVEPOINT|RELEASE|ROLLBACK)\b", re.IGNORECASE)
+_WRITING = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
+
+
+class OneConnection:
+    """The connection of a test, and the units of work that are open on it.
+
+    Savepoints can only nest. So a unit of work that begins beside another waits until that one has ended, unless it was
+    opened inside of it; and one that is to write or to end waits for those that were opened inside of it.
+
+    Args:
+        outer: Has a transaction open, which nothing here ends.
+        dialect: Of its database.
+
+    Attributes:
+        driver: The connection of the driver, as SQLAlchemy adapts it.
+        errors: The class of the driver's errors.
+        around_all: A unit of work that all others are inside of, whoever opens them.
+    """
+
+    def __init__(self, outer: Connection, dialect: DatabaseDialect) -> None:
+        self._outer = outer
+        self._dialect = dialect
+        self._numbers = itertools.count(1)
+        self._open: list[NestedConnection] = []  # the innermost last
+        self.driver: Any = outer.connection.dbapi_connection
+        self.errors: type[Exception] = outer.dialect.loaded_dbapi.Error
+        self.around_all: UnitOfWork | None = None
+        self._pause = _await_a_little if outer.dialect.is_async else _sleep_a_little
+        self._current = asyncio.current_task if outer.dialect.is_async else threading.current_thread
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no unit of work is open."""
+        return not self._open
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether a statement was cut off, after which a driver may have closed the connection."""
+        return any(unit.is_abandoned for unit in self._open)
+
+    def engine(self) -> Engine:
+        """Return an engine whose every transaction is a savepoint here."""
+        real, dialect = self._outer.engine, self._outer.dialect
+        pool = NullPool(self._lent, dialect=dialect, reset_on_return=None)  # pyright: ignore[reportArgumentType]  # a connection by all that is asked of it
+        options = {name: value for name, value in real.get_execution_options().items() if name != "isolation_level"}
+        engine = Engine(pool, dialect, real.url, execution_options=options, hide_parameters=True)
+        event.listen(pool, "connect", self._share_info)
+        event.listen(engine, "begin", _begin)
+        event.listen(engine, "before_cursor_execute", self._before_statement, retval=True)
+        watch(engine)
+        return engine
+
+    def _lent(self) -> NestedConnection:
+        return NestedConnection(self)
+
+    def _share_info(self, connection: object, record: ConnectionPoolEntry) -> None:
+        """Have what is kept with a connection, such as its locks, be kept with the one that there is."""
+        vars(record)["info"] = self._outer.connection.info
+
+    def enter(self, unit: NestedConnection) -> None:
+        """Begin the transaction of *unit*, in turn."""
+        self._wait(lambda: self._may_begin(self._innermost), self._innermost_owner)
+        self._drop_abandoned()
+        unit.savepoint, unit.owner = f"layered_unit_{next(self._numbers)}", self._current()
+        self._open.append(unit)
+        self.send(f"SAVEPOINT {unit.savepoint}")
+
+    def release(self, unit: NestedConnection) -> None:
+        """End the transaction of *unit* and keep what it did."""
+        self._wait_for_inner(unit)
+        self.send(f"RELEASE SAVEPOINT {unit.savepoint}")
+        self._forget(unit)
+
+    def undo(self, unit: NestedConnection) -> None:
+        """End the transaction of *unit* and undo what it did."""
+        self._wait_for_inner(unit)
+        self._roll_back(unit)
+
+    def check_at_commit(self, unit: NestedConnection) -> None:
+        """Check what the database would check at the COMMIT of *unit*."""
+        self._wait_for_inner(unit)
+        self._dialect.check_at_commit(self.driver)
+
+    def send(self, statement: str) -> None:
+        """Execute *statement*, past SQLAlchemy."""
+        cursor = self.driver.cursor()
+        try:
+            cursor.execute(statement)
+        finally:
+            cursor.close()
+
+    def _roll_back(self, unit: NestedConnection) -> None:
+        self.send(f"ROLLBACK TO SAVEPOINT {unit.savepoint}")
+        self.send(f"RELEASE SAVEPOINT {unit.savepoint}")
+        self._forget(unit)
+
+    def _forget(self, unit: NestedConnection) -> None:
+        self._open.remove(unit)
+        unit.savepoint = unit.owner = unit.user = None
+
+    def _drop_abandoned(self) -> None:
+        try:
+            while self._open and self._open[-1].is_abandoned:
+                self._roll_back(self._open[-1])
+        except self.errors as error:
+            raise UnitOfWorkError(
+                "a statement was cut off, and this driver has closed the connection with it, and with that the transaction "
+                "of this test; use the `committed_database` fixture"
+            ) from error
+
+    @property
+    def _innermost(self) -> NestedConnection | None:
+        """The unit of work that was opened last, but for those that will never end by themselves."""
+        return next((unit for unit in reversed(self._open) if not unit.is_abandoned), None)
+
+    def _innermost_owner(self) -> object:
+        return self._innermost and self._innermost.owner
+
+    def _may_begin(self, innermost: NestedConnection | None) -> bool:
+        """Tell whether who asks is inside of the unit of work that is *innermost*."""
+        if innermost is None:
+            return True
+        around = (*entered_here(), *filter(None, [self.around_all]))
+        return any(unit.works_on(innermost.user) for unit in around)
+
+    def _wait_for_inner(self, unit: NestedConnection) -> None:
+        self._wait(lambda: self._innermost is unit, self._innermost_owner)
+        self._drop_abandoned()
+
+    def _wait(self, is_due: Callable[[], bool], waited_for: Callable[[], object]) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        while not is_due():
+            if waited_for() is self._current() or time.monotonic() > deadline:
+                raise UnitOfWorkError(
+                    "two units of work are open at the same time on the one connection of this test, and neither is "
+                    "inside the other; end one before the other, or use the `committed_database` fixture"
+                )
+            self._pause()
+
+    def _before_statement(self, connection: Connection, cursor: object, *execution: Any) -> tuple[str, Any]:
+        statement, parameters, *_ = execution
+        unit: Any = connection.connection.dbapi_connection
+        if connection.get_execution_options().get(READ_ONLY) and _writes(statement):
+            _refuse_writing(connection)
+        if not statement.startswith("SELECT "):
+            self._wait_for_inner(unit)
+        if statement.startswith(_OF_SAVEPOINTS):  # which each connection numbers from 1
+            statement = statement.replace(" sa_savepoint_", f" {unit.savepoint}_")
+        return statement, parameters
+
+
+def _begin(connection: Connection) -> None:
+    unit: Any = connection.connection.dbapi_connection
+    unit.begin(connection, keeps_all=connection.get_execution_options().get(AUTOCOMMIT, False))
+
+
+def _writes(statement: str) -> bool:
+    return _READING.match(statement) is None or _WRITING.search(statement) is not None
+
+
+def _refuse_writing(connection: Any) -> None:
+    error = ReadOnlyError("this unit of work only reads; open one without read_only=True")
+    connection.watcher.stack.remember(error)  # as the database's own error would be
+    raise error
+
+
+def _await_a_little() -> None:
+    await_only(asyncio.sleep(_POLLING_INTERVAL))
+
+
+def _sleep_a_little() -> None:
+    time.sleep(_POLLING_INTERVAL)
