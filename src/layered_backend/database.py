@@ -15,7 +15,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from layered_backend.dialects import dialect_named
 from layered_backend.dialects.base import Closeable
@@ -29,6 +29,8 @@ __all__ = ["Database"]
 _PASSWORDS = ("password", "passwd")
 
 T = TypeVar("T")
+
+_OF_POOLS = frozenset({"max_overflow", "pool", "pool_size", "pool_timeout", "pool_use_lifo"})
 
 
 class Database:
@@ -70,6 +72,7 @@ class Database:
         resolved = self.dialect.effective_url(given)
         self.url = _with_driver(resolved, self.dialect.async_driver)
         self.sync_url = self._synchronous(_parsed(sync_url) if sync_url else resolved)
+        self.pgbouncer = pgbouncer
         self.is_in_memory = self.dialect.is_in_memory(self.url)
         self._connect_arguments = {
             each: self._connect_arguments_of(each, pgbouncer, connect_timeout) for each in (self.url, self.sync_url)
@@ -85,6 +88,14 @@ class Database:
         self._keep_alive: Closeable | None = None
         self._readers: WeakKeyDictionary[Engine, Engine | None] = WeakKeyDictionary()
         self._variants: WeakKeyDictionary[Engine, dict[tuple[Any, ...], Engine]] = WeakKeyDictionary()
+
+    def unpooled(self) -> Database:
+        """Return the same database with connections that are closed as soon as they are given back.
+
+        It is for a piece of work that is done once, such as a migration, and leaves nothing to be disposed of.
+        """
+        options = {name: value for name, value in self._engine_options.items() if name not in _OF_POOLS}
+        return Database(self.url, sync_url=self.sync_url, pgbouncer=self.pgbouncer, **options | {"poolclass": NullPool})
 
     def __repr__(self) -> str:
         shown = self.url if self.is_in_memory else self.url.set(query={})  # which may have the password of a key in it

@@ -29,6 +29,8 @@
     ├── DatabaseUnavailableError
     ├── CommitUnknownError
     ├── SettingsError
+    ├── MigrationError
+    │   └── MigrationSetupError
     └── SeedError
         ├── SeedPlanError
         ├── SeedDataError
@@ -60,6 +62,8 @@ __all__ = [
     "InvalidDataError",
     "LayeredError",
     "LockTimeoutError",
+    "MigrationError",
+    "MigrationSetupError",
     "MultipleFoundError",
     "NotFoundError",
     "NotNullViolationError",
@@ -384,6 +388,14 @@ class SettingsError(LayeredError):
 
     def __str__(self) -> str:
         return "; ".join(f"{variable} {problem}".strip() for variable, problem in self.problems.items())
+
+
+class MigrationError(LayeredError):
+    """The migrations could not be run, or compared; the message says which one, and what is left of it."""
+
+
+class MigrationSetupError(MigrationError):
+    """There are no migrations where they are looked for, or none of that name; nothing has begun."""
 
 
 class SeedError(LayeredError):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from sqlalchemy import Connection, StaticPool, text
+from sqlalchemy import Connection, NullPool, StaticPool, text
 from sqlalchemy.exc import DBAPIError
 
 from layered_backend import Database, DatabaseUnavailableError, ReadOnlyError, UniqueViolationError, UnitOfWorkError
@@ -447,3 +447,14 @@ class TestSQLite:
         await asyncio.gather(*(increment() for _ in range(4)))
 
         assert (await sqlite_shop.run(lambda uow: uow.meters.get(1))).reading == 40
+
+
+async def test_the_same_database_without_a_pool_keeps_no_connection(tmp_path: Path) -> None:
+    async with Database(f"sqlite:///{tmp_path / 'shop.db'}", pool_size=2, max_overflow=0, pool_timeout=1) as pooled:
+        alone = pooled.unpooled()
+        await alone.ping()
+        alone.ping_sync()
+
+        assert (alone.url, alone.sync_url) == (pooled.url, pooled.sync_url)
+        assert isinstance(alone.engine.sync_engine.pool, NullPool)
+        assert isinstance(alone.sync_engine.pool, NullPool)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import typer
 
+from layered_backend.cli.db import db
 from layered_backend.cli.seed import seed
 
 __all__ = ["app"]
 
 app = typer.Typer(name="layered-backend", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(db, name="db")
 app.add_typer(seed, name="seed")
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,15 +13,14 @@ import typer
 from rich.tree import Tree
 
 from layered_backend.cli import showing
-from layered_backend.cli.target import TargetError, load_runner
-from layered_backend.errors import LayeredError, SeedDeletionError, SeedPlanError
+from layered_backend.cli.ending import FAILED, errors_shown
+from layered_backend.cli.target import load_runner
+from layered_backend.errors import SeedDeletionError, SeedPlanError
 from layered_backend.seeding import Seeder, SeedReport, SeedRunner
 
 __all__ = ["seed"]
 
 seed = typer.Typer(no_args_is_help=True, help="Bring the rows that the application ships into the database.")
-
-_FAILED, _WRONG_USAGE = 1, 2  # exit statuses
 
 Names = Annotated[list[str] | None, typer.Argument(help="The seeders that are wanted; what they depend on comes too.")]
 App = Annotated[str | None, typer.Option("--app", help="The seed runner, as module:attribute.")]
@@ -50,7 +48,7 @@ def run(  # noqa: PLR0917  # the arguments of a command
     debug: Debug = False,
 ) -> None:
     """Run the seeders that are named, or all of them."""
-    with _errors_shown(debug=debug):
+    with errors_shown(debug=debug):
         if not (names or all_ or tags):
             raise SeedPlanError("name the seeders that are wanted, or write --all")
         wanted = _Wanted(load_runner(app), None if all_ else names, tags, environment)
@@ -69,7 +67,7 @@ def status(
     debug: Debug = False,
 ) -> None:
     """Tell what a run would change; nothing is written."""
-    with _errors_shown(debug=debug):
+    with errors_shown(debug=debug):
         report = _Wanted(load_runner(app), names, None, environment).run(dry_run=True, shows_bars=not as_json)
         _tell(report, as_json=as_json, changes=True, debug=debug)
 
@@ -77,7 +75,7 @@ def status(
 @seed.command("list")
 def list_(app: App = None, debug: Debug = False) -> None:
     """List the seeders."""
-    with _errors_shown(debug=debug):
+    with errors_shown(debug=debug):
         showing.show_lines(_line(seeder) for seeder in load_runner(app).seeders)
 
 
@@ -86,7 +84,7 @@ def plan(
     names: Names = None, tags: Tags = None, environment: Environment = None, app: App = None, debug: Debug = False
 ) -> None:
     """Show the order of a run, and below each seeder what it depends on."""
-    with _errors_shown(debug=debug):
+    with errors_shown(debug=debug):
         wanted = load_runner(app).plan(only=names, tags=tags, environment=environment)
         tree = Tree(f"{len(wanted.order)} seeders in {wanted.environment}")
         for position, seeder in enumerate(wanted.order, start=1):
@@ -116,19 +114,6 @@ class _Wanted:
             )
 
 
-@contextmanager
-def _errors_shown(*, debug: bool) -> Generator[None]:
-    """Print errors instead of raising them, and end the process with the status that tells what kind they are of."""
-    try:
-        yield
-    except (SeedPlanError, TargetError) as error:
-        showing.show_error(error, debug=debug)
-        raise typer.Exit(_WRONG_USAGE) from error
-    except (LayeredError, ModuleNotFoundError) as error:
-        showing.show_error(error, debug=debug)
-        raise typer.Exit(_FAILED) from error
-
-
 def _asks_for_deletes(report: SeedReport) -> bool:
     return sys.stdin.isatty() and any(isinstance(result.error, SeedDeletionError) for result in report.results)
 
@@ -145,7 +130,7 @@ def _tell(report: SeedReport, *, as_json: bool, changes: bool, debug: bool) -> N
     else:
         showing.show_report(report, changes=changes, debug=debug)
     if not report.ok:
-        raise typer.Exit(_FAILED)
+        raise typer.Exit(FAILED)
 
 
 def _line(seeder: type[Seeder[Any]]) -> str:

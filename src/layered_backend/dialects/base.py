@@ -16,11 +16,16 @@ from layered_backend.dialects.sort_forms import SortForm, as_stored, stored_type
 from layered_backend.dialects.tuples import inserted_as_tuples, upsert_each, upserted_as_tuples
 from layered_backend.errors import LayeredError
 
-__all__ = ["INT64", "Closeable", "DatabaseDialect", "Reading"]
+__all__ = ["INT64", "NO_DATABASE", "NO_FILE", "REFUSED", "Closeable", "DatabaseDialect", "Reading"]
 
 _SINGLE_PRECISION = 24  # bits
 
 INT64 = range(-(2**63), 2**63)
+
+# What a database that cannot be reached has said for good: it will say so again.
+REFUSED = "the database refuses the credentials"
+NO_DATABASE = "the server has no such database"
+NO_FILE = "the database file cannot be opened"
 
 
 class Closeable(Protocol):
@@ -285,6 +290,22 @@ class DatabaseDialect(ABC):
         Raises:
             LockTimeoutError: Another process held it all the time.
         """
+
+    def lock_session(self, connection: Connection, name: str, timeout: float | None = None) -> bool:
+        """Wait for the lock *name*, and hold it until *connection* is closed, however many transactions that takes.
+
+        Args:
+            connection: Who is to hold it; it is in no transaction, before and after.
+            name: What is locked.
+            timeout: Seconds to wait for it; None to wait as long as it takes.
+
+        Returns:
+            False where the database has no lock that outlives a transaction.
+
+        Raises:
+            LockTimeoutError: Another process held it all the time.
+        """
+        return False
 
     def check_deferred(self, connection: Connection, tables: Collection[Table]) -> None:  # noqa: B027  # most need none
         """Check now the deferred constraints of *tables*, which were written, instead of at COMMIT.

@@ -55,7 +55,7 @@ from sqlalchemy.types import (
 )
 
 from layered_backend import errors
-from layered_backend.dialects.base import INT64, DatabaseDialect, Reading
+from layered_backend.dialects.base import INT64, NO_DATABASE, REFUSED, DatabaseDialect, Reading
 from layered_backend.dialects.lock_names import lock_label
 from layered_backend.dialects.rows import Rows
 from layered_backend.dialects.sort_forms import SortForm, as_stored, bare, comparable, stored_type
@@ -102,6 +102,7 @@ _BY_ERRNO: Mapping[int, type[errors.LayeredError]] = {
     1045: errors.DatabaseUnavailableError,  # the server refuses the credentials
     1049: errors.DatabaseUnavailableError,  # the server has no such database
     1053: errors.DatabaseUnavailableError,  # shutting down
+    1698: errors.DatabaseUnavailableError,  # the server refuses the credentials, MariaDB
     1927: errors.DatabaseUnavailableError,  # connection killed
     2002: errors.DatabaseUnavailableError,
     2003: errors.DatabaseUnavailableError,
@@ -110,9 +111,10 @@ _BY_ERRNO: Mapping[int, type[errors.LayeredError]] = {
 }
 _SENTENCES: Mapping[int, str] = {
     1040: "the database takes no more connections",
-    1044: "the database refuses the credentials",
-    1045: "the database refuses the credentials",
-    1049: "the server has no such database",
+    1044: REFUSED,
+    1045: REFUSED,
+    1049: NO_DATABASE,
+    1698: REFUSED,
 }
 _FOREIGN_KEY = re.compile(r"`(?P<table>[^`]+)`, CONSTRAINT `(?P<constraint>[^`]+)` FOREIGN KEY \((?P<columns>[^)]+)\)")
 _KEY = re.compile(r"for key '(?:(?P<table>[^'.]+)\.)?(?P<constraint>[^']+)'\s*$")
@@ -256,6 +258,11 @@ class MySQLDialect(DatabaseDialect):
             super().empty(connection, tables)
         finally:
             connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS = 1")
+
+    def lock_session(self, connection: Connection, name: str, timeout: float | None = None) -> bool:
+        self.lock(connection, name, timeout)
+        connection.rollback()
+        return True
 
     def stored_form(self, column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
         own_type = column_type.dialect_impl(dialect)

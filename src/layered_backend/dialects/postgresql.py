@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import re
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from importlib import import_module
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Dialect,
     Engine,
     Insert,
+    Select,
     Table,
     any_,
     cast,
@@ -56,7 +58,7 @@ from sqlalchemy.types import (
 
 from layered_backend import errors
 from layered_backend.dialects.arrays import inserted_from_arrays, upserted_from_arrays
-from layered_backend.dialects.base import INT64, DatabaseDialect, Reading
+from layered_backend.dialects.base import INT64, NO_DATABASE, REFUSED, DatabaseDialect, Reading
 from layered_backend.dialects.conflicts import on_conflict
 from layered_backend.dialects.connecting import opened
 from layered_backend.dialects.late_begin import begin_late, has_begun, reading_alone
@@ -112,11 +114,18 @@ _BY_CLASS: Mapping[str, type[errors.LayeredError]] = {
     "3D": errors.DatabaseUnavailableError,  # the server has no such database
 }
 _SENTENCES: Mapping[str, str] = {
-    "28000": "the database refuses the credentials",
-    "28P01": "the database refuses the credentials",
-    "3D000": "the server has no such database",
+    "28000": REFUSED,
+    "28P01": REFUSED,
+    "3D000": NO_DATABASE,
     "53300": "the database takes no more connections",
 }
+# libpq, and so psycopg, hands on no SQLSTATE from a connection that did not come about, only what the server wrote.
+_REFUSALS: Mapping[re.Pattern[str], str] = {
+    re.compile(r"FATAL:  (role \".*\" does not exist|password authentication failed|no pg_hba\.conf entry)"): REFUSED,
+    re.compile(r"fe_sendauth: no password supplied"): REFUSED,
+    re.compile(r"FATAL:  database \".*\" does not exist"): NO_DATABASE,
+}
+_PAUSE = 0.1  # seconds between two requests for a lock
 _logger = logging.getLogger("layered_backend")
 _NOTICE_LOST_CLIENT = (
     "SELECT set_config(name, '1000', false) FROM pg_catalog.pg_settings WHERE name = 'client_connection_check_interval'"
@@ -246,6 +255,9 @@ class PostgreSQLDialect(DatabaseDialect):
         """Read an error that a driver raised itself, about a statement that the server did not see."""
         if type(error).__name__ == "InternalClientError":  # asyncpg was told of its connection's end in mid-answer
             return Reading(errors.DatabaseUnavailableError)
+        refusal = next((sentence for pattern, sentence in _REFUSALS.items() if pattern.search(str(error))), None)
+        if refusal is not None:
+            return Reading(errors.DatabaseUnavailableError, sentence=refusal)
         is_bad_value = type(error).__name__ == "DataError" or "cannot adapt type" in str(error)
         return Reading(errors.InvalidDataError) if is_bad_value else None
 
@@ -269,6 +281,20 @@ class PostgreSQLDialect(DatabaseDialect):
         _set_for_transaction(connection, {"lock_timeout": f"{patience}ms", "statement_timeout": "0"})
         connection.execute(select(func.pg_advisory_xact_lock(lock_number(name))))
         _set_for_transaction(connection, before)
+
+    def lock_session(self, connection: Connection, name: str, timeout: float | None = None) -> bool:
+        """Ask for an advisory lock of the session until it is given; the thread sleeps in between.
+
+        A connection that waited in a statement would have a snapshot meanwhile, which CREATE INDEX CONCURRENTLY waits
+        for: the two would wait for each other.
+        """
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        asked_for = select(func.pg_try_advisory_lock(lock_number(name)))
+        while not _answer_alone(connection, asked_for):
+            if time.monotonic() >= deadline:
+                raise errors.LockTimeoutError(f"another process has held the lock for more than {timeout:g} seconds")
+            time.sleep(_PAUSE)
+        return True
 
     def check_deferred(self, connection: Connection, tables: Collection[Table]) -> None:
         if any(constraint.deferrable for table in tables for constraint in table.constraints):
@@ -309,6 +335,13 @@ class PostgreSQLDialect(DatabaseDialect):
 
     def stored_form(self, column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
         return _without_blanks if isinstance(column_type, CHAR) else super().stored_form(column_type, dialect)
+
+
+def _answer_alone(connection: Connection, statement: Select[Any]) -> Any:
+    """Return what *statement* selects, in a transaction of its own."""
+    answer = connection.scalar(statement)
+    connection.rollback()
+    return answer
 
 
 def _set_for_transaction(connection: Connection, settings: Mapping[str, Any]) -> None:

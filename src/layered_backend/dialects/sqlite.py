@@ -31,7 +31,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolRese
 from sqlalchemy.types import Enum, Integer, String, TypeEngine
 
 from layered_backend import errors
-from layered_backend.dialects.base import DatabaseDialect, Reading
+from layered_backend.dialects.base import NO_FILE, DatabaseDialect, Reading
 from layered_backend.dialects.conflicts import on_conflict
 from layered_backend.dialects.single_trip import SingleTripConnection
 from layered_backend.dialects.sort_forms import AsDriven, SortForm, as_stored, bare
@@ -70,9 +70,7 @@ _BY_NAME: Mapping[str, type[errors.LayeredError]] = {
     "SQLITE_FULL": errors.DatabaseUnavailableError,
 }
 _BY_MESSAGE: Mapping[str, Reading] = {
-    "unable to open database file": Reading(
-        errors.DatabaseUnavailableError, sentence="the database file cannot be opened"
-    ),
+    "unable to open database file": Reading(errors.DatabaseUnavailableError, sentence=NO_FILE),
     "Error binding parameter": Reading(errors.InvalidDataError),
     # It comes under two names, one of which is every trigger's.
     "FOREIGN KEY constraint failed": Reading(errors.ForeignKeyViolationError),

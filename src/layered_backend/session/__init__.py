@@ -7,6 +7,7 @@ from layered_backend.session.restricting import restrict
 from layered_backend.session.restrictions import Restriction, Restrictions
 from layered_backend.session.savepoint_stack import Frame, Hook, SavepointStack
 from layered_backend.session.translation import describe, rolled_back
+from layered_backend.session.uninterrupted import uninterrupted
 from layered_backend.session.watching import watch
 
 __all__ = [
@@ -22,5 +23,6 @@ __all__ = [
     "restrict",
     "rolled_back",
     "run_alone",
+    "uninterrupted",
     "watch",
 ]

@@ -1,0 +1,97 @@
+"""What env.py calls: all that Alembic must be told to migrate a `Database`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from alembic import context
+from sqlalchemy import Connection, MetaData
+
+from layered_backend.database import Database
+from layered_backend.dialects.base import DatabaseDialect
+from layered_backend.errors import LockTimeoutError, MigrationSetupError
+from layered_backend.migrations.comparing import comparing
+from layered_backend.migrations.connecting import on_connection
+from layered_backend.migrations.request import Request
+from layered_backend.migrations.sqlite import foreign_keys_kept, suspend_foreign_keys
+
+__all__ = ["run_migrations"]
+
+_LOCK = "migrations"
+
+
+def run_migrations(database: Database, metadata: MetaData, **options: Any) -> None:
+    """Do in env.py what the command that runs it asks for: Alembic's own, or one of this library's.
+
+        from layered_backend.migrations import run_migrations
+        from shop.models import Base, database
+
+        run_migrations(database, Base.metadata)
+
+    One process migrates at a time; another one waits, and finds nothing to do. On PostgreSQL and SQLite a command changes
+    all or nothing.
+
+    Args:
+        database: What to migrate, unless the command names another.
+        metadata: What the tables are to be; every module of models must be imported.
+        options: Arguments of Alembic's `EnvironmentContext.configure`, over those that are set here.
+
+    Raises:
+        DatabaseUnavailableError: The database cannot be reached.
+        LockTimeoutError: Another process was migrating all the time.
+        MigrationError: On SQLite, a row would be left that refers to nothing; nothing is changed.
+        MigrationSetupError: The database is in memory, or an option does not fit it.
+    """
+    request = Request.attached(context.config.attributes)
+    request.has_begun = True
+    chosen = request.database or database
+    settings = {"target_metadata": metadata, **comparing(chosen, options)}
+    if context.is_offline_mode():
+        return _write(chosen, settings)
+    work = partial(_read, chosen) if request.only_reads else partial(_migrate, chosen, request.lock_timeout)
+    return on_connection(chosen, partial(work, settings), wait=request.wait)
+
+
+def _write(database: Database, options: Mapping[str, Any]) -> None:
+    """Write the statements out, without a connection."""
+    context.configure(url=database.sync_url, literal_binds=True, dialect_opts={"paramstyle": "named"}, **options)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _read(database: Database, options: Mapping[str, Any], connection: Connection) -> None:
+    reading = database.dialect.transaction_options(read_only=True, deferred=True, isolation_level=None)
+    context.configure(connection=connection.execution_options(**reading), dont_mutate=True, **options)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _migrate(database: Database, timeout: float, options: Mapping[str, Any], connection: Connection) -> None:
+    """Run what the command asks for, under the lock."""
+    is_locked = not database.pgbouncer and database.dialect.lock_session(connection, _LOCK, timeout)
+    if options.get("transaction_per_migration") and not is_locked:
+        raise MigrationSetupError(
+            "transaction_per_migration needs a lock that outlives a transaction, which there is neither on SQLite nor "
+            "behind PgBouncer"
+        )
+    suspend_foreign_keys(connection)
+    context.configure(connection=connection, **options)
+    if not is_locked:
+        _begin_locked(connection, database.dialect, timeout)
+    with context.begin_transaction(), foreign_keys_kept(connection):
+        context.run_migrations()
+
+
+def _begin_locked(connection: Connection, dialect: DatabaseDialect, timeout: float) -> None:
+    """Begin a transaction that has the lock; SQLite's own patience is shorter than ours."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            connection.begin()
+            return dialect.lock(connection, _LOCK, timeout)
+        except LockTimeoutError:
+            if time.monotonic() >= deadline:
+                raise

@@ -1,0 +1,72 @@
+"""How a difference is written down as a revision: with its imports, and alike on each database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations.ops import (
+    DropIndexOp,
+    DropTableOp,
+    MigrateOperation,
+    MigrationScript,
+    ModifyTableOps,
+    OpContainer,
+)
+from sqlalchemy import func
+from sqlalchemy.schema import DefaultClause
+from sqlalchemy.sql.elements import False_, True_
+from sqlalchemy.types import TypeEngine
+
+from layered_backend import models
+
+__all__ = ["leave_out_needless", "rendered"]
+
+_NOW = type(func.now())
+
+
+def rendered(kind: str, item: Any, context: AutogenContext) -> str | bool:
+    """Return the code of *item* where Alembic's own would not do, and see to its import; False for all else."""
+    if kind == "type" and isinstance(item, TypeEngine):
+        return _type(item, context)
+    if kind == "server_default" and isinstance(item, DefaultClause):
+        return _default(item)
+    return False
+
+
+def _type(item: Any, context: AutogenContext) -> str | bool:
+    """Return the code of a type that is not SQLAlchemy's; Alembic imports none of these."""
+    kind: type[Any] = type(item)
+    if kind.__module__.startswith("sqlalchemy."):
+        return False
+    context.imports.add(f"from {kind.__module__} import {kind.__name__}")
+    return f"{kind.__name__}()" if kind.__module__ == models.__name__ else repr(item)
+
+
+def _default(item: DefaultClause) -> str | bool:
+    """Return the code of a default that is written differently on each database."""
+    for kind, code in ((False_, "sa.false()"), (True_, "sa.true()"), (_NOW, "sa.func.now()")):
+        if isinstance(item.arg, kind):
+            return code
+    return False
+
+
+def leave_out_needless(_context: object, _heads: object, scripts: Iterable[MigrationScript]) -> None:
+    """Have a table dropped without its indexes before it, which MariaDB refuses where a foreign key uses one."""
+    for script in scripts:
+        for operations in (*script.upgrade_ops_list, *script.downgrade_ops_list):
+            _leave_out(operations, {each.table_name for each in operations.ops if isinstance(each, DropTableOp)})
+
+
+def _leave_out(container: OpContainer, dropped: set[str]) -> None:
+    for each in container.ops:
+        if isinstance(each, ModifyTableOps):
+            _leave_out(each, dropped)
+    container.ops = [each for each in container.ops if not _is_needless(each, dropped)]
+
+
+def _is_needless(operation: MigrateOperation, dropped: set[str]) -> bool:
+    if isinstance(operation, ModifyTableOps):
+        return operation.is_empty()
+    return isinstance(operation, DropIndexOp) and operation.table_name in dropped

@@ -1,0 +1,131 @@
+"""One run of env.py, from a command's request to what came of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy.exc import SQLAlchemyError
+
+from layered_backend.errors import LayeredError, MigrationError, MigrationSetupError
+from layered_backend.migrations.failing import cause_of, failure_of
+from layered_backend.migrations.folder import configuration
+from layered_backend.migrations.report import Revision
+from layered_backend.migrations.request import Request
+
+__all__ = ["Run"]
+
+Heads = tuple[str, ...]
+Act = Callable[[Heads, MigrationContext], Iterable[RevisionStep]]
+
+_alone = threading.Lock()
+"""Held while env.py runs: what Alembic lends to it and to the revisions is global."""
+
+
+class Run:
+    """A run. Lives as long as the command.
+
+    Args:
+        request: What is asked for.
+        folder: The folder of the migrations, or None for the one that is configured.
+
+    Raises:
+        MigrationSetupError: There is no such folder.
+    """
+
+    def __init__(self, request: Request, folder: str | Path | None) -> None:
+        self._request = request
+        self.config = configuration(folder)
+        request.attach(self.config.attributes)
+        try:
+            self.scripts = ScriptDirectory.from_config(self.config)
+        except CommandError as error:
+            raise MigrationSetupError(str(error)) from error
+        self.done: list[Revision] = []
+        self._running: tuple[Revision, MigrationContext] | None = None
+
+    def act(self, act: Act, **options: Any) -> None:
+        """Run env.py, and have it carry out the steps that *act* returns for the revisions that the database is at.
+
+        Args:
+            act: Given the revisions and Alembic's context, what to do; it may look at the database itself, and return none.
+            options: What `EnvironmentContext` is to hand on to env.py.
+
+        Raises:
+            LayeredError: It has failed.
+        """
+        environment = EnvironmentContext(self.config, self.scripts, fn=self._followed(act), as_sql=False, **options)
+        with self.failures_told(), environment:
+            self.scripts.run_env()
+            if not self._request.has_begun:
+                raise MigrationSetupError("env.py does not call run_migrations(database, Base.metadata)")
+
+    def steps_up(self, revision: str, heads: Heads) -> Sequence[RevisionStep]:
+        """Return the steps from *heads* up to *revision*, the next one first."""
+        scripts: Any = self.scripts  # Alembic's own commands ask it so, and it tells nobody else
+        steps: Sequence[RevisionStep] = scripts._upgrade_revs(revision, heads)
+        return steps
+
+    def steps_down(self, revision: str, heads: Heads) -> Sequence[RevisionStep]:
+        """Return the steps from *heads* down to *revision*, the newest first."""
+        scripts: Any = self.scripts
+        steps: Sequence[RevisionStep] = scripts._downgrade_revs(revision, heads)
+        return steps
+
+    def _followed(self, act: Act) -> Act:
+        """Return *act*, with each of its steps remembered while it is carried out, and when it is."""
+
+        def followed(heads: Heads, context: MigrationContext) -> Iterator[RevisionStep]:
+            self._refuse_unknown(heads)
+            for step in act(heads, context):
+                revision = Revision.of(step.revision)
+                self._running = revision, context
+                yield step
+                self._running = None
+                self.done.append(revision)
+
+        return followed
+
+    def _refuse_unknown(self, heads: Heads) -> None:
+        for head in heads:
+            try:
+                self.scripts.get_revision(head)
+            except CommandError as error:
+                raise MigrationError(
+                    f"the database is at revision {head}, which {self.scripts.dir} does not have: a newer release of the "
+                    "application has migrated it, or the file is missing"
+                ) from error
+
+    @contextmanager
+    def failures_told(self) -> Generator[None]:
+        """Let nothing else run env.py meanwhile, and raise what goes wrong as an error of this library."""
+        with _alone:
+            try:
+                yield
+            except Exception as error:
+                raise self._told(error) from error
+
+    def _told(self, error: Exception) -> Exception:
+        """Return the error that tells of *error*, which is itself where it does."""
+        if self._running is not None:
+            return MigrationError(failure_of(*self._running, error))
+        if isinstance(error, LayeredError) or _tells_what_to_install(error):
+            return error
+        if not self._request.has_begun:
+            return MigrationSetupError(f"env.py cannot be run ({type(error).__name__}: {error})")
+        if isinstance(error, SQLAlchemyError):
+            return MigrationError(f"the database refuses: {cause_of(error)}")
+        if isinstance(error, CommandError):
+            return MigrationSetupError(str(error))
+        return MigrationSetupError(f"the revisions cannot be read ({type(error).__name__}: {error})")
+
+
+def _tells_what_to_install(error: Exception) -> bool:
+    return isinstance(error, ModuleNotFoundError) and "pip install" in str(error)
