@@ -1,6 +1,7 @@
 """The API layer: FastAPI, given the unit of work."""
 
 from layered_backend.fastapi.auto_seeding import AutoSeed, SeedingState
+from layered_backend.fastapi.crud import Operation, crud_router
 from layered_backend.fastapi.dependencies import (
     SessionDep,
     UOWDep,
@@ -11,6 +12,7 @@ from layered_backend.fastapi.dependencies import (
     uow_dependency,
 )
 from layered_backend.fastapi.error_handlers import add_error_handlers, status_of
+from layered_backend.fastapi.error_responses import ErrorBody, RequestFault, RequestFaults, error_responses
 from layered_backend.fastapi.health import Liveness, Readiness, health_router
 from layered_backend.fastapi.installation import install
 from layered_backend.fastapi.preconditions import IfMatch, IfMatchDep, etag_of, get_if_match
@@ -18,14 +20,20 @@ from layered_backend.fastapi.projections import get_projection
 
 __all__ = [
     "AutoSeed",
+    "ErrorBody",
     "IfMatch",
     "IfMatchDep",
     "Liveness",
+    "Operation",
     "Readiness",
+    "RequestFault",
+    "RequestFaults",
     "SeedingState",
     "SessionDep",
     "UOWDep",
     "add_error_handlers",
+    "crud_router",
+    "error_responses",
     "etag_of",
     "get_if_match",
     "get_projection",
