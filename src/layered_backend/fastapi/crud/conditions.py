@@ -41,9 +41,10 @@ class WriteCondition:
                 raise PreconditionRequiredError("the request needs the header If-Match, with the ETag that was read")
             yield
             return
-        _check(await service.get(key), header)
+        entity = await service.get(key)
+        _check(entity, header)
         try:
-            yield
+            yield  # while `entity` is held, the session has no other version of it to write over
         except StaleError as error:  # somebody else was faster, after the check
             raise PreconditionFailedError from error
 

@@ -60,6 +60,7 @@ def crud_router(
         ValueError: *only* names no operation.
     """
     wanted = _checked_names(only)
+    _refuse_unpaged(query)
     served = served_by(get_service)
     reading = Reading(served, read, query)
     if require_match and not reading.is_versioned:
@@ -83,6 +84,14 @@ def _checked_names(only: Collection[str]) -> list[Operation]:
         named = ", ".join(map(repr, unknown)) or "nothing"
         raise ValueError(f"only= names {named}; the operations are {', '.join(OPERATIONS)}")
     return [name for name in ROUTES if name in given]
+
+
+def _refuse_unpaged(query: type[BaseModel]) -> None:
+    kinds = [kind.__name__ for kind in (PageParams, CursorParams) if issubclass(query, kind)]
+    if not kinds:
+        raise TypeError(f"{query.__name__} is no query with pages; derive it from PageParams or CursorParams")
+    if len(kinds) > 1:
+        raise TypeError(f"{query.__name__} has pages by number and by cursor; derive it from one of {', '.join(kinds)}")
 
 
 def _refuse_missing(wanted: Collection[Operation], schemas: Mapping[str, Any]) -> None:
