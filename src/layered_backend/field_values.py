@@ -31,7 +31,7 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.types import TypeDecorator
 
 from layered_backend.batch import MISSING, Batch
-from layered_backend.errors import InvalidDataError, UnknownFieldError
+from layered_backend.errors import ConflictError, InvalidDataError, UnknownFieldError
 from layered_backend.memoization import memoized
 
 __all__ = ["Data", "changed_values", "is_plain", "new_batch", "new_values", "takes_nothing", "whole_values"]
@@ -95,7 +95,8 @@ def whole_values(mapper: Mapper[Any], key: Any, data: Data) -> dict[str, Any]:
     The default is the schema's, or the mapped class's where that is None, as for a new entity. The key stays.
 
     Raises:
-        InvalidDataError: *data* gives another key, or a default of the mapped class depends on the INSERT.
+        ConflictError: *data* gives another key.
+        InvalidDataError: A default of the mapped class depends on the INSERT.
     """
     values = dict(_given(data))
     omitted = () if isinstance(data, Mapping) else type(data).model_fields.keys() - values.keys()
@@ -114,7 +115,7 @@ def _drop_key(mapper: Mapper[Any], names: Sequence[str], key: Any, values: dict[
     parts = [key[name] for name in names] if isinstance(key, Mapping) else key if isinstance(key, tuple) else (key,)
     for name, part in zip(names, cast("Sequence[object]", parts), strict=False):
         if values.pop(name, part) != part:
-            raise InvalidDataError(f"{mapper.class_.__name__}.{name} is another than the key of what is replaced")
+            raise ConflictError(f"{mapper.class_.__name__}.{name} is another than the key of what is replaced")
 
 
 def _default(mapper: Mapper[Any], name: str) -> Any:

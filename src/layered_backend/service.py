@@ -139,8 +139,8 @@ class BaseService(Generic[ModelT, RepositoryT_co, CreateT_contra, UpdateT_contra
 
         Raises:
             NotFoundError: No entity has that key.
-            InvalidDataError: A field is unknown, another key is given, or the database cannot store a value.
-            ConflictError: A unique constraint or a foreign key is violated.
+            InvalidDataError: A field is unknown, or the database cannot store a value.
+            ConflictError: Another key is given, or a unique constraint or a foreign key is violated.
         """
         values = whole_values(inspect(self._entities.model, raiseerr=True), key, data)
         return await self.update(key, cast("UpdateT_contra", _as_update(type(self), values)))

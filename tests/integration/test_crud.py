@@ -187,7 +187,7 @@ class TestKeys:
         assert path == "/places/n%C3%B6%20%26%20co%3F/7"
         assert (changed.json()["amount"], replaced.json()["amount"]) == (2, 3)
         assert (moved.status_code, moved.json()) == (
-            422,
+            409,
             {"detail": "Place.warehouse is another than the key of what is replaced"},
         )
         assert [answer.status_code for answer in missing] == [404, 404, 404]
@@ -581,6 +581,14 @@ class TestWiring:
             "/products/{id}": {"get"},
         }
         assert (refused.status_code, refused.headers["Allow"]) == (405, "GET")
+
+    async def test_a_method_that_a_path_lacks_is_answered_with_all_that_it_has(self, small: Shop) -> None:
+        async with serving(small) as client:
+            of_all = await client.delete("/products")
+            of_one = await client.post("/products/1", json=TEA)
+
+        assert (of_all.status_code, of_all.headers["Allow"]) == (405, "GET, POST")
+        assert (of_one.status_code, of_one.headers["Allow"]) == (405, "GET, PUT, PATCH, DELETE")
 
 
 class TestTheDocument:

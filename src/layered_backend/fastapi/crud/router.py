@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from layered_backend.fastapi.crud.allowed import route_class
 from layered_backend.fastapi.crud.conditions import WriteCondition, if_match_header, if_none_match_header
 from layered_backend.fastapi.crud.keys import KeyPath
 from layered_backend.fastapi.crud.operations import Operations
@@ -109,7 +110,8 @@ def _router(
     schemas: Mapping[str, Any],
     condition: WriteCondition,
 ) -> APIRouter:
-    router, keys = APIRouter(), KeyPath(reading.mapper)
+    methods_of: dict[Callable[..., Any], list[str]] = {}
+    router, keys = APIRouter(route_class=route_class(methods_of)), KeyPath(reading.mapper)
     operations = Operations(reading, keys, condition)
     page: Any = CursorPage if issubclass(query, CursorParams) else Page
     annotations = {
@@ -124,9 +126,11 @@ def _router(
     for name in wanted:
         route = ROUTES[name]
         body = {"data": Annotated[schemas[route.takes], Body()]} if route.takes else {}
+        endpoint = _endpoint(getattr(operations, name), reading.mapper.class_, annotations | body)
+        methods_of[endpoint] = [ROUTES[each].method for each in wanted if ROUTES[each].of_one == route.of_one]
         router.add_api_route(
             keys.template if route.of_one else "",
-            _endpoint(getattr(operations, name), reading.mapper.class_, annotations | body),
+            endpoint,
             methods=[route.method],
             status_code=route.status,
             response_model=_answer(route, page[reading.read], reading.read),
