@@ -10,10 +10,20 @@ from typing import Annotated
 
 import sqlalchemy
 from fastapi import FastAPI
-from pydantic import BaseModel, Field, PositiveInt
+from pydantic import BaseModel, BeforeValidator, Field
 from sqlalchemy import URL
 
-from layered_backend import BaseRepository, BaseService, Database, crud_router, get_service, install
+from layered_backend import (
+    BaseRepository,
+    BaseService,
+    Database,
+    FilterSet,
+    PageParams,
+    Where,
+    crud_router,
+    get_service,
+    install,
+)
 from tests import stall
 from tests.databases import Backend, new_database, pooled
 from tests.stall import (
@@ -31,6 +41,7 @@ from tests.stall import (
     ProductQuery,
     ProductRead,
     ProductService,
+    ProductSorting,
     ProductUpdate,
     ProductWithMaker,
     StallUnitOfWork,
@@ -38,28 +49,50 @@ from tests.stall import (
 
 _LARGEST = 2**31 - 1  # that an INTEGER holds everywhere
 
+
+def _refuse_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a number is no boolean")
+    return value
+
+
+def _refuse_number(value: object) -> object:
+    if isinstance(value, int | float):
+        raise ValueError("a date is text")
+    return value
+
+
+# Pydantic takes false for 0, and a number for a date, which a document does not say.
+_integer = BeforeValidator(_refuse_boolean)
+Date = Annotated[datetime.date, BeforeValidator(_refuse_number)]
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]+$")]
 Word = Annotated[str, Field(min_length=1, max_length=10, pattern="^[a-z]+$")]
-Amount = Annotated[int, Field(ge=-_LARGEST, le=_LARGEST)]
+Price = Annotated[int, Field(ge=0, le=1_000_000), _integer]
+Reference = Annotated[int, Field(ge=1, le=_LARGEST), _integer]
+Amount = Annotated[int, Field(ge=-_LARGEST, le=_LARGEST), _integer]
 
 
 class ExactProductCreate(BaseModel):
     """Says all that the columns ask for."""
 
     name: Name
-    price: Annotated[int, Field(ge=0, le=1_000_000)]
+    price: Price
     note: Name | None = None
     amount: Amount | None = None
-    made_on: datetime.date | None = None
+    made_on: Date | None = None
     color: Word = "white"
-    maker_id: Annotated[PositiveInt, Field(le=_LARGEST)] | None = None
+    maker_id: Reference | None = None
 
 
 class ExactProductUpdate(BaseModel):
     name: Name = "tea"
-    price: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    price: Price = 0
     note: Name | None = None
     amount: Amount | None = None
+
+
+class ExactProductQuery(FilterSet, ProductSorting, PageParams):
+    name: Annotated[Word | None, Where(Product.name.icontains)] = None
 
 
 class ExactPlaceCreate(BaseModel):
@@ -88,7 +121,11 @@ def exact_application(database: Database) -> FastAPI:
     install(app, StallUnitOfWork, database=database)
     get_products, get_places = get_service(ExactProductService), get_service(ExactPlaceService)
     products = crud_router(
-        get_products, read=ProductWithMaker, create=ExactProductCreate, update=ExactProductUpdate
+        get_products,
+        read=ProductWithMaker,
+        create=ExactProductCreate,
+        update=ExactProductUpdate,
+        query=ExactProductQuery,
     )
     places = crud_router(get_places, read=ExactPlaceCreate, create=ExactPlaceCreate, update=ExactPlaceUpdate)
     app.include_router(products, prefix="/products")
@@ -108,9 +145,7 @@ def loose_application(database: Database) -> FastAPI:
         query=ProductQuery,
         require_match=True,
     )
-    cursors = crud_router(
-        get_service(ProductService), read=ProductRead, query=ProductCursorQuery, only=("list", "get")
-    )
+    cursors = crud_router(get_service(ProductService), read=ProductRead, query=ProductCursorQuery, only=("list", "get"))
     places = crud_router(get_service(PlaceService), read=PlaceCreate, create=PlaceCreate, update=PlaceUpdate)
     papers = crud_router(get_service(PaperService), read=PaperRead, create=PaperCreate, update=PaperUpdate)
     app.include_router(products, prefix="/products")

@@ -1,27 +1,23 @@
 """Routers of `crud_router` over HTTP, on each database."""
 
 import uuid
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Any
 from unittest.mock import create_autospec
 
 import httpx2
 import pytest
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 from sqlalchemy import update
 
 from layered_backend import (
     BaseRepository,
-    BaseService,
-    CursorPage,
     CursorParams,
-    InvalidDataError,
     Page,
     PageParams,
     PermissionDeniedError,
-    UnitOfWork,
     UOWDep,
     add_error_handlers,
     crud_router,
@@ -31,7 +27,6 @@ from layered_backend import (
 )
 from tests.databases import Shop
 from tests.stall import (
-    Maker,
     PaperCreate,
     PaperRead,
     PaperService,
@@ -325,7 +320,10 @@ class TestVersions:
             star = await client.patch(path, json={"amount": 2}, headers={"If-Match": "*"})
 
         assert "ETag" not in created.headers
-        assert (named.status_code, named.json()) == (412, {"detail": "The row has no versions that If-Match could name"})
+        assert (named.status_code, named.json()) == (
+            412,
+            {"detail": "The row has no versions that If-Match could name"},
+        )
         assert star.status_code == 200
 
 

@@ -43,7 +43,9 @@ class KeyPath:
         async def get_key(**parts: Any) -> Any:
             return parts[names[0]] if len(names) == 1 else tuple(parts[name] for name in names)
 
-        described = {name: Annotated[kind, Path(description=self._description(name))] for name, kind in self._types.items()}
+        described = {
+            name: Annotated[kind, Path(description=self._description(name))] for name, kind in self._types.items()
+        }
         parameters = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
             for name, annotation in described.items()
@@ -62,7 +64,9 @@ class KeyPath:
     def _segment(self, name: str, value: Any) -> str:
         text = str(TypeAdapter[Any](self._types[name]).dump_python(value, mode="json"))
         if text in _ELSEWHERE or "/" in text:
-            raise InvalidDataError(f"{self._mapper.class_.__name__}.{name} cannot be part of a path; choose another value")
+            raise InvalidDataError(
+                f"{self._mapper.class_.__name__}.{name} cannot be part of a path; choose another value"
+            )
         return quote(text, safe="")
 
     def _description(self, name: str) -> str:
@@ -77,4 +81,3 @@ def _python_type(column: Any) -> Any:
         return kind.python_type
     except NotImplementedError:
         return str
-

@@ -59,9 +59,7 @@ class Route:
 
 ROUTES: Mapping[Operation, Route] = {
     "list": Route("GET", 200, (422, 503), of_one=False),
-    "create": Route(
-        "POST", 201, (400, 409, 422, 503), of_one=False, takes="create", headers=_LOCATION, has_tag=True
-    ),
+    "create": Route("POST", 201, (400, 409, 422, 503), of_one=False, takes="create", headers=_LOCATION, has_tag=True),
     "get": Route("GET", 200, (404, 422, 503), has_tag=True),
     "replace": Route("PUT", 200, (400, 404, 409, 422, 503), takes="create", has_tag=True, is_conditional=True),
     "update": Route("PATCH", 200, (400, 404, 409, 422, 503), takes="update", has_tag=True, is_conditional=True),
