@@ -99,7 +99,7 @@ def whole_values(mapper: Mapper[Any], key: Any, data: Data) -> dict[str, Any]:
         InvalidDataError: A default of the mapped class depends on the INSERT.
     """
     values = dict(_given(data))
-    omitted = () if isinstance(data, Mapping) else type(data).model_fields.keys() - values.keys()
+    omitted: set[str] = set() if isinstance(data, Mapping) else type(data).model_fields.keys() - values.keys()
     fixed = {mapper.get_property_by_column(column).key: column for column in mapper.primary_key}
     version = mapper.version_id_col
     kept = {*fixed} if version is None else {*fixed, mapper.get_property_by_column(version).key}

@@ -11,8 +11,8 @@ from layered_backend.fastapi.dependencies import (
     get_uow,
     uow_dependency,
 )
+from layered_backend.fastapi.error_bodies import ErrorBody, RequestFault, RequestFaults, error_responses
 from layered_backend.fastapi.error_handlers import add_error_handlers, status_of
-from layered_backend.fastapi.error_responses import ErrorBody, RequestFault, RequestFaults, error_responses
 from layered_backend.fastapi.health import Liveness, Readiness, health_router
 from layered_backend.fastapi.installation import install
 from layered_backend.fastapi.preconditions import IfMatch, IfMatchDep, etag_of, get_if_match

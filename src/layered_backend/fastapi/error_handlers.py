@@ -7,7 +7,8 @@ from http import HTTPStatus
 from typing import NoReturn
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import ResponseValidationError
+from fastapi.exception_handlers import request_validation_exception_handler
+from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.responses import JSONResponse
 from starlette.requests import HTTPConnection
 
@@ -45,6 +46,8 @@ def add_error_handlers(app: FastAPI) -> None:
     app.exception_handlers.setdefault(errors.LayeredError, _answer)
     app.exception_handlers.setdefault(ResponseValidationError, _advise)
     app.exception_handlers.setdefault(Exception, _answer_unexpected)
+    if app.exception_handlers.get(RequestValidationError) is request_validation_exception_handler:
+        app.exception_handlers[RequestValidationError] = _answer_invalid
 
 
 def status_of(error: errors.LayeredError) -> int:
@@ -57,6 +60,15 @@ async def _answer(connection: HTTPConnection, error: errors.LayeredError) -> JSO
     if status == HTTPStatus.INTERNAL_SERVER_ERROR or connection.scope["type"] == "websocket":
         raise error  # to the handler of unexpected errors, and to the server's log
     return JSONResponse({"detail": _sentence(error, status)}, status, headers=_HEADERS.get(status))
+
+
+async def _answer_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    """Do what FastAPI does, also where it would repeat what no JSON can hold: NaN, Infinity, half a surrogate pair."""
+    try:
+        return await request_validation_exception_handler(request, error)
+    except ValueError:
+        faults = [{name: fault[name] for name in ("type", "loc", "msg")} for fault in error.errors()]
+        return JSONResponse({"detail": faults}, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 async def _advise(connection: HTTPConnection, error: ResponseValidationError) -> NoReturn:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast, get_args, get_origin
+from typing import Any, TypeAlias, get_args, get_origin
 
 from layered_backend.repository import BaseRepository
 from layered_backend.service import BaseService, classes_of
@@ -48,7 +48,7 @@ def served_by(dependency: Callable[..., Any]) -> Served:
     if not (isinstance(service, type) and issubclass(service, BaseService)):
         name = getattr(dependency, "__name__", repr(dependency))
         raise TypeError(f"{name} does not say which BaseService it returns; write `-> ItemService`")
-    kind = cast("type[AnyService]", service)
+    kind: type[AnyService] = service
     return Served(kind, repository, model) if model is not None else Served(kind, *classes_of(kind))
 
 

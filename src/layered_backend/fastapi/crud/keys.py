@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -12,6 +11,7 @@ from pydantic import TypeAdapter
 from sqlalchemy.orm import Mapper
 
 from layered_backend.errors import InvalidDataError
+from layered_backend.fastapi.crud.signatures import signed
 
 __all__ = ["KeyPath"]
 
@@ -30,6 +30,7 @@ class KeyPath:
         self._types: Mapping[str, Any] = {
             mapper.get_property_by_column(column).key: _python_type(column) for column in mapper.primary_key
         }
+        self._adapters = {name: TypeAdapter[Any](kind) for name, kind in self._types.items()}
 
     @property
     def template(self) -> str:
@@ -44,13 +45,10 @@ class KeyPath:
             return parts[names[0]] if len(names) == 1 else tuple(parts[name] for name in names)
 
         described = {
-            name: Annotated[kind, Path(description=self._description(name))] for name, kind in self._types.items()
+            name: Annotated[kind, Path(description=f"`{name}` of the {self._mapper.class_.__name__}.")]
+            for name, kind in self._types.items()
         }
-        parameters = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation)
-            for name, annotation in described.items()
-        ]
-        get_key.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # as FastAPI reads it
+        signed(get_key, described)
         return get_key
 
     def path_of(self, entity: Any) -> str:
@@ -62,15 +60,12 @@ class KeyPath:
         return "".join(f"/{self._segment(name, getattr(entity, name))}" for name in self._types)
 
     def _segment(self, name: str, value: Any) -> str:
-        text = str(TypeAdapter[Any](self._types[name]).dump_python(value, mode="json"))
+        text = str(self._adapters[name].dump_python(value, mode="json"))
         if text in _ELSEWHERE or "/" in text:
             raise InvalidDataError(
                 f"{self._mapper.class_.__name__}.{name} cannot be part of a path; choose another value"
             )
         return quote(text, safe="")
-
-    def _description(self, name: str) -> str:
-        return f"`{name}` of the {self._mapper.class_.__name__}."
 
 
 def _python_type(column: Any) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -18,6 +16,7 @@ from layered_backend.fastapi.crud.keys import KeyPath
 from layered_backend.fastapi.crud.operations import Operations
 from layered_backend.fastapi.crud.reading import Reading
 from layered_backend.fastapi.crud.routes import OPERATIONS, ROUTES, Operation, Route
+from layered_backend.fastapi.crud.signatures import endpoint_of
 from layered_backend.fastapi.served import served_by
 from layered_backend.query import CursorPage, CursorParams, Page, PageParams
 from layered_backend.service import BaseService
@@ -70,7 +69,8 @@ def crud_router(
         reading.check(served)
     schemas = {"create": create, "update": update}
     _refuse_missing(wanted, schemas)
-    return _router(wanted, get_service, reading, query, schemas, WriteCondition(require_match))
+    condition = WriteCondition(require_match)
+    return _router(wanted, get_service=get_service, reading=reading, query=query, schemas=schemas, condition=condition)
 
 
 def _checked_names(only: Collection[str]) -> list[Operation]:
@@ -104,6 +104,7 @@ def _refuse_missing(wanted: Collection[Operation], schemas: Mapping[str, Any]) -
 
 def _router(
     wanted: Collection[Operation],
+    *,
     get_service: Callable[..., Any],
     reading: Reading,
     query: type[BaseModel],
@@ -126,7 +127,7 @@ def _router(
     for name in wanted:
         route = ROUTES[name]
         body = {"data": Annotated[schemas[route.takes], Body()]} if route.takes else {}
-        endpoint = _endpoint(getattr(operations, name), reading.mapper.class_, annotations | body)
+        endpoint = endpoint_of(getattr(operations, name), reading.mapper.class_, annotations | body)
         methods_of[endpoint] = [ROUTES[each].method for each in wanted if ROUTES[each].of_one == route.of_one]
         router.add_api_route(
             keys.template if route.of_one else "",
@@ -143,29 +144,3 @@ def _answer(route: Route, page: Any, one: Any) -> Any:
     if route.method == "DELETE":
         return None
     return one if route.of_one or route.takes else page
-
-
-def _endpoint(operation: Callable[..., Any], model: type[Any], annotations: Mapping[str, Any]) -> Callable[..., Any]:
-    """Return the function behind a route: *operation*, with a signature that FastAPI can read."""
-
-    async def endpoint(**arguments: Any) -> Any:
-        return await operation(**arguments)
-
-    endpoint.__name__ = f"{operation.__name__}_{_snake_case(model.__name__)}"
-    endpoint.__doc__ = operation.__doc__
-    names = inspect.signature(operation).parameters
-    parameters = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            annotation=annotations[name],
-            default=None if name.startswith("if_") else inspect.Parameter.empty,
-        )
-        for name in names
-    ]
-    endpoint.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # as FastAPI reads it
-    return endpoint
-
-
-def _snake_case(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

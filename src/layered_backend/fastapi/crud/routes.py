@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
-from layered_backend.fastapi.error_responses import error_responses
+from layered_backend.fastapi.error_bodies import error_responses
 
 __all__ = ["OPERATIONS", "ROUTES", "Operation", "Route"]
 

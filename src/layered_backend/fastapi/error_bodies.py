@@ -55,7 +55,7 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def _error(status: int) -> HTTPStatus:
     known = HTTPStatus(status) if status in {*HTTPStatus} else None
-    if known is None or not (known.is_client_error or known.is_server_error):
+    if known is None or known < HTTPStatus.BAD_REQUEST:
         raise ValueError(f"{status} is no status of an error; those are from 400 to 599")
     return known
 
