@@ -112,9 +112,10 @@ def whole_values(mapper: Mapper[Any], key: Any, data: Data) -> dict[str, Any]:
 
 def _drop_key(mapper: Mapper[Any], names: Sequence[str], key: Any, values: dict[str, Any]) -> None:
     """Take the key out of *values*, which may repeat it."""
-    parts = [key[name] for name in names] if isinstance(key, Mapping) else key if isinstance(key, tuple) else (key,)
-    for name, part in zip(names, cast("Sequence[object]", parts), strict=False):
-        if values.pop(name, part) != part:
+    by_name = cast("Mapping[str, object]", key) if isinstance(key, Mapping) else None
+    parts = cast("Sequence[object]", key if isinstance(key, tuple) else (key,))
+    for name, part in [*by_name.items()] if by_name is not None else zip(names, parts, strict=False):
+        if str(values.pop(name, part)) != str(part):  # a UUID may be written out
             raise ConflictError(f"{mapper.class_.__name__}.{name} is another than the key of what is replaced")
 
 
@@ -142,7 +143,8 @@ def takes_nothing(default: Any) -> bool:
 def _quoted(written: str) -> Any:
     """Return the text of a server's default as the DDL has it: each database makes its column's type of it."""
     escaped = written.replace("'", "''")
-    return literal_column(f"'{escaped}'")
+    literal: Any = literal_column(f"'{escaped}'")
+    return literal
 
 
 def _given(data: Data) -> Mapping[str, Any]:

@@ -36,7 +36,8 @@ _LOOSE = {"positive_data_acceptance": {"enabled": False}, "negative_data_rejecti
 def test_what_the_document_says_is_what_happens(
     backend: Backend, application: Callable[[Database], FastAPI], checks: dict[str, Any], tmp_path: Path
 ) -> None:
-    config = schemathesis.Config.from_dict({"generation": _GENERATION, "checks": checks})
+    settings: dict[str, Any] = {"generation": _GENERATION, "checks": checks}
+    config = schemathesis.Config.from_dict(settings)
     try:
         with tables_for(backend, tmp_path) as url:
             app = application(Database(url))

@@ -103,8 +103,9 @@ async def small(sqlite_shop: Shop) -> AsyncGenerator[Shop]:
 
 
 def products(get: Any = get_product_service, **options: Any) -> APIRouter:
-    schemas: dict[str, Any] = {"read": ProductRead, "create": ProductCreate, "update": ProductUpdate}
-    return crud_router(get, **(schemas | {"query": ProductQuery} | options))
+    usual: dict[str, Any] = {"read": ProductRead, "create": ProductCreate, "update": ProductUpdate}
+    usual["query"] = ProductQuery
+    return crud_router(get, **(usual | options))
 
 
 def application(shop: Shop, router: APIRouter, prefix: str = "/products") -> FastAPI:

@@ -14,7 +14,9 @@ __all__ = ["AnyService", "Served", "remember", "served_by"]
 
 AnyService: TypeAlias = BaseService[Any, Any, Any, Any, Any]
 
-_made_of: dict[Callable[..., Any], tuple[Any, ...]] = {}  # dependencies live as long as the process, and so do these
+_made_of: dict[
+    Callable[..., Any], tuple[Any, Any, Any]
+] = {}  # dependencies live as long as the process, and so do these
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,14 @@ def served_by(dependency: Callable[..., Any]) -> Served:
     Raises:
         TypeError: It does not say which service it returns, or the service names no mapped class.
     """
-    returned, repository, model = _made_of.get(dependency) or (_returned(dependency), None, None)
+    made_of: tuple[Any, Any, Any] = _made_of.get(dependency) or (_returned(dependency), None, None)
+    returned, *classes = made_of
     service: Any = get_origin(returned) or returned
     if not (isinstance(service, type) and issubclass(service, BaseService)):
         name = getattr(dependency, "__name__", repr(dependency))
         raise TypeError(f"{name} does not say which BaseService it returns; write `-> ItemService`")
     kind: type[AnyService] = service
-    return Served(kind, repository, model) if model is not None else Served(kind, *classes_of(kind))
+    return Served(kind, *(classes_of(kind) if None in classes else classes))
 
 
 def _returned(dependency: Callable[..., Any]) -> Any:

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from sqlalchemy import Column, Connection, Select, inspect, select
 from sqlalchemy.ext.hybrid import HybridExtensionType
 from sqlalchemy.orm import Mapper, aliased, selectinload, undefer
+from sqlalchemy.orm.collections import collection_adapter
 from sqlalchemy.orm.interfaces import ORMOption
 
 from layered_backend.dialects import DatabaseDialect
@@ -125,9 +126,9 @@ class _Nested:
     def held_by(self, entity: object) -> Sequence[object]:
         """Return what *entity*, of which the relationship is loaded, has in it."""
         held: Any = vars(entity)[self.relationship]
-        if held is None:
-            return ()
-        return list(held.values() if isinstance(held, Mapping) else held) if self.is_list else (held,)
+        if self.is_list:
+            return list(collection_adapter(held))
+        return () if held is None else (held,)
 
     def loader_option(self) -> ORMOption:
         """Return what loads the relationship with an entity, and all that is nested in turn."""

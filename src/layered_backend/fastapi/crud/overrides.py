@@ -30,7 +30,8 @@ def own_reads(service: Any) -> frozenset[str]:
     """Return the names of what *service* and its repository read in their own way, by class or by instance."""
     repository = service.repository
     by_instance = _OF_SERVICE & {*_held(service)} | _OF_REPOSITORY & {*_held(repository)}
-    return reads_of(type(service), type(repository)) | by_instance
+    kinds: tuple[Any, Any] = type(service), type(repository)
+    return reads_of(*kinds) | by_instance
 
 
 @memoized

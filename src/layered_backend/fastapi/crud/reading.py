@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy import Column, inspect
 from sqlalchemy.orm import Mapper, object_session
+from sqlalchemy.orm.interfaces import ORMOption
 
 from layered_backend.dialects import dialect_named
 from layered_backend.fastapi.crud.overrides import OF_LISTS, OF_ONE, own_reads, reads_of
@@ -16,7 +17,7 @@ from layered_backend.fastapi.projections import refuse_unreadable
 from layered_backend.fastapi.served import AnyService, Served
 from layered_backend.models import Versioned
 from layered_backend.projection import Plan, plan_of
-from layered_backend.query import CursorPage, CursorParams, FilterSet, Page, PageParams, Sorting
+from layered_backend.query import Criterion, CursorPage, CursorParams, FilterSet, OrderBy, Page, PageParams, Sorting
 from layered_backend.query.ordering import order_by_clauses, total_order
 
 __all__ = ["Reading"]
@@ -109,7 +110,7 @@ class Reading:
 
     def _options(self) -> Mapping[str, Any]:
         """Return what a read of entities needs so that the schema finds all that it takes."""
-        options = self.plan.loader_options() if self.plan else []
+        options: Sequence[ORMOption] = self.plan.loader_options() if self.plan else ()
         return {"options": options} if options else {}
 
     def _way_to_list(self, own: frozenset[str]) -> str:
@@ -128,11 +129,10 @@ class Reading:
                 )
         return "service"
 
-    async def _listed(self, service: AnyService, query: Any) -> Page[Any]:
+    async def _listed(self, service: AnyService, query: PageParams) -> Page[Any]:
         """Return a page out of the service's own `list`, with as many rows on all pages as that has."""
-        where = query.where() if isinstance(query, FilterSet) else []
-        wanted = query.order_by() if isinstance(query, Sorting) else None
-        terms = total_order(self.mapper, wanted or None)
+        where, wanted = _asked_for(query)
+        terms = total_order(self.mapper, wanted)
         order_by = order_by_clauses(terms, dialect_named(service.uow.session.get_bind().dialect.name))
         items: Sequence[Any] = await service.list(
             *where, order_by=order_by, limit=query.size, offset=query.offset, **self._options()
@@ -140,3 +140,9 @@ class Reading:
         is_end = len(items) < query.size and (items or query.page == 1)
         total = query.offset + len(items) if is_end else len(await service.list(*where))
         return Page(items, total, query.page, query.size)
+
+
+def _asked_for(query: object) -> tuple[Sequence[Criterion], OrderBy | None]:
+    """Return the criteria and the sort of a query model, where it has some."""
+    where = query.where() if isinstance(query, FilterSet) else []
+    return where, (query.order_by() or None) if isinstance(query, Sorting) else None
