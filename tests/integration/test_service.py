@@ -188,7 +188,7 @@ class TestReplace:
         await shop.run(lambda uow: ItemService.of(uow).replace(item.id, whole))
 
         found = await shop.run(lambda uow: uow.items.get(item.id))
-        assert (found.name, found.price, found.note, found.color, found.shelf) == ("tee", 5, None, "white", 1)
+        assert (found.name, found.price, found.note, found.color, found.shelf) == ("tee", Decimal(5), None, "white", 1)
 
     async def test_the_rules_of_update_hold(self, shop: Shop) -> None:
         seen: list[ItemUpdate] = []
@@ -204,7 +204,7 @@ class TestReplace:
 
         (data,) = seen
         assert isinstance(data, ItemUpdate)
-        assert (data.name, data.price, data.note) == ("tee", 5, None)
+        assert (data.name, data.price, data.note) == ("tee", Decimal(5), None)
         assert data.model_fields_set == {"name", "price", "note", "color", "category_id"}
 
     async def test_the_key_may_be_repeated_but_not_changed(self, shop: Shop) -> None:
