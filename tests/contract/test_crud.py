@@ -37,7 +37,8 @@ def test_what_the_document_says_is_what_happens(
     backend: Backend, application: Callable[[Database], FastAPI], checks: dict[str, Any], tmp_path: Path
 ) -> None:
     settings: dict[str, Any] = {"generation": _GENERATION, "checks": checks}
-    config = schemathesis.Config.from_dict(settings)
+    configuration: Any = schemathesis.Config
+    config = configuration.from_dict(settings)
     try:
         with tables_for(backend, tmp_path) as url:
             app = application(Database(url))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, get_args, get_origin
+from typing import Any, TypeAlias, cast, get_args, get_origin
 
 from layered_backend.repository import BaseRepository
 from layered_backend.service import BaseService, classes_of
@@ -48,11 +48,15 @@ def served_by(dependency: Callable[..., Any]) -> Served:
     made_of: tuple[Any, Any, Any] = _made_of.get(dependency) or (_returned(dependency), None, None)
     returned, *classes = made_of
     service: Any = get_origin(returned) or returned
-    if not (isinstance(service, type) and issubclass(service, BaseService)):
+    if not _is_service(service):
         name = getattr(dependency, "__name__", repr(dependency))
         raise TypeError(f"{name} does not say which BaseService it returns; write `-> ItemService`")
-    kind: type[AnyService] = service
+    kind = cast("type[AnyService]", service)
     return Served(kind, *(classes_of(kind) if None in classes else classes))
+
+
+def _is_service(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseService)
 
 
 def _returned(dependency: Callable[..., Any]) -> Any:

@@ -30,8 +30,7 @@ def own_reads(service: Any) -> frozenset[str]:
     """Return the names of what *service* and its repository read in their own way, by class or by instance."""
     repository = service.repository
     by_instance = _OF_SERVICE & {*_held(service)} | _OF_REPOSITORY & {*_held(repository)}
-    kinds: tuple[Any, Any] = type(service), type(repository)
-    return reads_of(*kinds) | by_instance
+    return reads_of(_class_of(service), _class_of(repository)) | by_instance
 
 
 @memoized
@@ -46,3 +45,7 @@ def _replaced(kind: type[Any], base: type[Any], names: frozenset[str]) -> frozen
 
 def _held(instance: object) -> dict[str, Any]:
     return getattr(instance, "__dict__", {})
+
+
+def _class_of(instance: object) -> type[Any]:
+    return type(instance)

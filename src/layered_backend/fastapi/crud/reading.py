@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy import Column, inspect
 from sqlalchemy.orm import Mapper, object_session
-from sqlalchemy.orm.interfaces import ORMOption
 
 from layered_backend.dialects import dialect_named
 from layered_backend.fastapi.crud.overrides import OF_LISTS, OF_ONE, own_reads, reads_of
@@ -83,7 +82,7 @@ class Reading:
         if way == "list":
             return await self._listed(service, query)
         reader: Any = service if way == "service" else service.repository.project(self.read)
-        options = self._options() if way == "service" else {}
+        options: Mapping[str, Any] = self._options() if way == "service" else {}
         page: Page[Any] | CursorPage[Any] = await getattr(reader, self._page)(query, **options)
         return page
 
@@ -110,7 +109,7 @@ class Reading:
 
     def _options(self) -> Mapping[str, Any]:
         """Return what a read of entities needs so that the schema finds all that it takes."""
-        options: Sequence[ORMOption] = self.plan.loader_options() if self.plan else ()
+        options = () if self.plan is None else self.plan.loader_options()
         return {"options": options} if options else {}
 
     def _way_to_list(self, own: frozenset[str]) -> str:
