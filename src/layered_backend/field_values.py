@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import datetime
+import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from types import FunctionType
 from typing import Any, cast
 
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
-from sqlalchemy import Boolean, Column, Date, DateTime, Float, Integer, Numeric, String, Time, Uuid
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnDefault,
+    Date,
+    DateTime,
+    Float,
+    Integer,
+    Numeric,
+    String,
+    Time,
+    Uuid,
+    literal_column,
+)
 from sqlalchemy.ext.hybrid import HybridExtensionType
 from sqlalchemy.orm import Mapper
 from sqlalchemy.types import TypeDecorator
 
 from layered_backend.batch import MISSING, Batch
-from layered_backend.errors import InvalidDataError, UnknownFieldError
+from layered_backend.errors import ConflictError, InvalidDataError, UnknownFieldError
 from layered_backend.memoization import memoized
 
-__all__ = ["Data", "changed_values", "is_plain", "new_batch", "new_values"]
+__all__ = ["Data", "changed_values", "is_plain", "new_batch", "new_values", "takes_nothing", "whole_values"]
 
 _PLAIN_TYPES = (Boolean, Date, DateTime, Float, Integer, Numeric, String, Time, Uuid)
 _TAKEN_AS_THEY_ARE: frozenset[type] = frozenset(
@@ -28,6 +43,9 @@ _TAKEN_AS_THEY_ARE: frozenset[type] = frozenset(
         *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta),
     }
 )
+
+# SQLAlchemy wraps a function that takes nothing in one that takes the statement's context; there are two such wrappers.
+_WRAPPERS = {getattr(ColumnDefault(function).arg, "__code__", None) for function in (lambda: None, time.time)}
 
 Data = Mapping[str, Any] | BaseModel
 """What a repository writes: a mapping by attribute name, or a Pydantic model."""
@@ -69,6 +87,63 @@ def changed_values(mapper: Mapper[Any], data: Data) -> dict[str, Any]:
         InvalidDataError: A field cannot be written, or a relationship got nested data.
     """
     return _checked(mapper, dict(data) if isinstance(data, Mapping) else _fields_set(data))
+
+
+def whole_values(mapper: Mapper[Any], key: Any, data: Data) -> dict[str, Any]:
+    """Return the values of an entity that is replaced: all the fields of *data*, an omitted one by its default.
+
+    The default is the schema's, or the mapped class's where that is None, as for a new entity. The key stays.
+
+    Raises:
+        ConflictError: *data* gives another key.
+        InvalidDataError: A default of the mapped class depends on the INSERT.
+    """
+    values = dict(_given(data))
+    omitted: set[str] = set() if isinstance(data, Mapping) else type(data).model_fields.keys() - values.keys()
+    fixed = {mapper.get_property_by_column(column).key: column for column in mapper.primary_key}
+    version = mapper.version_id_col
+    kept = {*fixed} if version is None else {*fixed, mapper.get_property_by_column(version).key}
+    for name in sorted(omitted - kept):
+        values[name] = _default(mapper, name)
+    if values.keys() & fixed.keys():
+        _drop_key(mapper, [*fixed], key, values)
+    return values
+
+
+def _drop_key(mapper: Mapper[Any], names: Sequence[str], key: Any, values: dict[str, Any]) -> None:
+    """Take the key out of *values*, which may repeat it."""
+    by_name = cast("Mapping[str, object]", key) if isinstance(key, Mapping) else None
+    parts = cast("Sequence[object]", key if isinstance(key, tuple) else (key,))
+    for name, part in [*by_name.items()] if by_name is not None else zip(names, parts, strict=False):
+        if str(values.pop(name, part)) != str(part):  # a UUID may be written out
+            raise ConflictError(f"{mapper.class_.__name__}.{name} is another than the key of what is replaced")
+
+
+def _default(mapper: Mapper[Any], name: str) -> Any:
+    """Return what a new row has where it leaves a field out: a value, or an expression for the database to compute."""
+    column = mapper.column_attrs[name].columns[0] if name in mapper.column_attrs else None
+    if not isinstance(column, Column):
+        return None
+    default: Any = column.default
+    if default is None:
+        written: Any = getattr(column.server_default, "arg", None)
+        return _quoted(written) if isinstance(written, str) else written
+    if not default.is_callable:
+        return default.arg
+    if not takes_nothing(default.arg):
+        raise InvalidDataError(f"{mapper.class_.__name__}.{name} needs a value: its default depends on the INSERT")
+    return default.arg(None)
+
+
+def takes_nothing(default: Any) -> bool:
+    """Tell whether the function of a column's default, as SQLAlchemy keeps it, does without the statement's context."""
+    return isinstance(default, FunctionType) and default.__code__ in _WRAPPERS
+
+
+def _quoted(written: str) -> Any:
+    """Return the text of a server's default as the DDL has it: each database makes its column's type of it."""
+    escaped = written.replace("'", "''")
+    return cast("Any", literal_column)(f"'{escaped}'")
 
 
 def _given(data: Data) -> Mapping[str, Any]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Generic, Self, cast, get_origin
 
+from pydantic import BaseModel, create_model
+from sqlalchemy import inspect
 from sqlalchemy.orm.interfaces import ORMOption
 from typing_extensions import TypeVar
 
-from layered_backend.field_values import Data
+from layered_backend.field_values import Data, whole_values
 from layered_backend.memoization import memoized
-from layered_backend.query import Criterion, OrderBy, Page, PageParams
+from layered_backend.query import Criterion, CursorPage, CursorParams, OrderBy, Page, PageParams
 from layered_backend.repository import BaseRepository
 from layered_backend.type_arguments import type_arguments
 from layered_backend.unit_of_work import UnitOfWork
 
-__all__ = ["BaseService", "unit_of_work_of"]
+__all__ = ["BaseService", "classes_of", "unit_of_work_of"]
 
 ModelT = TypeVar("ModelT")
 RepositoryT_co = TypeVar("RepositoryT_co", bound=BaseRepository[Any], default=BaseRepository[ModelT], covariant=True)
@@ -53,7 +55,7 @@ class BaseService(Generic[ModelT, RepositoryT_co, CreateT_contra, UpdateT_contra
         Raises:
             TypeError: The class has no type arguments to take them from.
         """
-        repository_class, model_class = _classes_of(cls)
+        repository_class, model_class = classes_of(cls)
         return cls(repository_class, model_class, uow)
 
     @property
@@ -91,6 +93,21 @@ class BaseService(Generic[ModelT, RepositoryT_co, CreateT_contra, UpdateT_contra
         """Return one page, and how many entities there are on all of them, as `BaseRepository.page` does."""
         return await self._entities.page(params, *where, order_by=order_by, options=options)
 
+    async def cursor_page(
+        self,
+        params: CursorParams,
+        /,
+        *where: Criterion,
+        order_by: OrderBy | None = None,
+        options: Sequence[ORMOption] = (),
+    ) -> CursorPage[ModelT]:
+        """Return one page, and the cursors of those beside it, as `BaseRepository.cursor_page` does.
+
+        Raises:
+            InvalidCursorError: The cursor is broken, or was made for another sort or filter.
+        """
+        return await self._entities.cursor_page(params, *where, order_by=order_by, options=options)
+
     async def create(self, data: CreateT_contra) -> ModelT:
         """Make an entity of *data*, write it and return it.
 
@@ -109,6 +126,24 @@ class BaseService(Generic[ModelT, RepositoryT_co, CreateT_contra, UpdateT_contra
             ConflictError: A unique constraint or a foreign key is violated.
         """
         return await self._entities.update(key, data)
+
+    async def replace(self, key: Any, data: CreateT_contra) -> ModelT:
+        """Change all that `create` could have set, and return the entity: an omitted field gets its default.
+
+        It goes through `update`, whose rules hold here too: that gets all of the fields, set, as a kind of UpdateT where
+        that is a Pydantic model. What *data* has no field for stays as it is.
+
+        Args:
+            key: The primary key. Where *data* has fields for it too, they may only repeat it.
+            data: The whole, as for `create`.
+
+        Raises:
+            NotFoundError: No entity has that key.
+            InvalidDataError: A field is unknown, or the database cannot store a value.
+            ConflictError: Another key is given, or a unique constraint or a foreign key is violated.
+        """
+        values = whole_values(inspect(self._entities.model, raiseerr=True), key, data)
+        return await self.update(key, cast("UpdateT_contra", _as_update(type(self), values)))
 
     async def delete(self, key: Any) -> ModelT:
         """Delete the entity and return it, as it was.
@@ -141,8 +176,29 @@ def unit_of_work_of(service: Any) -> type[UnitOfWork]:
     return cast("type[UnitOfWork]", named) if isinstance(named, type) else UnitOfWork
 
 
+def _as_update(service_class: type[BaseService[Any, Any, Any, Any, Any]], values: dict[str, Any]) -> Data:
+    """Return *values* as the data of `update`, with all of them set."""
+    schema = next(iter(type_arguments(service_class, BaseService)[3:]), None)
+    if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
+        return values
+    kind = _with_fields(schema, frozenset(values.keys() - schema.model_fields.keys()))
+    return kind.model_construct(_fields_set={*values}, **values)  # the schema of `create` has validated them
+
+
 @memoized
-def _classes_of(service_class: type[BaseService[Any, Any, Any, Any, Any]]) -> tuple[type[Any], type[Any]]:
+def _with_fields(schema: type[BaseModel], names: frozenset[str]) -> type[BaseModel]:
+    """Return *schema*, or a kind of it that has those fields as well."""
+    fields: dict[str, Any] = dict.fromkeys(sorted(names), (Any, None))
+    return create_model(f"{schema.__name__}Whole", __base__=schema, **fields) if fields else schema
+
+
+@memoized
+def classes_of(service_class: type[BaseService[Any, Any, Any, Any, Any]]) -> tuple[type[Any], type[Any]]:
+    """Return the classes of the repository and of the entities that the type arguments of a service name.
+
+    Raises:
+        TypeError: They name no mapped class.
+    """
     model, repository = (*type_arguments(service_class, BaseService), None, None)[:2]
     if not isinstance(model, type):
         name = service_class.__name__

@@ -10,6 +10,7 @@ from layered_backend import (
     BaseRepository,
     BaseService,
     ConflictError,
+    CursorParams,
     InvalidDataError,
     NotFoundError,
 )
@@ -174,3 +175,65 @@ class TestBuilding:
         async with sqlite_shop.unit() as uow:
             with pytest.raises(TypeError, match=r"class Nameless\(BaseService\[Item, ItemRepository\]\)"):
                 Nameless.of(uow)
+
+
+class TestReplace:
+    async def test_an_omitted_field_gets_its_default_and_the_rest_stays(self, shop: Shop) -> None:
+        async def create(uow: ShopUnitOfWork) -> Item:
+            given = {"name": "tea", "price": 4, "note": "x", "color": "red", "shelf": 1, "position": 2}
+            return await uow.items.create(given)
+
+        item = await shop.run(create)
+        whole = ItemCreate(name="tee", price=Decimal(5))
+        await shop.run(lambda uow: ItemService.of(uow).replace(item.id, whole))
+
+        found = await shop.run(lambda uow: uow.items.get(item.id))
+        assert (found.name, found.price, found.note, found.color, found.shelf) == ("tee", Decimal(5), None, "white", 1)
+
+    async def test_the_rules_of_update_hold(self, shop: Shop) -> None:
+        seen: list[ItemUpdate] = []
+
+        class Watched(ItemService):
+            async def update(self, key: Any, data: ItemUpdate) -> Item:
+                seen.append(data)
+                return await super().update(key, data)
+
+        item = await shop.run(lambda uow: uow.items.create({"name": "tea", "price": 4, "note": "x"}))
+        whole = ItemCreate(name="tee", price=Decimal(5))
+        await shop.run(lambda uow: Watched.of(uow).replace(item.id, whole))
+
+        (data,) = seen
+        assert isinstance(data, ItemUpdate)
+        assert (data.name, data.price, data.note) == ("tee", Decimal(5), None)
+        assert data.model_fields_set == {"name", "price", "note", "color", "category_id"}
+
+    async def test_the_key_may_be_repeated_but_not_changed(self, shop: Shop) -> None:
+        class StockService(BaseService[Stock]):
+            pass
+
+        async def work(uow: ShopUnitOfWork) -> int:
+            await uow.stocks.create({"warehouse": "n", "item_code": 7, "amount": 1})
+            service = StockService.of(uow)
+            await service.replace(("n", 7), {"warehouse": "n", "item_code": 7, "amount": 2})
+            await service.replace({"item_code": 7, "warehouse": "n"}, {"warehouse": "n", "amount": 3})
+            for key in (("n", 7), {"item_code": 7, "warehouse": "n"}):
+                with pytest.raises(ConflictError, match=r"Stock\.item_code is another than the key"):
+                    await service.replace(key, {"warehouse": "n", "item_code": 8, "amount": 4})
+            return (await uow.stocks.one()).amount
+
+        assert await shop.run(work) == 3
+
+    async def test_what_is_not_there_is_not_made(self, shop: Shop) -> None:
+        with pytest.raises(NotFoundError):
+            await shop.run(lambda uow: ItemService.of(uow).replace(7, ItemCreate(name="tea", price=Decimal(1))))
+
+
+async def test_cursor_pages_are_the_repositorys(shop: Shop) -> None:
+    async def work(uow: ShopUnitOfWork) -> list[str]:
+        await uow.items.create_many({"name": name, "price": 1} for name in "abc")
+        first = await ItemService.of(uow).cursor_page(CursorParams(size=2), order_by=Item.name.desc())
+        params = CursorParams(size=2, cursor=first.next)
+        second = await ItemService.of(uow).cursor_page(params, order_by=Item.name.desc())
+        return [item.name for item in (*first.items, *second.items)]
+
+    assert await shop.run(work) == ["c", "b", "a"]

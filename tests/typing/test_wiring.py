@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, assert_type
 
-from fastapi import Depends
+from fastapi import APIRouter, Depends
 from sqlalchemy import Select
 from starlette.requests import HTTPConnection
 
@@ -26,6 +26,7 @@ from layered_backend import (
     Returning,
     Slice,
     UnitOfWork,
+    crud_router,
     get_projection,
     get_repository,
     get_service,
@@ -72,6 +73,13 @@ def test_the_dependencies_are_typed_by_what_they_are_given() -> None:
         get_projection(ItemRepository, ItemRead), Callable[[HTTPConnection], Coroutine[Any, Any, Projection[ItemRead]]]
     )
     assert_type(uow_dependency(ShopUnitOfWork), Callable[..., Coroutine[Any, Any, ShopUnitOfWork]])
+
+
+def test_a_router_takes_the_schemas_of_its_service() -> None:
+    get = get_service(ItemService)
+    assert_type(crud_router(get, read=ItemRead, create=ItemCreate, update=ItemUpdate), APIRouter)
+    assert_type(crud_router(get_service(PlainService), read=ItemRead, create=ItemCreate, update=ItemUpdate), APIRouter)
+    assert_type(crud_router(get, read=ItemRead, query=CursorParams, only=("list", "get")), APIRouter)
 
 
 async def annotated_route(
@@ -125,6 +133,8 @@ async def service_and_transact(service: ItemService, shop_service: ShopItemServi
     assert_type(await service.update(1, ItemUpdate(price=Decimal(2))), Item)
     assert_type(await service.list(), Sequence[Item])
     assert_type(await service.page(PageParams()), Page[Item])
+    assert_type(await service.cursor_page(CursorParams()), CursorPage[Item])
+    assert_type(await service.replace(1, ItemCreate(name="tea", price=Decimal(1))), Item)
     assert_type(service.repository, ItemRepository)
     assert_type(service.uow, UnitOfWork)
     assert_type(shop_service.uow, ShopUnitOfWork)
@@ -143,6 +153,12 @@ if TYPE_CHECKING:
         get_service(ItemRepository)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
         get_service(ItemService, ItemRepository)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
         get_repository(Item)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+        # A schema of the other operation, a name that is no operation, and a query without pages.
+        get = get_service(ItemService)
+        crud_router(get, read=ItemRead, create=ItemUpdate, update=ItemUpdate)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        crud_router(get, read=ItemRead, create=ItemCreate, update=ItemCreate)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        crud_router(get, read=ItemRead, only=("list", "patch"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        crud_router(get, read=ItemRead, query=ItemRead, only=["list"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         # A wrong schema, in place of the one for new items and of the one for changes.
         await service.create(ItemUpdate(name="tea"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         await service.update(1, ItemCreate(name="tea", price=Decimal(1)))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

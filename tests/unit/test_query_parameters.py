@@ -112,7 +112,7 @@ class TestQueryModel:
 
         assert set(by_name) == {"name", "dearerThan", "color", "category", "sort", "page", "size"}
         assert by_name["sort"]["description"].endswith("Allowed: name, price.")
-        assert by_name["sort"]["schema"]["pattern"] == "^-?(name|price)(,-?(name|price))*$"
+        assert by_name["sort"]["schema"]["pattern"] == "^(-?(name|price)(,-?(name|price))*)?$"
         assert by_name["size"]["schema"]["maximum"] == 100
 
 

@@ -14,6 +14,7 @@ from starlette.requests import HTTPConnection
 from layered_backend.fastapi.actors import actor_of
 from layered_backend.fastapi.endpoints import refuse_synchronous
 from layered_backend.fastapi.installation import installation_of
+from layered_backend.fastapi.served import remember
 from layered_backend.memoization import unique
 from layered_backend.repository import BaseRepository
 from layered_backend.service import BaseService, unit_of_work_of
@@ -189,8 +190,11 @@ def get_service(
     unit_of_work = unit_of_work or unit_of_work_of(service_class)
     _refuse_other_constructor(service_class)
     if repository_class is None:
-        return _service_dependency(service_class.of, (), unit_of_work)
-    return _service_dependency(service_class, (repository_class, model_class), unit_of_work)
+        dependency = _service_dependency(service_class.of, (), unit_of_work)
+    else:
+        dependency = _service_dependency(service_class, (repository_class, model_class), unit_of_work)
+    remember(dependency, service_class, repository_class, model_class)
+    return dependency
 
 
 def _refuse_other_constructor(service_class: Any) -> None:

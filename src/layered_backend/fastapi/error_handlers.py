@@ -8,7 +8,8 @@ from http import HTTPStatus
 from typing import Any, NoReturn, cast
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import ResponseValidationError
+from fastapi.exception_handlers import request_validation_exception_handler
+from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.responses import JSONResponse
 from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
@@ -49,6 +50,8 @@ def add_error_handlers(app: FastAPI) -> None:
     handlers.setdefault(errors.LayeredError, _answer)
     handlers.setdefault(ResponseValidationError, _advise)
     handlers.setdefault(Exception, _answer_unexpected)
+    if handlers.get(RequestValidationError) is request_validation_exception_handler:
+        handlers[RequestValidationError] = _answer_invalid
 
 
 def status_of(error: errors.LayeredError) -> int:
@@ -81,6 +84,15 @@ def _challenge(problem: str | None, scopes: Iterable[str]) -> str:
     values = {"error": problem, "scope": _NOT_IN_A_HEADER.sub("", " ".join(scopes))}
     given = ", ".join(f'{name}="{value}"' for name, value in values.items() if value)
     return f"Bearer {given}".rstrip()
+
+
+async def _answer_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    """Do what FastAPI does, also where it would repeat what no JSON can hold: NaN, Infinity, half a surrogate pair."""
+    try:
+        return await request_validation_exception_handler(request, error)
+    except ValueError:
+        faults = [{name: fault[name] for name in ("type", "loc", "msg")} for fault in error.errors()]
+        return JSONResponse({"detail": faults}, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 async def _advise(connection: HTTPConnection, error: ResponseValidationError) -> NoReturn:

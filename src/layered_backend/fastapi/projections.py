@@ -19,7 +19,7 @@ from layered_backend.query.scope import ActiveScopes
 from layered_backend.repository import BaseRepository, model_of
 from layered_backend.unit_of_work import UnitOfWork
 
-__all__ = ["get_projection"]
+__all__ = ["get_projection", "refuse_unreadable"]
 
 T = TypeVar("T")
 SchemaT = TypeVar("SchemaT", bound=BaseModel)
@@ -56,7 +56,7 @@ def get_projection(
 def _projection_dependency(
     model: type[Any], schema: type[BaseModel], unit_of_work: type[UnitOfWork]
 ) -> Callable[[HTTPConnection], Coroutine[Any, Any, Projection[Any]]]:
-    _refuse_unreadable(model, schema)
+    refuse_unreadable(model, schema)
 
     async def get_the_projection(connection: HTTPConnection) -> Projection[Any]:
         principal = installation_of(connection).principal
@@ -66,7 +66,12 @@ def _projection_dependency(
     return get_the_projection
 
 
-def _refuse_unreadable(model: type[Any], schema: type[BaseModel]) -> None:
+def refuse_unreadable(model: type[Any], schema: type[BaseModel]) -> None:
+    """Raise if *schema* cannot be read from the rows of *model*.
+
+    Raises:
+        TypeError: A field of the schema has no column and no relationship, or a schema is nested in itself.
+    """
     try:
         plan_of(model, schema)
     except InvalidRequestError:  # a class that it is related to has not been imported yet

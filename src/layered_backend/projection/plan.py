@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Generic, TypeVar, get_args
+from typing import Any, Generic, TypeVar, cast, get_args
 
 from pydantic import AliasChoices, BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 from sqlalchemy import Column, Connection, Select, inspect, select
 from sqlalchemy.ext.hybrid import HybridExtensionType
-from sqlalchemy.orm import Mapper, aliased
+from sqlalchemy.orm import Mapper, aliased, selectinload, undefer
+from sqlalchemy.orm.collections import collection_adapter
 from sqlalchemy.orm.interfaces import ORMOption
 
 from layered_backend.dialects import DatabaseDialect
@@ -72,6 +73,21 @@ class Plan(Generic[SchemaT]):
         make: Callable[[Sequence[Any]], Record] = eval(f"lambda row: {{{items}}}")  # noqa: S307  # of names of fields
         return make
 
+    def is_loaded(self, entity: object) -> bool:
+        """Tell whether *entity* holds all that the schema takes of it, so that nothing has to be read for it."""
+        held = vars(entity)
+        return all(getattr(column, "key", None) in held for column in self.columns.values()) and all(
+            nested.relationship in held and all(map(nested.plan.is_loaded, nested.held_by(entity)))
+            for nested in self.nested
+        )
+
+    def loader_options(self) -> list[ORMOption]:
+        """Return what loads an entity with all that the schema takes of it."""
+        return [
+            *(undefer(column) for column in self.columns.values() if _is_deferred(self.mapper, column)),
+            *(nested.loader_option() for nested in self.nested),
+        ]
+
     @property
     def _key(self) -> Sequence[Any]:
         return () if self.columns and not self.nested else _key_of(self.mapper, self.mapper.class_)
@@ -106,6 +122,19 @@ class _Nested:
     is_list: bool
     outer: Mapper[Any]
     plan: Plan[Any]
+
+    def held_by(self, entity: object) -> Sequence[object]:
+        """Return what *entity*, of which the relationship is loaded, has in it."""
+        held: Any = vars(entity)[self.relationship]
+        if self.is_list:
+            return list(collection_adapter(held))
+        return () if held is None else (held,)
+
+    def loader_option(self) -> ORMOption:
+        """Return what loads the relationship with an entity, and all that is nested in turn."""
+        attribute = getattr(self.outer.class_, self.relationship)
+        option: ORMOption = selectinload(attribute).options(*cast("Any", self.plan.loader_options()))
+        return option
 
     def attach(
         self,
@@ -202,6 +231,11 @@ def _no_column(mapper: Mapper[Any], schema: type[BaseModel], name: str) -> TypeE
         f"{schema.__name__}.{name} cannot be read: {model} has no column of that name, and no relationship with a schema; "
         f"make it a computed_field, or a column_property or hybrid_property of {model}"
     )
+
+
+def _is_deferred(mapper: Mapper[Any], column: Any) -> bool:
+    attribute = mapper.column_attrs.get(getattr(column, "key", ""))
+    return attribute is not None and attribute.deferred
 
 
 def _schema_in(annotation: Any) -> type[BaseModel] | None:

@@ -15,6 +15,7 @@ from layered_backend.dialects import DatabaseDialect, dialect_named
 from layered_backend.errors import NotFoundError
 from layered_backend.identity import identity_of
 from layered_backend.listing import Listing, read_stretches
+from layered_backend.memoization import memoized
 from layered_backend.projection.plan import Plan, Record, plan_of
 from layered_backend.projection.source import Source
 from layered_backend.query import Criterion, CursorPage, CursorParams, OrderBy, Page, PageParams, Slice
@@ -80,6 +81,26 @@ class Projection(Generic[SchemaT]):
             return None
         found, _ = await self._rows.rows(self._plan.statements.by_key, key_parameters(identity))
         return found[0] if found else None
+
+    async def get_with(self, key: Any, *names: str) -> tuple[SchemaT, Sequence[Any]]:
+        """Return what has that primary key, and the values of columns beside it, which the schema need not have.
+
+        Args:
+            key: The value of the primary key, as for `BaseRepository.get`.
+            names: Of attributes of the mapped class.
+
+        Raises:
+            NotFoundError: There is none, or no row of this database can have that key.
+            InvalidDataError: The key has another number of parts, or a part another type.
+        """
+        mapper = self._plan.mapper
+        identity = identity_of(mapper, key, self._source.dialect)
+        if identity is None:
+            raise NotFoundError(self._model.__name__, key)
+        found, rows = await self._rows.rows(_by_key_with(self._plan, names), key_parameters(identity))
+        if not found:
+            raise NotFoundError(self._model.__name__, key)
+        return found[0], rows[0][self._plan.width :]
 
     async def first(self, *where: Criterion, order_by: OrderBy | None = None) -> SchemaT | None:
         """Return the first that meets the criteria, by primary key unless *order_by* says otherwise, or None."""
@@ -161,6 +182,11 @@ class Projection(Generic[SchemaT]):
 
     def _sorted(self, where: Sequence[Criterion], order_by: OrderBy | None) -> Select[Any]:
         return self._rows.select(*where).order_by(*(listed(order_by) or self._plan.mapper.primary_key))
+
+
+@memoized
+def _by_key_with(plan: Plan[Any], names: tuple[str, ...]) -> Any:
+    return plan.statements.by_key.add_columns(*(getattr(plan.mapper.class_, name) for name in names))
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class Sorting(QueryModel):
         field = cls.model_fields["sort"]
         field.description = f"Keys, separated by commas; a minus sign reverses one. Allowed: {', '.join(cls.keys)}."
         key = f"-?({'|'.join(cls.keys)})"
-        field.json_schema_extra = {"pattern": f"^{key}(,{key})*$"}
+        field.json_schema_extra = {"pattern": f"^({key}(,{key})*)?$"}
         cls.model_rebuild(force=True)
 
     @field_validator("sort")

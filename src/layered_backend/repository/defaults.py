@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
-from types import FunctionType
 from typing import Any
 
-from sqlalchemy import Column, ColumnDefault, Connection
+from sqlalchemy import Column, Connection
 
 from layered_backend.dialects import Rows
+from layered_backend.field_values import takes_nothing
 from layered_backend.models import READS
 from layered_backend.repository.direct import StatementContext
 
 __all__ = ["with_defaults"]
-
-# SQLAlchemy wraps a function that takes nothing in one that takes the statement's context; there are two such wrappers.
-_WRAPPERS = {getattr(ColumnDefault(function).arg, "__code__", None) for function in (lambda: None, time.time)}
 
 
 def with_defaults(rows: Rows, connection: Connection) -> Rows:
@@ -37,7 +33,7 @@ def with_defaults(rows: Rows, connection: Connection) -> Rows:
 
 
 def _is_known(function: Any) -> bool:
-    return isinstance(function, FunctionType) and (function in READS or function.__code__ in _WRAPPERS)
+    return function in READS or takes_nothing(function)
 
 
 def _with_default(rows: Rows, column: Column[Any], default: Any, connection: Connection) -> Rows:
