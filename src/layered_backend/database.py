@@ -78,7 +78,7 @@ class Database:
             each: self._connect_arguments_of(each, pgbouncer, connect_timeout) for each in (self.url, self.sync_url)
         }
         self._refuse_limit(statement_timeout, pgbouncer=pgbouncer)
-        self._statement_timeout = statement_timeout
+        self._connect_timeout, self._statement_timeout = connect_timeout, statement_timeout
         self._engine_options = engine_options
         self._lock = threading.Lock()
         self._async_engines: dict[asyncio.AbstractEventLoop, AsyncEngine] = {}
@@ -92,10 +92,12 @@ class Database:
     def unpooled(self) -> Database:
         """Return the same database with connections that are closed as soon as they are given back.
 
-        It is for a piece of work that is done once, such as a migration, and leaves nothing to be disposed of.
+        It is for a piece of work that is done once, such as a migration, and leaves nothing to be disposed of. Its
+        statements may take as long as they do: `statement_timeout` is for those of requests.
         """
-        options = {name: value for name, value in self._engine_options.items() if name not in _OF_POOLS}
-        return Database(self.url, sync_url=self.sync_url, pgbouncer=self.pgbouncer, **options | {"poolclass": NullPool})
+        kept = {name: value for name, value in self._engine_options.items() if name not in _OF_POOLS}
+        options: dict[str, Any] = {**kept, "poolclass": NullPool, "connect_timeout": self._connect_timeout}
+        return Database(self.url, sync_url=self.sync_url, pgbouncer=self.pgbouncer, **options)
 
     def __repr__(self) -> str:
         shown = self.url if self.is_in_memory else self.url.set(query={})  # which may have the password of a key in it

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import pytest
@@ -205,7 +205,7 @@ MODELS = pytest.mark.parametrize("model", [Page, Draft])
 
 def _names(result: Any) -> tuple[Any, Any] | None:
     """Return what the result says of who wrote it, where it is a row."""
-    row = result[0] if type(result) is tuple else result
+    row = cast("object", result[0] if type(result) is tuple else result)
     return (row.created_by, row.updated_by) if isinstance(row, Audited | Read) else None
 
 

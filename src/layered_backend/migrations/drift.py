@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import Dialect, Table
 
@@ -15,11 +15,15 @@ _NOUNS: Mapping[str, str] = {"fk": "foreign key", "table_comment": "the comment 
 def sentences(differences: Iterable[Any], dialect: Dialect) -> Iterator[str]:
     """Yield a sentence for each of the *differences* that Alembic's `compare_metadata` returned."""
     for difference in differences:
-        if isinstance(difference, list):  # all that is to be changed in one column
-            changes = cast("list[Any]", difference)
-            yield from (_of_column(*change, dialect=dialect) for change in changes)
+        if _is_of_column(difference):
+            yield from (_of_column(*change, dialect=dialect) for change in difference)
         else:
             yield _of_whole(*difference)
+
+
+def _is_of_column(difference: object) -> bool:
+    """Tell whether *difference* is all that is to be changed in one column."""
+    return isinstance(difference, list)
 
 
 def _of_whole(kind: str, *facts: Any) -> str:

@@ -17,7 +17,6 @@ from alembic.operations.ops import (
 from sqlalchemy import func
 from sqlalchemy.schema import DefaultClause
 from sqlalchemy.sql.elements import False_, True_
-from sqlalchemy.types import TypeEngine
 
 from layered_backend import models
 
@@ -28,14 +27,14 @@ _NOW = type(func.now())
 
 def rendered(kind: str, item: Any, context: AutogenContext) -> str | bool:
     """Return the code of *item* where Alembic's own would not do, and see to its import; False for all else."""
-    if kind == "type" and isinstance(item, TypeEngine):
+    if kind == "type":
         return _type(item, context)
     if kind == "server_default" and isinstance(item, DefaultClause):
         return _default(item)
     return False
 
 
-def _type(item: Any, context: AutogenContext) -> str | bool:
+def _type(item: object, context: AutogenContext) -> str | bool:
     """Return the code of a type that is not SQLAlchemy's; Alembic imports none of these."""
     kind: type[Any] = type(item)
     if kind.__module__.startswith("sqlalchemy."):
