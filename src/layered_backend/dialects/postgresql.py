@@ -31,7 +31,6 @@ from sqlalchemy import (
     text,
     tuple_,
 )
-from sqlalchemy import Sequence as NumberSequence
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -63,6 +62,7 @@ from layered_backend.dialects.conflicts import on_conflict
 from layered_backend.dialects.connecting import opened
 from layered_backend.dialects.late_begin import begin_late, has_begun, reading_alone
 from layered_backend.dialects.lock_names import lock_number
+from layered_backend.dialects.postgresql_sequences import advance
 from layered_backend.dialects.rows import Rows
 from layered_backend.dialects.sort_forms import SortForm, as_stored, comparable, stored_type
 from layered_backend.dialects.tuples import upsert_each
@@ -80,7 +80,6 @@ _DECIMAL, _TEXT = Numeric(), Text()
 _DOUBLE: Double[float] = Double()
 
 _TIME_LIMITS: Sequence[str] = ("lock_timeout", "statement_timeout")
-_SHORT_WAY = 1000  # numbers
 _CHECKING = (
     "SAVEPOINT layered_check",
     "SET CONSTRAINTS ALL IMMEDIATE",
@@ -316,22 +315,7 @@ class PostgreSQLDialect(DatabaseDialect):
             connection.execute(text(f"TRUNCATE {', '.join(names)}"))
 
     def advance_sequence(self, connection: Connection, column: Column[Any], value: int) -> None:
-        """Advance the sequence of *column*, and never set it back.
-
-        Others may be drawing numbers meanwhile. A short way is gone number by number, which cannot go wrong; a long one
-        is jumped, and would be set back only if others drew as many numbers between the reading and the setting.
-        """
-        sequence = _sequence_of(connection, column)
-        while sequence is not None and (missing := value - _last_number(connection, sequence)) > 0:
-            if missing > _SHORT_WAY:
-                connection.execute(
-                    text("SELECT setval(CAST(:sequence AS regclass), :value)"), {"sequence": sequence, "value": value}
-                )
-            else:
-                drawn = text(
-                    "SELECT count(nextval(CAST(:sequence AS regclass))) FROM generate_series(1, CAST(:missing AS integer))"
-                )
-                connection.execute(drawn, {"sequence": sequence, "missing": missing})
+        advance(connection, column, value)
 
     def stored_form(self, column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
         return _without_blanks if isinstance(column_type, CHAR) else super().stored_form(column_type, dialect)
@@ -346,22 +330,6 @@ def _answer_alone(connection: Connection, statement: Select[Any]) -> Any:
 
 def _set_for_transaction(connection: Connection, settings: Mapping[str, Any]) -> None:
     connection.execute(select(*(func.set_config(name, value, True) for name, value in settings.items())))
-
-
-def _sequence_of(connection: Connection, column: Column[Any]) -> str | None:
-    """Return the name of the sequence that *column*'s keys are drawn from, as the server writes it; None without one."""
-    preparer = connection.dialect.identifier_preparer
-    if isinstance(column.default, NumberSequence):
-        return preparer.format_sequence(column.default)
-    owned = select(func.pg_get_serial_sequence(preparer.format_table(column.table), column.name))
-    name: str | None = connection.scalar(owned)
-    return name
-
-
-def _last_number(connection: Connection, sequence: str) -> int:
-    """Return the number that was drawn last, or that before the first."""
-    state = text(f"SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM {sequence}")  # noqa: S608  # quoted
-    return int(connection.scalar(state) or 0)
 
 
 def _without_blanks(value: str) -> str:
