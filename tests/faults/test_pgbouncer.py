@@ -27,7 +27,7 @@ from tests.shop import Meter
 
 PROCESSES = 3
 ROUNDS = 12
-TIME_LIMIT = 280  # seconds
+TIME_LIMIT = 900  # seconds, on a machine that has other work
 ROOT = Path(__file__).parents[2]
 TESTS = ["tests/integration", *sorted(str(path) for path in Path(__file__).parent.glob("test_0[1-8]_*.py"))]
 
