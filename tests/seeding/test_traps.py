@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import event, func, insert, select, text, update
 
 from layered_backend import Database, DeadlockError, ForeignKeyViolationError, LockTimeoutError
 from layered_backend.dialects.lock_names import lock_label
@@ -315,6 +315,25 @@ class TestExplicitIds:
 
         assert (await catalogue.seed_well(seeder))["Shipped"].unchanged == 1
         await catalogue.add(*(Product(name=f"p{number}") for number in range(10)))
+
+    @pytest.mark.parametrize("catalogue", backends_of("mariadb"), indirect=True, ids=str)
+    async def test_mariadb_is_given_the_greatest_first(self, catalogue: Catalogue) -> None:
+        """It counts on from each row as it writes it, and would give others a number between two of ours."""
+        written: list[int] = []
+
+        def note(_c: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+            if statement.startswith("INSERT INTO products"):
+                rows = parameters if isinstance(parameters, list) else [parameters]
+                values = (value for row in rows for value in (row.values() if isinstance(row, dict) else row))
+                written.extend(value for value in values if value in range(300, 304))
+
+        rows = [{"id": 300 + number, "name": f"p{number}"} for number in range(4)]
+        database, is_async = catalogue.database, catalogue.backend.asynchronous
+        engine = database.engine.sync_engine if is_async else database.sync_engine
+        event.listen(engine, "before_cursor_execute", note)
+        await catalogue.seed_well(shipping(Product, Product.name, rows=rows))
+
+        assert written == [303, 300, 301, 302]
 
     @pytest.mark.parametrize("catalogue", ASYNC_BACKENDS, indirect=True, ids=str)
     async def test_others_may_insert_meanwhile(self, catalogue: Catalogue) -> None:

@@ -98,6 +98,9 @@ class DatabaseDialect(ABC):
     parameter_limit: ClassVar[int] = 32_766
     """How many values a statement can take."""
 
+    counts_on_by_row: ClassVar[bool] = False
+    """Whether a key that is given, rather than counted up, is counted on from when its row is written, and not before."""
+
     upserts_by_any_key: ClassVar[bool] = False
     """Whether an upsert goes by every unique key of the table, whichever it was asked to go by."""
 

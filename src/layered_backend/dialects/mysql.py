@@ -144,6 +144,7 @@ class MySQLDialect(DatabaseDialect):
     seeks_by_row: ClassVar[bool] = False  # it takes no range of an index for a comparison of rows
     fixes_by_range: ClassVar[bool] = True
     parameter_limit: ClassVar[int] = 65_535
+    counts_on_by_row: ClassVar[bool] = True
     upserts_by_any_key: ClassVar[bool] = True
     limits_statements: ClassVar[bool] = True
     extra: ClassVar[str] = "mysql"

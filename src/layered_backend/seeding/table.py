@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Table, and_, delete, inspect, or_, select
 from sqlalchemy.orm import Mapper, Session, lazyload
@@ -24,6 +24,8 @@ __all__ = ["BATCH_SIZE", "SeedTable", "Tables"]
 BATCH_SIZE = 1000  # rows, each of which costs its key's parameters in a statement
 
 Values = tuple[Any, ...]
+
+T = TypeVar("T")
 
 
 class SeedTable:
@@ -96,7 +98,7 @@ class SeedTable:
 
         def insert_entities(session: Session) -> list[Values]:
             entities = [self._mapper.class_(**row) for row in rows]
-            session.add_all(entities)
+            session.add_all(self._greatest_first(rows, entities))
             session.flush()
             return [tuple(getattr(entity, name) for name in self.referable) for entity in entities]
 
@@ -104,7 +106,7 @@ class SeedTable:
 
     async def _insert_in_bulk(self, rows: Sequence[Mapping[str, Any]]) -> list[Values]:
         """Insert *rows* and read their keys: one statement each, where entities cost SQLite a statement for each row."""
-        await self._session.run_sync(insert_given, self._mapper, rows)
+        await self._session.run_sync(insert_given, self._mapper, self._greatest_first(rows, rows))
         width = len(self.key)
         keys = [tuple(row[name] for name in self.key) for row in rows]
         stored = {row[:width]: row[width:] for row in await self.read(self.key, keys)}
@@ -163,6 +165,25 @@ class SeedTable:
         given = [row[name] for row in rows if row.get(name) is not None] if name else []
         if given:
             await self.advance_sequence(max(given))
+
+    def _greatest_first(self, rows: Sequence[Mapping[str, Any]], items: Sequence[T]) -> Sequence[T]:
+        """Return *items*, one for each of *rows*, with that of the greatest key at the start, where the database counts on by row.
+
+        Else it would give to others, while the rows are being written, the keys between those that are and those that
+        are to come. A row that refers to another one of its table stays where it is, behind that.
+        """
+        name = self.counted
+        if name is None or not self._ways.counts_on_by_row:
+            return items
+        free = [
+            (row[name], index)
+            for index, row in enumerate(rows)
+            if row.get(name) is not None and all(row.get(reference) is None for reference in self.own_references)
+        ]
+        if not free:
+            return items
+        _, greatest = max(free)
+        return [items[greatest], *items[:greatest], *items[greatest + 1 :]]
 
     async def _delete_entities(self, identities: Sequence[Values]) -> None:
         def delete_all(session: Session) -> None:
