@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from operator import itemgetter
 from typing import Any, cast
@@ -21,21 +22,30 @@ __all__ = ["Batch", "batch_of"]
 Values = tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Batch:
-    """Rows of one seeder that follow each other.
+    """Rows of one seeder that follow each other, by column: so that many are compared in one go.
 
     Attributes:
         names: The attributes: those of the key, then those that are compared, then those that are set only once.
         compared: How many of the names, from the first, count in the comparison.
-        rows: The values of each row, in the order of the names; `MISSING` where a row leaves one out.
+        columns: The values of each name, in the order of the rows; `MISSING` where a row leaves it out.
         first: The number of the first row, from 1.
     """
 
     names: tuple[str, ...]
     compared: int
-    rows: Sequence[Values]
+    columns: Sequence[Sequence[Any]]
     first: int
+
+    @cached_property
+    def rows(self) -> Sequence[Values]:
+        """The values of each row, in the order of the names."""
+        return list(zip(*self.columns, strict=True))
+
+    def leading(self, width: int) -> list[Values]:
+        """Return the first *width* values of each row."""
+        return list(zip(*self.columns[:width], strict=True))
 
     def numbered(self) -> Iterator[tuple[int, Values]]:
         """Return each row with its number."""
@@ -66,7 +76,7 @@ def batch_of(
         _converted(fields[name], values, first, is_key=name in definition.key)
         for name, values in zip(names, columns, strict=True)
     ]
-    return Batch(names, compared, list(zip(*converted, strict=True)), first)
+    return Batch(names, compared, converted, first)
 
 
 def _mappings(definition: Definition, data: Sequence[Data], first: int) -> Sequence[Mapping[str, Any]]:

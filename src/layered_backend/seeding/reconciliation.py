@@ -91,18 +91,28 @@ class Reconciliation:
         keys = self._distinct_keys(batch)
         findable = keys if batch is given else [key for key in keys if not _is_open(key)]
         stored = self._by_key(await self._table.read(batch.names[:compared], findable), compared)
-        has_json = any(self._table.fields[name].is_json for name in batch.names[:compared])
         lines: list[Line] = []
-        unchanged = 0
-        for (number, row), written in zip(batch.numbered(), given.rows, strict=True):
-            found = stored.get(row[:width])
-            if found is not None and found[:compared] == row[:compared] and not has_json:
-                unchanged += 1
-            else:
-                lines.append(self._line(number, written[:width], batch, row, found))
+        if not self._are_as_shipped(batch, keys, stored):
+            for (number, row), written in zip(batch.numbered(), given.rows, strict=True):
+                found = stored.get(row[:width])
+                if found is None or found[:compared] != row[:compared] or self._has_json(batch):
+                    lines.append(self._line(number, written[:width], batch, row, found))
+        unchanged = len(keys) - len(lines)
         self._tally.unchanged += unchanged
         await self._write([line for line in lines if not line.references])
         self._waiting += [line for line in lines if line.references]
+
+    def _are_as_shipped(self, batch: Batch, keys: Sequence[Values], stored: Mapping[Values, Values]) -> bool:
+        """Tell whether all rows of *batch* are stored as they are, which is so at most times."""
+        if len(stored) != len(keys) or self._has_json(batch):
+            return False
+        return dict(zip(keys, batch.leading(batch.compared), strict=True)) == dict(
+            zip(stored, _leading(stored.values(), batch.compared), strict=True)
+        )
+
+    def _has_json(self, batch: Batch) -> bool:
+        """Tell whether a value is compared that Python compares in another way than the database means it."""
+        return any(self._table.fields[name].is_json for name in batch.names[: batch.compared])
 
     def _line(self, number: int, written: Values, batch: Batch, row: Values, found: Values | None) -> Line:
         values = {name: value for name, value in zip(batch.names, row, strict=True) if value is not MISSING}
@@ -120,7 +130,7 @@ class Reconciliation:
     def _by_key(self, rows: Sequence[Values], compared: int) -> dict[Values, Values]:
         """Return the stored rows by their natural key, and leave them where references are found."""
         width = len(self._table.key)
-        stored = {row[:width]: row for row in rows}
+        stored = dict(zip(_leading(rows, width), rows, strict=True))
         if len(stored) != len(rows):
             raise SeedDataError(self._ambiguity(rows))
         if self._resolver.keeps(self._definition.seeder):
@@ -138,15 +148,14 @@ class Reconciliation:
         return ", ".join(f"{name}={value!r}" for name, value in zip(self._table.key, key, strict=True))
 
     def _distinct_keys(self, batch: Batch) -> list[Values]:
-        width = len(self._table.key)
-        keys = [row[:width] for row in batch.rows]
+        keys = batch.leading(len(self._table.key))
         numbered = dict(zip(keys, range(batch.first, batch.first + len(keys)), strict=True))
         if len(numbered) < len(keys) or not self._numbers.keys().isdisjoint(numbered):
             raise self._duplicate(batch, keys)
         for key in self._retired & numbered.keys():
             raise SeedDataError("the row is both shipped and retired", row=numbered[key], key=self._key_text(key))
         self._numbers |= numbered
-        for name, values in zip(self._table.key, zip(*keys, strict=True), strict=True):
+        for name, values in zip(self._table.key, batch.columns, strict=False):
             self._check_key(self._table.fields[name], values, batch.first)
         return keys
 
@@ -173,8 +182,7 @@ class Reconciliation:
 
     async def _resolved(self, batch: Batch) -> Batch:
         """Return *batch* with what its references stand for; those to rows that are not known yet stay."""
-        columns = zip(*batch.rows, strict=True)
-        positions = [position for position, values in enumerate(columns) if Ref in set(map(type, values))]
+        positions = [position for position, values in enumerate(batch.columns) if Ref in set(map(type, values))]
         if not positions:
             return batch
         await self._look_up(batch, positions)
@@ -186,7 +194,7 @@ class Reconciliation:
             )
             for number, row in batch.numbered()
         ]
-        return replace(batch, rows=rows)
+        return replace(batch, columns=list(zip(*rows, strict=True)))
 
     async def _look_up(self, batch: Batch, positions: Sequence[int]) -> None:
         """Read the rows of other seeders that are referred to and not known."""
@@ -291,9 +299,14 @@ class Reconciliation:
     def _remember_counted(self, batch: Batch) -> None:
         """Remember the greatest key that is given and not counted up by the database."""
         if self._table.counted in batch.names:
-            position = batch.names.index(self._table.counted)
-            given = [row[position] for row in batch.rows if isinstance(row[position], int)]
+            column = batch.columns[batch.names.index(self._table.counted)]
+            given = [value for value in column if isinstance(value, int)]
             self._greatest_counted = max(self._greatest_counted, *given, 0)
+
+
+def _leading(rows: Iterable[Values], width: int) -> Iterable[Values]:
+    """Return the first *width* values of each row."""
+    return zip(*list(zip(*rows, strict=True))[:width], strict=True)
 
 
 def _is_open(key: Values) -> bool:
