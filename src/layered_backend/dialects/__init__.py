@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from layered_backend.dialects.base import DatabaseDialect, Reading
+from layered_backend.dialects.given_keys import GivenKeys
 from layered_backend.dialects.late_begin import TransactionNeededError
 from layered_backend.dialects.mysql import MySQLDialect
 from layered_backend.dialects.postgresql import PostgreSQLDialect
@@ -12,7 +13,7 @@ from layered_backend.dialects.rows import Rows
 from layered_backend.dialects.sort_forms import SortForm
 from layered_backend.dialects.sqlite import SQLiteDialect
 
-__all__ = ["DatabaseDialect", "Reading", "Rows", "SortForm", "TransactionNeededError", "dialect_named"]
+__all__ = ["DatabaseDialect", "GivenKeys", "Reading", "Rows", "SortForm", "TransactionNeededError", "dialect_named"]
 
 _DIALECTS: Mapping[str, DatabaseDialect] = {
     "sqlite": SQLiteDialect(),

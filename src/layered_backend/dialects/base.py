@@ -11,6 +11,7 @@ from sqlalchemy import URL, Column, ColumnElement, Connection, Dialect, Engine, 
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.types import REAL, Enum, Float, Integer, String, TypeEngine
 
+from layered_backend.dialects.given_keys import GivenKeys
 from layered_backend.dialects.rows import Rows
 from layered_backend.dialects.sort_forms import SortForm, as_stored, stored_type
 from layered_backend.dialects.tuples import inserted_as_tuples, upsert_each, upserted_as_tuples
@@ -228,9 +229,17 @@ class DatabaseDialect(ABC):
 
     def among(self, key: Sequence[ColumnElement[Any]], identities: Sequence[Sequence[Any]]) -> ColumnElement[bool]:
         """Return the criterion of the rows whose *key*, one column or several, is one of *identities*, none of them NULL."""
+        given = self.given_keys(key)
+        criterion = None if given is None else given.criterion_of(identities)
+        if criterion is not None:
+            return criterion
         if len(key) == 1:
             return key[0].in_([identity[0] for identity in identities])
         return tuple_(*key).in_(identities)
+
+    def given_keys(self, key: Sequence[ColumnElement[Any]]) -> GivenKeys | None:
+        """Return the same criterion for a statement that is kept; None where it depends on how many keys there are."""
+        return None
 
     def sorted_with_nulls(
         self, expression: ColumnElement[Any], *, is_descending: bool, nulls_first: bool

@@ -22,16 +22,14 @@ from sqlalchemy import (
     Insert,
     Select,
     Table,
-    any_,
     cast,
     event,
     func,
     literal,
     select,
     text,
-    tuple_,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import (
@@ -60,6 +58,7 @@ from layered_backend.dialects.arrays import inserted_from_arrays, upserted_from_
 from layered_backend.dialects.base import INT64, NO_DATABASE, REFUSED, DatabaseDialect, Reading
 from layered_backend.dialects.conflicts import on_conflict
 from layered_backend.dialects.connecting import opened
+from layered_backend.dialects.given_keys import GivenKeys, given_as_arrays
 from layered_backend.dialects.late_begin import begin_late, has_begun, reading_alone
 from layered_backend.dialects.lock_names import lock_number
 from layered_backend.dialects.postgresql_sequences import advance
@@ -71,7 +70,6 @@ __all__ = ["PostgreSQLDialect"]
 
 INT32 = range(-(2**31), 2**31)
 INT16 = range(-(2**15), 2**15)
-_ARRAY_TYPES = (Integer, String, Uuid)
 
 _READ_WHOLE = (Boolean, Date, DateTime, Integer, LargeBinary, NullType, Time, Uuid)
 _FLOATS, _VARYING = ("FLOAT", "REAL", "DOUBLE PRECISION"), ("VARCHAR", "TEXT")
@@ -203,17 +201,8 @@ class PostgreSQLDialect(DatabaseDialect):
         if rows.size == 1 or not upserted_from_arrays(connection, statement, on, rows):
             upsert_each(connection, statement, rows)
 
-    def among(self, key: Sequence[ColumnElement[Any]], identities: Sequence[Sequence[Any]]) -> ColumnElement[bool]:
-        """Return the criterion with an array for each column: a statement that is the same for any number of keys."""
-        if not all(isinstance(column.type, _ARRAY_TYPES) and not isinstance(column.type, Enum) for column in key):
-            return super().among(key, identities)
-        arrays = [
-            literal(list(values), ARRAY(column.type))
-            for column, values in zip(key, zip(*identities, strict=True), strict=True)
-        ]
-        if len(key) == 1:
-            return key[0] == any_(arrays[0])
-        return tuple_(*key).in_(select(*(func.unnest(array) for array in arrays)))
+    def given_keys(self, key: Sequence[ColumnElement[Any]]) -> GivenKeys | None:
+        return given_as_arrays(key)
 
     def sort_form(self, expression: ColumnElement[Any], dialect: Dialect) -> SortForm:
         """Return the form of the values, of doubles and decimals as they are, and of what is read otherwise as text.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -21,8 +20,6 @@ from sqlalchemy import (
     Insert,
     Table,
     event,
-    func,
-    select,
 )
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import ExceptionContext
@@ -33,6 +30,7 @@ from sqlalchemy.types import Enum, Integer, String, TypeEngine
 from layered_backend import errors
 from layered_backend.dialects.base import NO_FILE, DatabaseDialect, Reading
 from layered_backend.dialects.conflicts import on_conflict
+from layered_backend.dialects.given_keys import GivenKeys, given_as_json
 from layered_backend.dialects.single_trip import SingleTripConnection
 from layered_backend.dialects.sort_forms import AsDriven, SortForm, as_stored, bare
 from layered_backend.dialects.sqlite_connections import (
@@ -75,7 +73,6 @@ _BY_MESSAGE: Mapping[str, Reading] = {
     # It comes under two names, one of which is every trigger's.
     "FOREIGN KEY constraint failed": Reading(errors.ForeignKeyViolationError),
 }
-_NUL_IN_JSON = r"\u0000"
 _DRIVEN = AsDriven()
 _memory_numbers = itertools.count(1)
 
@@ -168,17 +165,8 @@ class SQLiteDialect(DatabaseDialect):
         adapted = connection.connection.dbapi_connection
         return isinstance(adapted, SingleTripConnection) and bool(adapted.due)
 
-    def among(self, key: Sequence[ColumnElement[Any]], identities: Sequence[Sequence[Any]]) -> ColumnElement[bool]:
-        """Return the criterion with the keys in one array of JSON: a parameter for each costs far more."""
-        if len(key) > 1 or not isinstance(key[0].type, Integer | String) or isinstance(key[0].type, Enum):
-            return super().among(key, identities)
-        values = [value for (value,) in identities]
-        if not {*map(type, values)} <= {int, str}:
-            return super().among(key, identities)
-        array = json.dumps(values)
-        if _NUL_IN_JSON in array:  # where SQLite would end the text
-            return super().among(key, identities)
-        return key[0].in_(select(func.json_each(array).table_valued("value").c.value))
+    def given_keys(self, key: Sequence[ColumnElement[Any]]) -> GivenKeys | None:
+        return given_as_json(key)
 
     def check_at_commit(self, connection: Any) -> None:
         """Look for a row that refers to nothing, where a foreign key can be deferred."""
