@@ -15,7 +15,7 @@ from sqlalchemy.orm.unitofwork import UOWTransaction
 
 from layered_backend import InvalidDataError, RolledBackError, UniqueViolationError
 from tests.databases import Shop
-from tests.shop import Category, Item, ShopUnitOfWork, add_item
+from tests.shop import Category, Item, ItemRead, ShopUnitOfWork, add_item
 from tests.statements import Statements
 
 
@@ -164,6 +164,16 @@ class TestByFlush:
         with _heard(target, name) as heard:
             await shop.run(lambda uow: add_item(uow, "tea"))
         assert heard == [name]
+
+    @pytest.mark.parametrize("name", ["before_flush", "after_attach", "pending_to_persistent"])
+    async def test_who_listens_to_this_session_is_told(self, shop: Shop, name: str) -> None:
+        async def work(uow: ShopUnitOfWork) -> list[str]:
+            with _heard(uow.session.sync_session, name) as heard:
+                await add_item(uow, "tea")
+                await uow.items.returning(ItemRead).create({"name": "cup", "price": 1})
+            return heard
+
+        assert await shop.run(work) == [name, name]
 
     async def test_what_is_pending_is_written_first(self, shop: Shop) -> None:
         async def work(uow: ShopUnitOfWork) -> None:

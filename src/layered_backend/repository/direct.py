@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from sqlalchemy import ClauseElement, Column, Connection, Table
@@ -127,10 +127,27 @@ def _has_own_constructor(mapper: Mapper[Any]) -> bool:
 
 
 def _is_listened_to(mapper: Mapper[Any], session: Session, verb: str) -> bool:
-    of_mapper, of_session = cast("Any", mapper.dispatch), cast("Any", session.dispatch)
-    names = (f"before_{verb}", f"after_{verb}")
-    of_entities = (*_FLUSH_EVENTS, *_SESSION_EVENTS[verb])
-    return any(getattr(of_mapper, name) for name in names) or any(getattr(of_session, name) for name in of_entities)
+    of_mapper, of_this = cast("Any", mapper.dispatch), vars(session.dispatch)
+    of_all = _dispatch_of(type(session))
+    of_mappers, of_sessions = _events(verb)
+    if any(getattr(of_mapper, name) for name in of_mappers):
+        return True
+    return any(of_this.get(name) or getattr(of_all, name) for name in of_sessions)
+
+
+@memoized
+def _events(verb: str) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the names of the events of a mapper, and of a session, that an entity's writing would raise."""
+    return (f"before_{verb}", f"after_{verb}"), (*_FLUSH_EVENTS, *_SESSION_EVENTS[verb])
+
+
+@memoized
+def _dispatch_of(kind: type[Session]) -> Any:
+    """Return the dispatch of a session of that class that nobody listens to, which knows who listens to all of them.
+
+    Each session has a dispatch of its own, in which an event takes a moment to be looked up for the first time.
+    """
+    return kind.__new__(kind).dispatch
 
 
 @memoized

@@ -27,7 +27,8 @@ async def uninterrupted(coroutine: Coroutine[Any, Any, T]) -> T:
     """
     is_over = _Gate()
     task = _started(_then_open(is_over, coroutine))
-    task.add_done_callback(lambda _: _close(coroutine, is_over))
+    if sys.version_info < (3, 12):  # where it may be cancelled before it has begun
+        task.add_done_callback(lambda _: _close(coroutine, is_over))
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
