@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, cast
 
 from sqlalchemy import ClauseElement, Column, Connection, Table
@@ -127,27 +128,14 @@ def _has_own_constructor(mapper: Mapper[Any]) -> bool:
 
 
 def _is_listened_to(mapper: Mapper[Any], session: Session, verb: str) -> bool:
-    of_mapper, of_this = cast("Any", mapper.dispatch), vars(session.dispatch)
-    of_all = _dispatch_of(type(session))
-    of_mappers, of_sessions = _events(verb)
-    if any(getattr(of_mapper, name) for name in of_mappers):
-        return True
-    return any(of_this.get(name) or getattr(of_all, name) for name in of_sessions)
+    of_mapper, of_session = _events(verb)
+    return any(of_mapper(mapper.dispatch)) or any(of_session(session.dispatch))
 
 
 @memoized
-def _events(verb: str) -> tuple[Sequence[str], Sequence[str]]:
-    """Return the names of the events of a mapper, and of a session, that an entity's writing would raise."""
-    return (f"before_{verb}", f"after_{verb}"), (*_FLUSH_EVENTS, *_SESSION_EVENTS[verb])
-
-
-@memoized
-def _dispatch_of(kind: type[Session]) -> Any:
-    """Return the dispatch of a session of that class that nobody listens to, which knows who listens to all of them.
-
-    Each session has a dispatch of its own, in which an event takes a moment to be looked up for the first time.
-    """
-    return kind.__new__(kind).dispatch
+def _events(verb: str) -> tuple[Callable[[Any], Sequence[Any]], Callable[[Any], Sequence[Any]]]:
+    """Return what gets, of a mapper's dispatch and of a session's, the events that an entity's writing would raise."""
+    return attrgetter(f"before_{verb}", f"after_{verb}"), attrgetter(*_FLUSH_EVENTS, *_SESSION_EVENTS[verb])
 
 
 @memoized
