@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -21,14 +21,14 @@ from layered_backend.query import (
     Slice,
     Sorting,
 )
-from layered_backend.query.cursor import fingerprint
-from layered_backend.query.keyset import Keyset, keys_of, with_keys
+from layered_backend.query.cursor import Cursor, fingerprint
+from layered_backend.query.keyset import Keyset
+from layered_backend.query.order import Order, order_of, place_parameters
 from layered_backend.query.ordering import listed, order_by_clauses, total_order
 from layered_backend.query.parameters import QueryModel
 from layered_backend.query.statements import Statements, cut_parameters, total
-from layered_backend.query.stretches import Stretch
 
-__all__ = ["Listing", "RowSource", "read_stretches"]
+__all__ = ["Listing", "RowSource", "place_of", "read_on"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -125,13 +125,13 @@ class Listing(Generic[T]):
             InvalidCursorError: The cursor is broken, or was made for another sort or filter.
         """
         mapper, dialect = self.source.mapper, self.source.dialect
-        terms = total_order(mapper, self.order_by)
-        mark = fingerprint(terms, self.where, str(mapper.local_table), dialect)
-        keyset = Keyset.of(params, keys_of(terms, dialect), mark)
-        statement = with_keys(self._selected(self.source.statements.rows), keyset.keys)
-        stretches = keyset.stretches(dialect_named(dialect.name))
-        items, rows = await read_stretches(self.source, statement, stretches, params.size + 1)
-        return keyset.page([(item, row[len(row) - len(terms) :]) for item, row in zip(items, rows, strict=True)])
+        order = order_of(self.source.statements, self.order_by, dialect)
+        mark = (
+            fingerprint(order.terms, self.where, str(mapper.local_table), dialect) if self.where else order.fingerprint
+        )
+        keyset = Keyset.of(params, order.keys, mark)
+        items, rows = await read_on(self.source, order, self.where, keyset.cursor, params.size + 1)
+        return keyset.page([(item, place_of(row, order)) for item, row in zip(items, rows, strict=True)])
 
     async def _page_far_behind(self, params: PageParams) -> Page[T]:
         """Return one page; its rows come by themselves: a database makes all columns of those that it passes over, too."""
@@ -161,19 +161,25 @@ class Listing(Generic[T]):
         return self._selected(self.source.statements.cut).order_by(None).order_by(*clauses)
 
 
-async def read_stretches(
-    source: RowSource[T], select: Select[Any], stretches: Iterator[Stretch], limit: int
+async def read_on(
+    source: RowSource[T], order: Order, where: Sequence[Criterion], cursor: Cursor | None, limit: int
 ) -> tuple[Sequence[T], Sequence[Sequence[Any]]]:
-    """Return the first items of the *stretches* of *select*, *limit* of them at most, and the rows that they were made of.
+    """Return the items that follow *cursor* in *order*, *limit* of them at most, and the rows that they were made of.
 
     A stretch is read only where those before it have not been enough.
     """
     items: list[T] = []
     rows: list[Sequence[Any]] = []
-    for stretch in stretches:
-        more_items, more_rows = await source.rows(stretch.of(select, limit - len(rows)))
+    for statement in order.reading(cursor):
+        selected = statement.where(*where) if where else statement
+        more_items, more_rows = await source.rows(selected, place_parameters(cursor, limit - len(rows)))
         items += more_items
         rows += more_rows
         if len(rows) == limit:
             break
     return items, rows
+
+
+def place_of(row: Sequence[Any], order: Order) -> Sequence[Any]:
+    """Return what *row*, which was read in *order*, is sorted by."""
+    return row[len(row) - len(order.keys) :]

@@ -10,10 +10,19 @@ from layered_backend.dialects.late_begin import TransactionNeededError
 from layered_backend.dialects.mysql import MySQLDialect
 from layered_backend.dialects.postgresql import PostgreSQLDialect
 from layered_backend.dialects.rows import Rows
-from layered_backend.dialects.sort_forms import SortForm
+from layered_backend.dialects.sort_forms import GivenLater, SortForm
 from layered_backend.dialects.sqlite import SQLiteDialect
 
-__all__ = ["DatabaseDialect", "GivenKeys", "Reading", "Rows", "SortForm", "TransactionNeededError", "dialect_named"]
+__all__ = [
+    "DatabaseDialect",
+    "GivenKeys",
+    "GivenLater",
+    "Reading",
+    "Rows",
+    "SortForm",
+    "TransactionNeededError",
+    "dialect_named",
+]
 
 _DIALECTS: Mapping[str, DatabaseDialect] = {
     "sqlite": SQLiteDialect(),

@@ -25,7 +25,6 @@ from sqlalchemy import (
     cast,
     event,
     func,
-    literal,
     select,
     text,
 )
@@ -63,7 +62,7 @@ from layered_backend.dialects.late_begin import begin_late, has_begun, reading_a
 from layered_backend.dialects.lock_names import lock_number
 from layered_backend.dialects.postgresql_sequences import advance
 from layered_backend.dialects.rows import Rows
-from layered_backend.dialects.sort_forms import SortForm, as_stored, comparable, stored_type
+from layered_backend.dialects.sort_forms import SortForm, as_stored, comparable, parameter, stored_type
 from layered_backend.dialects.tuples import upsert_each
 
 __all__ = ["PostgreSQLDialect"]
@@ -225,7 +224,7 @@ class PostgreSQLDialect(DatabaseDialect):
         return SortForm(
             comparable(expression),
             cast(expression, _TEXT),
-            lambda value: cast(literal(value, _TEXT), column_type),
+            lambda value: cast(parameter(value, _TEXT), column_type),
         )
 
     def read(self, error: BaseException) -> Reading | None:

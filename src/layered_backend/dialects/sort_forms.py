@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Dialect, Label, literal, type_coerce
+from sqlalchemy import BindParameter, ColumnElement, Dialect, Label, bindparam, literal, type_coerce
 from sqlalchemy.sql.elements import Grouping
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
-__all__ = ["AsDriven", "SortForm", "as_stored", "bare", "comparable", "stored_type"]
+__all__ = ["AsDriven", "GivenLater", "SortForm", "as_stored", "bare", "comparable", "parameter", "stored_type"]
 
 
 class AsDriven(UserDefinedType[Any]):
@@ -27,13 +27,24 @@ _DRIVEN = AsDriven()
 
 
 @dataclass(frozen=True, slots=True)
+class GivenLater:
+    """Stands for a value that a statement is executed with.
+
+    Attributes:
+        name: Of its parameter.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class SortForm:
     """How rows are compared with a place in the order of an expression.
 
     Attributes:
         compared: The expression, as rows are sorted by it and compared with the place.
         read: The expression, as the place of a row is read.
-        place: From what was read to what `compared` is compared with.
+        place: From what was read, or a `GivenLater` for it, to what `compared` is compared with.
         is_combinable: Whether an index serves a comparison of rows that has the expression and another one in it.
     """
 
@@ -55,7 +66,12 @@ def as_stored(
     """
     if read is None:
         read = expression if expression.type is column_type else type_coerce(expression, column_type)
-    return SortForm(comparable(expression), read, lambda value: literal(value, column_type))
+    return SortForm(comparable(expression), read, lambda value: parameter(value, column_type))
+
+
+def parameter(value: Any, column_type: TypeEngine[Any]) -> BindParameter[Any]:
+    """Return *value* as a parameter of *column_type*."""
+    return bindparam(value.name, type_=column_type) if isinstance(value, GivenLater) else literal(value, column_type)
 
 
 def comparable(expression: ColumnElement[Any]) -> ColumnElement[Any]:

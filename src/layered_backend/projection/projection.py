@@ -14,15 +14,15 @@ from sqlalchemy.orm import Mapper
 from layered_backend.dialects import DatabaseDialect, dialect_named
 from layered_backend.errors import NotFoundError
 from layered_backend.identity import identity_of
-from layered_backend.listing import Listing, read_stretches
+from layered_backend.listing import Listing, place_of, read_on
 from layered_backend.memoization import memoized
 from layered_backend.projection.plan import Plan, Record, plan_of
 from layered_backend.projection.source import Source
 from layered_backend.query import Criterion, CursorPage, CursorParams, OrderBy, Page, PageParams, Slice
-from layered_backend.query.keyset import keys_of, with_keys
-from layered_backend.query.ordering import listed, total_order
+from layered_backend.query.cursor import Cursor
+from layered_backend.query.order import order_of
+from layered_backend.query.ordering import listed
 from layered_backend.query.statements import Statements, key_parameters
-from layered_backend.query.stretches import behind, whole
 
 __all__ = ["Projection"]
 
@@ -164,14 +164,13 @@ class Projection(Generic[SchemaT]):
         self, where: Sequence[Criterion], order_by: OrderBy | None, batch_size: int
     ) -> AsyncGenerator[SchemaT]:
         """Yield batch by batch, each of them a query: nested rows need statements beside the stream of the outer ones."""
-        keys, dialect = keys_of(total_order(self._plan.mapper, order_by), self._source.dialect), self._rows.ours
-        statement = with_keys(self._rows.select(*where), keys)
-        schemas, rows = await read_stretches(self._rows, statement, whole(keys, dialect), batch_size)
+        order = order_of(self._plan.statements, order_by, self._source.dialect)
+        schemas, rows = await read_on(self._rows, order, where, None, batch_size)
         while rows:
             for schema in schemas:
                 yield schema
-            place = rows[-1][len(rows[-1]) - len(keys) :]
-            schemas, rows = await read_stretches(self._rows, statement, behind(keys, place, dialect), batch_size)
+            place = Cursor(tuple(place_of(rows[-1], order)))
+            schemas, rows = await read_on(self._rows, order, where, place, batch_size)
 
     @property
     def _rows(self) -> _SchemaRows[SchemaT]:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Dialect, Select
-
-from layered_backend.dialects import DatabaseDialect, dialect_named
 from layered_backend.query.cursor import Cursor, decoded, encoded
-from layered_backend.query.ordering import Term
 from layered_backend.query.pagination import CursorPage, CursorParams
-from layered_backend.query.stretches import Key, Stretch, behind, from_place, whole
+from layered_backend.query.stretches import Key
 
-__all__ = ["Keyset", "keys_of", "with_keys"]
+__all__ = ["Keyset"]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Keyset:
-    """A page by cursor: the stretches that it is read of, and what its rows make.
+    """A page by cursor: the place that it is at, and what its rows make.
 
     Attributes:
         keys: What the rows are sorted by; no two of them are equal in all keys.
@@ -51,13 +47,6 @@ class Keyset:
         """Whether the rows are read in reverse."""
         return self.cursor is not None and self.cursor.is_backward
 
-    def stretches(self, dialect: DatabaseDialect) -> Iterator[Stretch]:
-        """Yield the stretches to read the page of, and one row more, the nearest first."""
-        if self.cursor is None:
-            return whole(self.keys, dialect)
-        keys = [key.reversed() for key in self.keys] if self.is_backward else self.keys
-        return (from_place if self.cursor.is_inclusive else behind)(keys, self.cursor.values, dialect)
-
     def page(self, rows: Sequence[tuple[T, Sequence[Any]]]) -> CursorPage[T]:
         """Return the page that *rows* make, each an item and what it is sorted by."""
         has_more = len(rows) > self.size
@@ -80,18 +69,3 @@ class Keyset:
         assert self.cursor is not None, "the first page has no page before it, and an empty one none behind it"
         is_inclusive = not self.cursor.is_inclusive  # the row at the place was on neither side
         return encoded(Cursor(self.cursor.values, is_backward, is_inclusive), self.fingerprint)
-
-
-def keys_of(terms: Sequence[Term], dialect: Dialect) -> list[Key]:
-    """Return *terms*, each in the form in which *dialect*'s database compares it.
-
-    Raises:
-        TypeError: The database sorts by one of them as it cannot be compared.
-    """
-    ours = dialect_named(dialect.name)
-    return [Key(term, ours.sort_form(term.expression, dialect)) for term in terms]
-
-
-def with_keys(select: Select[Any], keys: Sequence[Key]) -> Select[Any]:
-    """Return *select* with what its rows are sorted by at the end of each."""
-    return select.add_columns(*(key.form.read.label(f"layered_key_{number}") for number, key in enumerate(keys)))

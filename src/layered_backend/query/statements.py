@@ -54,6 +54,11 @@ class Statements:
         return select(func.count()).select_from(self.mapper)
 
     @cached_property
+    def orders(self) -> dict[Any, Any]:
+        """The orders that pages by cursor are read in, by what tells them apart (see `order_of`)."""
+        return {}
+
+    @cached_property
     def exists(self) -> Select[Any]:
         """Something, where there is a row."""
         return select(literal(1)).select_from(self.mapper).limit(1)

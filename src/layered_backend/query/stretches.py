@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, or_, tuple_
+from sqlalchemy import BindParameter, ColumnElement, Select, and_, or_, tuple_
 
 from layered_backend.dialects import DatabaseDialect, SortForm
 from layered_backend.query.ordering import Term
@@ -75,7 +75,7 @@ class Stretch:
     where: Sequence[ColumnElement[bool]]
     order_by: Sequence[ColumnElement[Any]]
 
-    def of(self, select: Select[Any], limit: int) -> Select[Any]:
+    def of(self, select: Select[Any], limit: int | BindParameter[int]) -> Select[Any]:
         """Return the statement that reads the first rows of the stretch, *limit* of them at most."""
         return select.where(*self.where).order_by(*self.order_by).limit(limit)
 
@@ -90,7 +90,7 @@ def behind(keys: Sequence[Key], values: Sequence[Any], dialect: DatabaseDialect)
 
     Args:
         keys: What is sorted by; all rows differ in them.
-        values: Those of the place, one for each key; None for NULL.
+        values: Those of the place, one for each key: None for NULL, a `GivenLater` for one that the statement gets.
         dialect: The database.
     """
     return _Stretches(keys, values, dialect).behind()
