@@ -28,7 +28,7 @@ from layered_backend.query.ordering import listed, order_by_clauses, total_order
 from layered_backend.query.parameters import QueryModel
 from layered_backend.query.statements import Statements, cut_parameters, total
 
-__all__ = ["Listing", "RowSource", "place_of", "read_on"]
+__all__ = ["Listing", "RowSource", "read_on"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -131,7 +131,7 @@ class Listing(Generic[T]):
         )
         keyset = Keyset.of(params, order.keys, mark)
         items, rows = await read_on(self.source, order, self.where, keyset.cursor, params.size + 1)
-        return keyset.page([(item, place_of(row, order)) for item, row in zip(items, rows, strict=True)])
+        return keyset.page(items, rows)
 
     async def _page_far_behind(self, params: PageParams) -> Page[T]:
         """Return one page; its rows come by themselves: a database makes all columns of those that it passes over, too."""
@@ -178,8 +178,3 @@ async def read_on(
         if len(rows) == limit:
             break
     return items, rows
-
-
-def place_of(row: Sequence[Any], order: Order) -> Sequence[Any]:
-    """Return what *row*, which was read in *order*, is sorted by."""
-    return row[len(row) - len(order.keys) :]

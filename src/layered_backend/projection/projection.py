@@ -14,12 +14,13 @@ from sqlalchemy.orm import Mapper
 from layered_backend.dialects import DatabaseDialect, dialect_named
 from layered_backend.errors import NotFoundError
 from layered_backend.identity import identity_of
-from layered_backend.listing import Listing, place_of, read_on
+from layered_backend.listing import Listing, read_on
 from layered_backend.memoization import memoized
 from layered_backend.projection.plan import Plan, Record, plan_of
 from layered_backend.projection.source import Source
 from layered_backend.query import Criterion, CursorPage, CursorParams, OrderBy, Page, PageParams, Slice
 from layered_backend.query.cursor import Cursor
+from layered_backend.query.keyset import place_of
 from layered_backend.query.order import order_of
 from layered_backend.query.ordering import listed
 from layered_backend.query.statements import Statements, key_parameters
@@ -169,7 +170,7 @@ class Projection(Generic[SchemaT]):
         while rows:
             for schema in schemas:
                 yield schema
-            place = Cursor(tuple(place_of(rows[-1], order)))
+            place = Cursor(place_of(rows[-1], order.keys))
             schemas, rows = await read_on(self._rows, order, where, place, batch_size)
 
     @property

@@ -10,7 +10,7 @@ from layered_backend.query.cursor import Cursor, decoded, encoded
 from layered_backend.query.pagination import CursorPage, CursorParams
 from layered_backend.query.stretches import Key
 
-__all__ = ["Keyset"]
+__all__ = ["Keyset", "place_of"]
 
 T = TypeVar("T")
 
@@ -47,25 +47,30 @@ class Keyset:
         """Whether the rows are read in reverse."""
         return self.cursor is not None and self.cursor.is_backward
 
-    def page(self, rows: Sequence[tuple[T, Sequence[Any]]]) -> CursorPage[T]:
-        """Return the page that *rows* make, each an item and what it is sorted by."""
+    def page(self, items: Sequence[T], rows: Sequence[Sequence[Any]]) -> CursorPage[T]:
+        """Return the page of *items*, which were made of *rows*: these have what they are sorted by at their end."""
         has_more = len(rows) > self.size
-        rows = rows[: self.size]
+        items, rows = items[: self.size], rows[: self.size]
         if self.is_backward:
-            rows = rows[::-1]
+            items, rows = items[::-1], rows[::-1]
         has_next, has_previous = (True, has_more) if self.is_backward else (has_more, self.cursor is not None)
         return CursorPage(
-            items=[item for item, _ in rows],
+            items=items,
             size=self.size,
             next=self._encoded(rows[-1:], is_backward=False) if has_next else None,
             previous=self._encoded(rows[:1], is_backward=True) if has_previous else None,
         )
 
-    def _encoded(self, edge: Sequence[tuple[Any, Sequence[Any]]], *, is_backward: bool) -> str:
+    def _encoded(self, edge: Sequence[Sequence[Any]], *, is_backward: bool) -> str:
         """Return the cursor beside the row at the *edge* of the page; an empty page has its own place for an edge."""
         if edge:
-            ((_, values),) = edge
-            return encoded(Cursor(tuple(values), is_backward), self.fingerprint)
+            (row,) = edge
+            return encoded(Cursor(place_of(row, self.keys), is_backward), self.fingerprint)
         assert self.cursor is not None, "the first page has no page before it, and an empty one none behind it"
         is_inclusive = not self.cursor.is_inclusive  # the row at the place was on neither side
         return encoded(Cursor(self.cursor.values, is_backward, is_inclusive), self.fingerprint)
+
+
+def place_of(row: Sequence[Any], keys: Sequence[Key]) -> tuple[Any, ...]:
+    """Return what *row* is sorted by, which it has at its end."""
+    return tuple(row[len(row) - len(keys) :])
