@@ -62,6 +62,11 @@ class Project:
     folder: Path
     database: Database
 
+    @property
+    def pooler(self) -> str:
+        """What stands before the database, if anything."""
+        return "pgbouncer" if self.database.pgbouncer else ""
+
     def declare(self, models: str, options: str = "") -> None:
         """Write env.py, with *models* in it: what stands behind a `Base` that has no tables."""
         (self.folder / "versions").mkdir(parents=True, exist_ok=True)

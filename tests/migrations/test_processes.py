@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from layered_backend import MigrationError
+from layered_backend import Database, MigrationError
 from layered_backend.migrations import check_sync, upgrade_sync
+from tests.faults.clusters import or_skip
+from tests.faults.pgbouncer import pooling
 from tests.migrations.projects import TWO_TABLES, Project
 
 pytestmark = pytest.mark.slow
@@ -26,7 +28,7 @@ def started(project: Project, count: int) -> subprocess.Popen[str]:
     """Start *count* processes that migrate, and one that waits for them."""
     url = project.database.url.render_as_string(hide_password=False)
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.migrations.worker", url, str(project.folder), str(count)],
+        [sys.executable, "-m", "tests.migrations.worker", url, str(project.folder), str(count), project.pooler],
         cwd=_ROOT, env=os.environ | {"PYTHONPATH": f"{_ROOT / 'src'}:{_ROOT}"}, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -46,6 +48,23 @@ def test_of_eight_processes_that_start_at_once_one_migrates(project: Project) ->
 
     assert applied_by(project, 8) == ["0"] * 7 + ["2"]
     assert project.tables() == {"a", "b"}
+
+
+def test_of_eight_processes_behind_pgbouncer_one_migrates(postgresql_project: Project) -> None:
+    """There, a lock of the session would be another client's as soon as the transaction has ended."""
+    slowly = "import time; time.sleep(0.5); "
+    postgresql_project.write(*((slowly + upgrade, downgrade) for upgrade, downgrade in TWO_TABLES))
+
+    with or_skip(), pooling(pool_size=4, patience=30) as port:
+        url = postgresql_project.database.url.set(drivername="postgresql", host="127.0.0.1", port=port)
+        with Database(url, pgbouncer=True) as pooled:
+            assert applied_by(Project(postgresql_project.folder, pooled), 8) == ["0"] * 7 + ["2"]
+            assert check_sync(pooled, folder=postgresql_project.folder).ok is False  # the models have no tables
+
+    assert postgresql_project.tables() == {"a", "b"}
+    with postgresql_project.database.unpooled().sync_engine.connect() as connection:
+        left = "SELECT count(*) FROM pg_locks JOIN pg_database ON oid = database WHERE datname = current_database()"
+        assert connection.exec_driver_sql(f"{left} AND locktype = 'advisory'").scalar() == 0
 
 
 def test_a_process_that_is_killed_on_the_way_leaves_no_lock_and_what_is_left_is_told(
