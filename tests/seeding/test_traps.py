@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sqlalchemy
@@ -21,6 +21,17 @@ from tests.seeding.catalogue import Account, Catalogue, Category, Label, Product
 
 Row = dict[str, Any]
 DONE, FAILED = SeedStatus.DONE, SeedStatus.FAILED
+
+
+def _flat(values: Any) -> Iterator[Any]:
+    """Yield the values of a driver's parameters, of one row or of many."""
+    if isinstance(values, Mapping):
+        yield from cast("Mapping[str, Any]", values).values()
+    elif isinstance(values, list | tuple):
+        for value in cast("Sequence[Any]", values):
+            yield from _flat(value)
+    else:
+        yield values
 
 
 class LabelSeeder(Seeder[Label]):
@@ -323,9 +334,7 @@ class TestExplicitIds:
 
         def note(_c: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
             if statement.startswith("INSERT INTO products"):
-                rows = parameters if isinstance(parameters, list) else [parameters]
-                values = (value for row in rows for value in (row.values() if isinstance(row, dict) else row))
-                written.extend(value for value in values if value in range(300, 304))
+                written.extend(value for value in _flat(parameters) if value in range(300, 304))
 
         rows = [{"id": 300 + number, "name": f"p{number}"} for number in range(4)]
         database, is_async = catalogue.database, catalogue.backend.asynchronous
