@@ -1,4 +1,8 @@
-"""Fixtures: each database of the matrix, with the tables of the test domain and no rows."""
+"""Fixtures: each database of the matrix, with the tables of the test domain and no rows.
+
+`bound` is what the pytest plugin makes of it: one transaction for each test, which is rolled back. What is about commits, several
+connections, the pool or tables of its own takes `shop`.
+"""
 
 from __future__ import annotations
 

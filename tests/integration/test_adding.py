@@ -59,9 +59,9 @@ def flushes(monkeypatch: pytest.MonkeyPatch) -> _Flushes:
 
 
 class TestByItsInsert:
-    async def test_a_new_entity_is_as_a_flush_would_leave_it(self, shop: Shop, flushes: _Flushes) -> None:
+    async def test_a_new_entity_is_as_a_flush_would_leave_it(self, bound: Shop, flushes: _Flushes) -> None:
         async def work(uow: ShopUnitOfWork) -> Item:
-            with Statements(shop) as statements:
+            with Statements(bound) as statements:
                 tea = await uow.items.create({"name": "tea", "price": Decimal("1.50")})
                 assert [sent.split()[0] for sent, _ in statements.sent] == ["INSERT"]
                 assert (tea.color, tea.note, tea.category_id) == ("white", None, None)
@@ -73,30 +73,30 @@ class TestByItsInsert:
             tea.note = "hot"
             return tea
 
-        tea = await shop.run(work)
+        tea = await bound.run(work)
 
-        stored = await shop.run(lambda uow: uow.items.one())
+        stored = await bound.run(lambda uow: uow.items.one())
         assert flushes.count == 1
         assert (stored.id, stored.note, stored.price) == (tea.id, "hot", Decimal("1.50"))
         assert (stored.created_at, stored.color) == (tea.created_at, "white")
 
-    async def test_a_key_that_python_makes_is_known(self, shop: Shop, flushes: _Flushes) -> None:
+    async def test_a_key_that_python_makes_is_known(self, bound: Shop, flushes: _Flushes) -> None:
         async def work(uow: ShopUnitOfWork) -> None:
             document = await uow.documents.create({"title": "contract"})
             assert await uow.documents.get(document.id) is document
 
-        await shop.run(work)
+        await bound.run(work)
         assert flushes.count == 0
 
-    async def test_none_is_what_the_column_has_by_default(self, shop: Shop, flushes: _Flushes) -> None:
+    async def test_none_is_what_the_column_has_by_default(self, bound: Shop, flushes: _Flushes) -> None:
         async def work(uow: ShopUnitOfWork) -> None:
             tea = await uow.items.create({"name": "tea", "price": 1, "color": None, "created_at": None})
             assert (tea.color, type(tea.created_at)) == ("white", datetime)
 
-        await shop.run(work)
+        await bound.run(work)
         assert flushes.count == 0
 
-    async def test_a_savepoint_takes_the_entity_with_it(self, shop: Shop, flushes: _Flushes) -> None:
+    async def test_a_savepoint_takes_the_entity_with_it(self, bound: Shop, flushes: _Flushes) -> None:
         async def work(uow: ShopUnitOfWork) -> None:
             kept = await add_item(uow, "cup")
             created: list[Item] = []
@@ -108,9 +108,9 @@ class TestByItsInsert:
             assert created[0] not in uow.session
             assert kept in uow.session
 
-        await shop.run(work)
+        await bound.run(work)
         assert flushes.count == 0
-        assert await shop.names() == ["cup"]
+        assert await bound.names() == ["cup"]
 
     @pytest.mark.parametrize(
         ("values", "error"),
@@ -121,7 +121,7 @@ class TestByItsInsert:
         ids=["by the database", "before it is sent"],
     )
     async def test_what_fails_undoes_as_much_as_a_flush(
-        self, shop: Shop, flushes: _Flushes, values: dict[str, Any], error: type[Exception]
+        self, bound: Shop, flushes: _Flushes, values: dict[str, Any], error: type[Exception]
     ) -> None:
         async def work(uow: ShopUnitOfWork) -> None:
             await add_item(uow, "tea")
@@ -131,11 +131,11 @@ class TestByItsInsert:
                 await uow.items.count()
 
         with pytest.raises(RolledBackError):
-            await shop.run(work)
+            await bound.run(work)
         assert flushes.count == 0
-        assert await shop.names() == []
+        assert await bound.names() == []
 
-    async def test_what_fails_in_a_savepoint_fails_alone(self, shop: Shop, flushes: _Flushes) -> None:
+    async def test_what_fails_in_a_savepoint_fails_alone(self, bound: Shop, flushes: _Flushes) -> None:
         async def work(uow: ShopUnitOfWork) -> None:
             await add_item(uow, "tea")
             with pytest.raises(UniqueViolationError):
@@ -143,9 +143,9 @@ class TestByItsInsert:
                     await add_item(uow, "tea")
             await add_item(uow, "cup")
 
-        await shop.run(work)
+        await bound.run(work)
         assert flushes.count == 0
-        assert await shop.names() == ["tea", "cup"]
+        assert await bound.names() == ["tea", "cup"]
 
 
 class TestByFlush:
@@ -160,22 +160,22 @@ class TestByFlush:
             (Session, "pending_to_persistent"),
         ],
     )
-    async def test_who_listens_is_told(self, shop: Shop, target: Any, name: str) -> None:
+    async def test_who_listens_is_told(self, bound: Shop, target: Any, name: str) -> None:
         with _heard(target, name) as heard:
-            await shop.run(lambda uow: add_item(uow, "tea"))
+            await bound.run(lambda uow: add_item(uow, "tea"))
         assert heard == [name]
 
     @pytest.mark.parametrize("name", ["before_flush", "after_attach", "pending_to_persistent"])
-    async def test_who_listens_to_this_session_is_told(self, shop: Shop, name: str) -> None:
+    async def test_who_listens_to_this_session_is_told(self, bound: Shop, name: str) -> None:
         async def work(uow: ShopUnitOfWork) -> list[str]:
             with _heard(uow.session.sync_session, name) as heard:
                 await add_item(uow, "tea")
                 await uow.items.returning(ItemRead).create({"name": "cup", "price": 1})
             return heard
 
-        assert await shop.run(work) == [name, name]
+        assert await bound.run(work) == [name, name]
 
-    async def test_what_is_pending_is_written_first(self, shop: Shop) -> None:
+    async def test_what_is_pending_is_written_first(self, bound: Shop) -> None:
         async def work(uow: ShopUnitOfWork) -> None:
             drinks = Category(name="drinks")
             uow.session.add(drinks)
@@ -183,23 +183,23 @@ class TestByFlush:
             await uow.items.add(tea)
             assert tea.category_id == drinks.id is not None
 
-        await shop.run(work)
+        await bound.run(work)
 
-    async def test_a_change_that_is_pending_is_written_too(self, shop: Shop) -> None:
+    async def test_a_change_that_is_pending_is_written_too(self, bound: Shop) -> None:
         async def work(uow: ShopUnitOfWork) -> None:
             tea = await add_item(uow, "tea")
             tea.name = "green tea"
             await add_item(uow, "tea")  # whose name is free only then
 
-        await shop.run(work)
-        assert await shop.names() == ["green tea", "tea"]
+        await bound.run(work)
+        assert await bound.names() == ["green tea", "tea"]
 
-    async def test_what_an_entity_brings_along_is_written_before_it(self, shop: Shop) -> None:
+    async def test_what_an_entity_brings_along_is_written_before_it(self, bound: Shop) -> None:
         async def work(uow: ShopUnitOfWork) -> None:
             drinks = Category(name="drinks")
-            with Statements(shop) as statements:
+            with Statements(bound) as statements:
                 tea = await uow.items.add(Item(name="tea", price=Decimal(1), category=drinks))
             assert [sent.split()[0] for sent, _ in statements.sent] == ["INSERT", "INSERT"]
             assert tea.category_id == drinks.id is not None
 
-        await shop.run(work)
+        await bound.run(work)

@@ -41,71 +41,71 @@ class ItemDetail(BaseModel):
     category: CategoryRead | None
 
 
-def _returns_updated(shop: Shop) -> bool:
-    return shop.backend.server != "mariadb"
+def _returns_updated(bound: Shop) -> bool:
+    return bound.backend.server != "mariadb"
 
 
-async def _add(shop: Shop, *names: str) -> list[int]:
+async def _add(bound: Shop, *names: str) -> list[int]:
     """Add items, and return their keys."""
 
     async def add(uow: ShopUnitOfWork) -> list[int]:
         return [(await add_item(uow, name)).id for name in names]
 
-    return await shop.run(add)
+    return await bound.run(add)
 
 
 class TestEntities:
-    async def test_a_change_by_key_reads_nothing_first(self, shop: Shop) -> None:
-        (key,) = await _add(shop, "tea")
+    async def test_a_change_by_key_reads_nothing_first(self, bound: Shop) -> None:
+        (key,) = await _add(bound, "tea")
 
         async def change(uow: ShopUnitOfWork) -> Item:
-            with Statements(shop) as statements:
+            with Statements(bound) as statements:
                 item = await uow.items.update(key, {"price": 2, "note": "hot"})
             assert [sent.split()[0] for sent, _ in statements.sent] == (
-                ["UPDATE"] if _returns_updated(shop) else ["SELECT", "UPDATE"]
+                ["UPDATE"] if _returns_updated(bound) else ["SELECT", "UPDATE"]
             )
             assert item in uow.session
             return item
 
-        item = await shop.run(change)
+        item = await bound.run(change)
 
         assert (item.name, item.price, item.note, item.color) == ("tea", Decimal(2), "hot", "white")
-        assert await shop.run(lambda uow: uow.items.exists(Item.price == 2, Item.note == "hot"))
+        assert await bound.run(lambda uow: uow.items.exists(Item.price == 2, Item.note == "hot"))
 
-    async def test_a_change_to_the_same_values_touches_nothing(self, shop: Shop) -> None:
-        before = await shop.run(lambda uow: add_item(uow, "tea"))
+    async def test_a_change_to_the_same_values_touches_nothing(self, bound: Shop) -> None:
+        before = await bound.run(lambda uow: add_item(uow, "tea"))
         key = before.id
 
-        after = await shop.run(lambda uow: uow.items.update(key, {"price": 1, "note": None, "name": "tea"}))
+        after = await bound.run(lambda uow: uow.items.update(key, {"price": 1, "note": None, "name": "tea"}))
 
         assert after.updated_at == before.updated_at
 
-    async def test_a_change_is_stamped(self, shop: Shop) -> None:
-        before = await shop.run(lambda uow: add_item(uow, "tea"))
+    async def test_a_change_is_stamped(self, bound: Shop) -> None:
+        before = await bound.run(lambda uow: add_item(uow, "tea"))
         key = before.id
 
-        after = await shop.run(lambda uow: uow.items.update(key, {"note": "hot"}))
+        after = await bound.run(lambda uow: uow.items.update(key, {"note": "hot"}))
 
         assert after.updated_at > before.updated_at
         assert after.created_at == before.created_at
 
-    async def test_null_is_another_value(self, shop: Shop) -> None:
-        (key,) = await _add(shop, "tea")
-        await shop.run(lambda uow: uow.items.update(key, {"note": "hot"}))
+    async def test_null_is_another_value(self, bound: Shop) -> None:
+        (key,) = await _add(bound, "tea")
+        await bound.run(lambda uow: uow.items.update(key, {"note": "hot"}))
 
-        item = await shop.run(lambda uow: uow.items.update(key, {"note": None}))
+        item = await bound.run(lambda uow: uow.items.update(key, {"note": None}))
 
         assert item.note is None
 
-    async def test_an_entity_that_is_loaded_learns_of_the_change(self, shop: Shop) -> None:
+    async def test_an_entity_that_is_loaded_learns_of_the_change(self, bound: Shop) -> None:
         async def work(uow: ShopUnitOfWork) -> None:
             tea = await add_item(uow, "tea")
             assert await uow.items.update(tea.id, {"price": 2}) is tea
             assert tea.price == 2
 
-        await shop.run(work)
+        await bound.run(work)
 
-    async def test_a_pending_change_is_written_first(self, shop: Shop) -> None:
+    async def test_a_pending_change_is_written_first(self, bound: Shop) -> None:
         async def work(uow: ShopUnitOfWork) -> None:
             cup = await add_item(uow, "cup")
             tea = await add_item(uow, "tea")
@@ -113,11 +113,11 @@ class TestEntities:
             cup.name = "mug"
             assert (await uow.items.update(tea.id, {"replaces_id": cup.id})).replaces_id == cup.id
 
-        await shop.run(work)
-        assert await shop.names() == ["mug", "tea"]
+        await bound.run(work)
+        assert await bound.names() == ["mug", "tea"]
 
-    async def test_who_listens_to_an_attribute_hears_of_it(self, shop: Shop) -> None:
-        (key,) = await _add(shop, "tea")
+    async def test_who_listens_to_an_attribute_hears_of_it(self, bound: Shop) -> None:
+        (key,) = await _add(bound, "tea")
         heard: list[Any] = []
 
         def hear(item: Item, value: Any, *others: object) -> None:
@@ -125,14 +125,14 @@ class TestEntities:
 
         event.listen(Item.price, "set", hear)
         try:
-            await shop.run(lambda uow: uow.items.update(key, {"price": Decimal(2)}))
+            await bound.run(lambda uow: uow.items.update(key, {"price": Decimal(2)}))
         finally:
             event.remove(Item.price, "set", hear)
 
         assert heard == [2]
 
-    async def test_who_listens_to_updates_and_deletions_hears_of_them(self, shop: Shop) -> None:
-        (key,) = await _add(shop, "tea")
+    async def test_who_listens_to_updates_and_deletions_hears_of_them(self, bound: Shop) -> None:
+        (key,) = await _add(bound, "tea")
         heard: list[str] = []
 
         def hear_update(mapper: object, connection: object, item: Item) -> None:
@@ -144,16 +144,16 @@ class TestEntities:
         event.listen(Item, "before_update", hear_update)
         event.listen(Item, "before_delete", hear_deletion)
         try:
-            await shop.run(lambda uow: uow.items.update(key, {"price": Decimal(2)}))
-            await shop.run(lambda uow: uow.items.returning(ItemRead).update(key, {"price": Decimal(3)}))
-            await shop.run(lambda uow: uow.items.delete(key))
+            await bound.run(lambda uow: uow.items.update(key, {"price": Decimal(2)}))
+            await bound.run(lambda uow: uow.items.returning(ItemRead).update(key, {"price": Decimal(3)}))
+            await bound.run(lambda uow: uow.items.delete(key))
         finally:
             event.remove(Item, "before_update", hear_update)
             event.remove(Item, "before_delete", hear_deletion)
 
         assert heard == ["update 2", "update 3", "delete tea"]
 
-    async def test_an_entity_that_is_pending_is_written_first(self, shop: Shop) -> None:
+    async def test_an_entity_that_is_pending_is_written_first(self, bound: Shop) -> None:
         async def work(uow: ShopUnitOfWork) -> None:
             for key, write in ((7, uow.items.update), (8, uow.items.returning(ItemRead).update)):
                 pending = Item(id=key, name=f"item {key}", price=1)
@@ -163,10 +163,10 @@ class TestEntities:
             await uow.items.returning(ItemRead).delete(9)
             assert not [entity for entity in uow.session if isinstance(entity, Item) and entity.id == 9]
 
-        await shop.run(work)
+        await bound.run(work)
 
-    async def test_what_a_savepoint_undoes_is_undone_in_the_entity_too(self, shop: Shop) -> None:
-        first, second, third = await _add(shop, "tea", "cup", "pot")
+    async def test_what_a_savepoint_undoes_is_undone_in_the_entity_too(self, bound: Shop) -> None:
+        first, second, third = await _add(bound, "tea", "cup", "pot")
         writes: list[Callable[[ItemRepository], Awaitable[Any]]] = [
             lambda items: items.update(first, {"price": 2}),
             lambda items: items.upsert({"id": second, "name": "cup", "price": 2}),
@@ -182,10 +182,10 @@ class TestEntities:
                         raise KeyError
             assert [(await uow.items.get(key)).price for key in (first, second, third)] == [1, 1, 1]
 
-        await shop.run(work)
+        await bound.run(work)
 
-    async def test_what_a_savepoint_had_made_is_gone_with_it(self, shop: Shop) -> None:
-        (key,) = await _add(shop, "tea")
+    async def test_what_a_savepoint_had_made_is_gone_with_it(self, bound: Shop) -> None:
+        (key,) = await _add(bound, "tea")
 
         async def work(uow: ShopUnitOfWork) -> None:
             kept: list[Any] = []
@@ -196,49 +196,49 @@ class TestEntities:
             assert await uow.items.get_or_none(9) is None
             assert await uow.items.get(key) is kept[1]
 
-        await shop.run(work)
+        await bound.run(work)
 
     @pytest.mark.parametrize("key", [0, 10**30, None])
-    async def test_what_is_not_there_is_not_found(self, shop: Shop, key: Any) -> None:
+    async def test_what_is_not_there_is_not_found(self, bound: Shop, key: Any) -> None:
         with pytest.raises(NotFoundError):
-            await shop.run(lambda uow: uow.items.update(key, {"price": 2}))
+            await bound.run(lambda uow: uow.items.update(key, {"price": 2}))
         with pytest.raises(NotFoundError):
-            await shop.run(lambda uow: uow.items.delete(key))
+            await bound.run(lambda uow: uow.items.delete(key))
 
-    async def test_what_the_database_refuses_is_told(self, shop: Shop) -> None:
-        _, key = await _add(shop, "tea", "cup")
+    async def test_what_the_database_refuses_is_told(self, bound: Shop) -> None:
+        _, key = await _add(bound, "tea", "cup")
 
         with pytest.raises(UniqueViolationError) as caught:
-            await shop.run(lambda uow: uow.items.update(key, {"name": "tea"}))
+            await bound.run(lambda uow: uow.items.update(key, {"name": "tea"}))
         assert (caught.value.table, caught.value.columns) == ("items", ("name",))
         with pytest.raises(ForeignKeyViolationError):
-            await shop.run(lambda uow: uow.items.update(key, {"category_id": 7}))
+            await bound.run(lambda uow: uow.items.update(key, {"category_id": 7}))
         with pytest.raises(InvalidDataError):
-            await shop.run(lambda uow: uow.items.update(key, {"price": -1}))
+            await bound.run(lambda uow: uow.items.update(key, {"price": -1}))
 
-    async def test_a_deletion_by_key_returns_the_entity_as_it_was(self, shop: Shop) -> None:
-        (key,) = await _add(shop, "tea")
+    async def test_a_deletion_by_key_returns_the_entity_as_it_was(self, bound: Shop) -> None:
+        (key,) = await _add(bound, "tea")
 
         async def work(uow: ShopUnitOfWork) -> Item:
-            with Statements(shop) as statements:
+            with Statements(bound) as statements:
                 item = await uow.items.delete(key)
             assert [sent.split()[0] for sent, _ in statements.sent] == ["DELETE"]
             assert item not in uow.session
             assert await uow.items.get_or_none(key) is None
             return item
 
-        item = await shop.run(work)
+        item = await bound.run(work)
 
         assert (item.id, item.name, item.price) == (key, "tea", Decimal(1))
-        assert await shop.names() == []
+        assert await bound.names() == []
 
-    async def test_a_deletion_that_the_orm_has_to_follow_is_left_to_it(self, shop: Shop) -> None:
-        drinks = await shop.run(lambda uow: uow.categories.create({"name": "drinks"}))
-        await shop.run(lambda uow: uow.items.create({"name": "tea", "price": 1, "category_id": drinks.id}))
+    async def test_a_deletion_that_the_orm_has_to_follow_is_left_to_it(self, bound: Shop) -> None:
+        drinks = await bound.run(lambda uow: uow.categories.create({"name": "drinks"}))
+        await bound.run(lambda uow: uow.items.create({"name": "tea", "price": 1, "category_id": drinks.id}))
 
-        await shop.run(lambda uow: uow.categories.delete(drinks.id))
+        await bound.run(lambda uow: uow.categories.delete(drinks.id))
 
-        assert (await shop.run(lambda uow: uow.items.one())).category_id is None
+        assert (await bound.run(lambda uow: uow.items.one())).category_id is None
 
 
 class OwnRules(ItemRepository):
@@ -247,25 +247,25 @@ class OwnRules(ItemRepository):
 
 
 class TestSchemas:
-    async def test_a_new_row_comes_back_with_the_statement_that_writes_it(self, shop: Shop) -> None:
+    async def test_a_new_row_comes_back_with_the_statement_that_writes_it(self, bound: Shop) -> None:
         async def work(uow: ShopUnitOfWork) -> ItemDetail:
             drinks = await uow.categories.create({"name": "drinks"})
             data = ItemCreate(name="tea", price=Decimal("1.50"), category_id=drinks.id)
-            with Statements(shop) as statements:
+            with Statements(bound) as statements:
                 created = await uow.items.returning(ItemRead).create(data)
             assert [sent.split()[0] for sent, _ in statements.sent] == ["INSERT"]
             assert isinstance(created, ItemRead)
             assert not [entity for entity in uow.session.identity_map.values() if isinstance(entity, Item)]
             return await uow.items.returning(ItemDetail).create(data.model_copy(update={"name": "cup"}))
 
-        cup = await shop.run(work)
+        cup = await bound.run(work)
 
-        stored = await shop.run(lambda uow: uow.items.one(Item.name == "cup"))
+        stored = await bound.run(lambda uow: uow.items.one(Item.name == "cup"))
         assert cup.category == CategoryRead(name="drinks")
         assert (cup.id, cup.name, cup.color, cup.updated_at) == (stored.id, "cup", "white", stored.updated_at)
         assert stored.created_at == stored.updated_at
 
-    async def test_each_write_returns_what_a_projection_would_read(self, shop: Shop) -> None:
+    async def test_each_write_returns_what_a_projection_would_read(self, bound: Shop) -> None:
         async def work(uow: ShopUnitOfWork) -> None:
             drinks = await uow.categories.create({"name": "drinks"})
             items, read = uow.items.returning(ItemDetail), uow.items.project(ItemDetail)
@@ -279,21 +279,21 @@ class TestSchemas:
             assert await items.delete(created.id) == changed
             assert await read.get_or_none(created.id) is None
 
-        await shop.run(work)
+        await bound.run(work)
 
-    async def test_a_change_reads_nothing_first(self, shop: Shop) -> None:
-        (key,) = await _add(shop, "tea")
+    async def test_a_change_reads_nothing_first(self, bound: Shop) -> None:
+        (key,) = await _add(bound, "tea")
 
         async def change(uow: ShopUnitOfWork) -> None:
-            with Statements(shop) as statements:
+            with Statements(bound) as statements:
                 changed = await uow.items.returning(ItemRead).update(key, {"price": 2})
             assert changed.price == 2
-            if _returns_updated(shop):
+            if _returns_updated(bound):
                 assert [sent.split()[0] for sent, _ in statements.sent] == ["UPDATE"]
 
-        await shop.run(change)
+        await bound.run(change)
 
-    async def test_an_entity_that_is_loaded_learns_of_it(self, shop: Shop) -> None:
+    async def test_an_entity_that_is_loaded_learns_of_it(self, bound: Shop) -> None:
         async def work(uow: ShopUnitOfWork) -> None:
             tea = await add_item(uow, "tea")
             assert (await uow.items.returning(ItemRead).update(tea.id, {"price": 2})).price == 2
@@ -301,18 +301,18 @@ class TestSchemas:
             await uow.items.returning(ItemRead).delete(tea.id)
             assert inspect(tea).deleted or inspect(tea).detached
 
-        await shop.run(work)
+        await bound.run(work)
 
-    async def test_a_method_that_the_repository_overrides_is_never_passed_by(self, shop: Shop) -> None:
+    async def test_a_method_that_the_repository_overrides_is_never_passed_by(self, bound: Shop) -> None:
         async def work(uow: ShopUnitOfWork) -> None:
             repository: BaseRepository[Item] = uow.repository(OwnRules)
             with pytest.raises(InvalidDataError, match="not today"):
                 await repository.returning(ItemRead).create({"name": "tea", "price": 1})
 
-        await shop.run(work)
-        assert await shop.names() == []
+        await bound.run(work)
+        assert await bound.names() == []
 
-    async def test_bad_input_is_refused_alike(self, shop: Shop) -> None:
+    async def test_bad_input_is_refused_alike(self, bound: Shop) -> None:
         async def work(uow: ShopUnitOfWork) -> None:
             items = uow.items.returning(ItemRead)
             with pytest.raises(UnknownFieldError):
@@ -325,21 +325,21 @@ class TestSchemas:
                 with pytest.raises(NotFoundError):
                     await items.delete(key)
 
-        await shop.run(work)
-        await _add(shop, "tea")
+        await bound.run(work)
+        await _add(bound, "tea")
         with pytest.raises(UniqueViolationError):
-            await shop.run(lambda uow: uow.items.returning(ItemRead).create({"name": "tea", "price": 1}))
+            await bound.run(lambda uow: uow.items.returning(ItemRead).create({"name": "tea", "price": 1}))
 
-    async def test_a_row_that_others_would_notice_is_written_as_an_entity(self, shop: Shop) -> None:
+    async def test_a_row_that_others_would_notice_is_written_as_an_entity(self, bound: Shop) -> None:
         async def work(uow: ShopUnitOfWork) -> None:
             drinks = await uow.categories.create({"name": "drinks"})
             created = await uow.items.returning(ItemDetail).create({"name": "tea", "price": 1, "category": drinks})
             assert created.category == CategoryRead(name="drinks")
 
-        await shop.run(work)
-        assert isinstance(await shop.run(lambda uow: uow.categories.one()), Category)
+        await bound.run(work)
+        assert isinstance(await bound.run(lambda uow: uow.categories.one()), Category)
 
-    async def test_who_listens_hears_of_each_row(self, shop: Shop) -> None:
+    async def test_who_listens_hears_of_each_row(self, bound: Shop) -> None:
         def shout(item: Item, value: str, *others: object) -> str:
             return value.upper()
 
@@ -359,17 +359,17 @@ class TestSchemas:
         event.listen(Item.name, "set", shout, retval=True)
         event.listen(Item, "init", color)
         try:
-            await shop.run(work)
+            await bound.run(work)
         finally:
             event.remove(Item, "init", color)
             event.remove(Item.name, "set", shout)
 
         assert len(attached) == 3
-        items = await shop.run(lambda uow: uow.items.list())
+        items = await bound.run(lambda uow: uow.items.list())
         assert [(item.name, item.color) for item in items] == [("TEA", "blue"), ("CUP", "blue"), ("KETTLE", "blue")]
 
-    async def test_criteria_that_a_listener_adds_hold(self, shop: Shop) -> None:
-        (key,) = await _add(shop, "tea")
+    async def test_criteria_that_a_listener_adds_hold(self, bound: Shop) -> None:
+        (key,) = await _add(bound, "tea")
 
         def hide(statement: ORMExecuteState) -> None:
             statement.statement = statement.statement.options(with_loader_criteria(Item, Item.name != "tea"))
@@ -379,8 +379,8 @@ class TestSchemas:
             with pytest.raises(NotFoundError):
                 await uow.items.returning(ItemRead).update(key, {"price": 2})
 
-        await shop.run(work)
-        assert await shop.run(lambda uow: uow.items.exists(Item.price == 1))
+        await bound.run(work)
+        assert await bound.run(lambda uow: uow.items.exists(Item.price == 1))
 
     async def test_the_session_of_sqlalchemy_itself_will_do(self, async_shop: Shop) -> None:
         async with AsyncSession(async_shop.database.engine) as session:

@@ -77,8 +77,8 @@ async def _fill(uow: ShopUnitOfWork) -> None:
 
 
 class TestReading:
-    async def test_it_reads_what_the_repository_reads(self, shop: Shop) -> None:
-        await shop.run(_fill)
+    async def test_it_reads_what_the_repository_reads(self, bound: Shop) -> None:
+        await bound.run(_fill)
 
         async def work(uow: ShopUnitOfWork) -> None:
             items = uow.items.project(ItemRead)
@@ -106,9 +106,9 @@ class TestReading:
             assert (by_entity.previous, by_entity.next) == (second.previous, second.next), "cursors are interchangeable"
             assert [item async for item in items.stream(batch_size=2)] == expected
 
-        await shop.run(work)
+        await bound.run(work)
 
-    async def test_it_sees_what_is_pending_and_makes_no_entities(self, shop: Shop) -> None:
+    async def test_it_sees_what_is_pending_and_makes_no_entities(self, bound: Shop) -> None:
         async def work(uow: ShopUnitOfWork) -> None:
             uow.session.add(Item(name="tea", price=Decimal(1)))
             assert [item.name for item in await uow.items.project(ItemRead).list()] == ["tea"]
@@ -116,9 +116,9 @@ class TestReading:
             await uow.items.project(ItemRead).list()
             assert len(uow.session.identity_map) == 0
 
-        await shop.run(work)
+        await bound.run(work)
 
-    async def test_a_schema_without_columns_is_made_for_each_row(self, shop: Shop) -> None:
+    async def test_a_schema_without_columns_is_made_for_each_row(self, bound: Shop) -> None:
         class Seen(BaseModel):
             @computed_field
             def is_seen(self) -> bool:
@@ -132,7 +132,7 @@ class TestReading:
             assert (await seen.page(PageParams(size=2))).total == 3
             assert len((await seen.cursor_page(CursorParams(size=2))).items) == 2
 
-        await shop.run(work)
+        await bound.run(work)
 
     async def test_it_selects_only_the_columns_of_the_schema(self, sqlite_shop: Shop) -> None:
         await sqlite_shop.run(_fill)
@@ -146,17 +146,17 @@ class TestReading:
 
 
 class TestNestedSchemas:
-    async def test_each_relationship_is_one_statement_more(self, shop: Shop) -> None:
-        await shop.run(_fill)
+    async def test_each_relationship_is_one_statement_more(self, bound: Shop) -> None:
+        await bound.run(_fill)
 
         async def work(uow: ShopUnitOfWork) -> None:
-            with Statements(shop) as statements:
+            with Statements(bound) as statements:
                 categories = await uow.categories.project(CategoryRead).list()
             assert len(statements.sent) == 2
             assert [(category.name, [int(item.price) for item in category.items]) for category in categories] == [
                 ("drinks", [1, 2, 3]), ("food", [4]), ("toys", []),
             ]  # fmt: skip
-            with Statements(shop) as statements:
+            with Statements(bound) as statements:
                 items = await uow.items.project(DeepItem).list(order_by=Item.id)
             assert len(statements.sent) == 3
             siblings = [item.category and [sibling.name for sibling in item.category.items] for item in items]
@@ -167,14 +167,14 @@ class TestNestedSchemas:
             assert page.total == 5
             one = await uow.categories.project(CategoryRead).get(categories[1].id)
             assert one == categories[1]
-            with Statements(shop) as statements:
+            with Statements(bound) as statements:
                 assert await uow.categories.project(CategoryRead).list(Category.name == "x") == []
             assert len(statements.sent) == 1
 
-        await shop.run(work)
+        await bound.run(work)
 
-    async def test_a_stream_reads_them_batch_by_batch(self, shop: Shop) -> None:
-        await shop.run(_fill)
+    async def test_a_stream_reads_them_batch_by_batch(self, bound: Shop) -> None:
+        await bound.run(_fill)
 
         async def work(uow: ShopUnitOfWork) -> None:
             stream = uow.items.project(ItemInCategory).stream(order_by=Item.price.desc(), batch_size=2)
@@ -183,7 +183,7 @@ class TestNestedSchemas:
                 ("alone", None), ("food 4", "food"), ("drinks 3", "drinks"), ("drinks 2", "drinks"), ("drinks 1", "drinks"),
             ]  # fmt: skip
 
-        await shop.run(work)
+        await bound.run(work)
 
 
 class Base(LibraryBase):
@@ -279,15 +279,15 @@ async def forest(async_shop: Shop) -> AsyncGenerator[Shop]:
     await async_shop.run(lambda uow: uow.session.run_sync(lambda s: Base.metadata.drop_all(s.connection())))
 
 
-async def _plant(shop: Shop) -> None:
-    async with Forest(shop.database, actor=User(tenant_id=1)) as uow:
+async def _plant(bound: Shop) -> None:
+    async with Forest(bound.database, actor=User(tenant_id=1)) as uow:
         root = await uow.nodes.create({"title": "root"})
         for title in ("a", "b", "c"):
             await uow.nodes.create({"title": title, "parent_id": root.id})
         await uow.nodes.delete((await uow.nodes.one(Node.title == "b")).id)
         words = [await uow.tags.create({"word": word}) for word in ("old", "tall")]
         await uow.nodes.update(root, {"tags": words})
-    async with Forest(shop.database, actor=User(tenant_id=2)) as uow:
+    async with Forest(bound.database, actor=User(tenant_id=2)) as uow:
         await uow.nodes.create({"title": "other"})
 
 
@@ -361,9 +361,9 @@ Items = Annotated[Projection[ItemRead], Depends(get_projection(ItemRepository, I
 Categories = Annotated[Projection[CategoryRead], Depends(get_projection(CategoryRepository, CategoryRead))]
 
 
-def _application(shop: Shop) -> FastAPI:
+def _application(bound: Shop) -> FastAPI:
     app = FastAPI()
-    install(app, ShopUnitOfWork, database=shop.database)
+    install(app, ShopUnitOfWork, database=bound.database)
 
     @app.get("/items")
     async def list_items(items: Items, query: Annotated[ItemQuery, Query()]) -> CursorPage[ItemRead]:
@@ -381,7 +381,7 @@ def _application(shop: Shop) -> FastAPI:
     async def first_item(items: Items) -> tuple[str, int]:
         async with aclosing(items.stream(batch_size=1)) as stream:
             item = await anext(stream)
-        return item.name, shop.checked_out
+        return item.name, bound.checked_out
 
     @app.get("/items/{item_id}")
     async def read_item(item_id: int, items: Items) -> ItemRead:
