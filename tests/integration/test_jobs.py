@@ -29,6 +29,7 @@ from layered_backend import (
     JobRunner,
     Lock,
     LockTimeoutError,
+    NotFoundError,
     UnitOfWorkError,
     background_idle,
     current_request_id,
@@ -341,6 +342,29 @@ class TestATableAsAQueue:
             titles = sorted(document.title for document in await uow.repository(BaseRepository[Document]).list())
         assert titles == sorted(["new", *(f"title {number}" for number in range(10) if number != 3)])
         assert seen == ["bad"]
+
+
+async def test_a_job_that_is_performed_has_its_actor_and_leaves_the_workers_own(async_shop: Shop) -> None:
+    seen.clear()
+    async with ShopUnitOfWork(async_shop.database, actor=Clerk("ann")) as uow:
+        job = Job.of(ShopUnitOfWork, note, uuid.UUID(int=7), date(2026, 1, 2))
+    runner = JobRunner(ShopUnitOfWork, [note], actor=Clerk)
+
+    async with ShopUnitOfWork(async_shop.database, actor=Clerk("worker")) as uow:
+        await runner.perform(uow, job)
+        assert uow.actor == Clerk("worker")
+
+    assert Clerk("ann") in seen
+    assert Clerk("worker") not in seen
+
+
+async def test_a_job_that_fails_leaves_the_workers_own_actor_too(async_shop: Shop) -> None:
+    job = Job.of(ShopUnitOfWork, rename, 99, "cup")
+
+    async with ShopUnitOfWork(async_shop.database, actor=Clerk("worker")) as uow:
+        with pytest.raises(NotFoundError):
+            await JobRunner(ShopUnitOfWork, [rename]).perform(uow, job)
+        assert uow.actor == Clerk("worker")
 
 
 def _is_a_queue(queue: JobQueue) -> JobQueue:  # for the type checkers
