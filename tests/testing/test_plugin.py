@@ -200,7 +200,7 @@ def test_sync(uow_sync, time):
         assert uow.run(uow.items.count()) == 1
         uow.run(uow.items.create({"name": "milk"}))
     assert uow_sync.run(uow_sync.items.count()) == 2
-""".replace("def test_sync", "def test_sync"),
+""",
         "-W",
         "ignore::pytest.PytestWarning",
     )
@@ -221,12 +221,17 @@ async def test_many(uow, count_queries):
         await uow.items.create({"name": "tea"})
         for _ in range(3):
             await uow.items.count()
+
+async def test_too_few(uow, count_queries):
+    with count_queries(2):
+        await uow.items.count()
 """)
 
-    result.assert_outcomes(passed=1, failed=1)
+    result.assert_outcomes(passed=1, failed=2)
     result.stdout.fnmatch_lines(
         ["*AssertionError: 4 queries were sent, more than 1:", "*1 x  INSERT INTO items*", "*3 x  SELECT count*"]
     )
+    result.stdout.fnmatch_lines(["*AssertionError: 1 query was sent, not 2:", "*1 x  SELECT count*"])
 
 
 def test_hooks_run_with_the_commit_or_are_captured(run: Run) -> None:
