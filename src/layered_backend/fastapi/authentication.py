@@ -14,6 +14,7 @@ from starlette.requests import HTTPConnection
 
 from layered_backend.errors import PermissionDeniedError, UnauthenticatedError, UnitOfWorkError
 from layered_backend.fastapi.actors import actor_of
+from layered_backend.fastapi.cross_site import is_cross_site
 from layered_backend.fastapi.installation import installation_of
 from layered_backend.fastapi.security_schemes import Scheme, StandInScheme
 from layered_backend.memoization import unique
@@ -46,24 +47,39 @@ class OptionalPrincipal(Scheme):
         tokens: What verifies the request's token.
         model: What the OpenAPI document says of it.
         scheme_name: What the document calls it.
+        cookie: The cookie that may hold the token where the header has none.
     """
 
-    def __init__(self, tokens: TokenVerifier, model: OAuth2, scheme_name: str) -> None:
+    def __init__(self, tokens: TokenVerifier, model: OAuth2, scheme_name: str, *, cookie: str | None = None) -> None:
         self.model = model
         self.scheme_name = scheme_name
         self._tokens = tokens
+        self._cookie = cookie
 
     async def __call__(self, connection: HTTPConnection) -> "Principal | None":
         """Return whom the request's token names; None where it has none.
 
         Raises:
             UnauthenticatedError: The token is not valid.
+            PermissionDeniedError: It is in the cookie, and another site's page has sent the request.
         """
         principals: dict[object, Principal | None] = connection.scope.setdefault(_PRINCIPALS, {})
         if self not in principals:
             token = _bearer_token(connection)
-            principals[self] = None if token is None else self._tokens.verify(token)
+            principals[self] = self._by_cookie(connection) if token is None else self._tokens.verify(token)
         return principals[self]
+
+    def _by_cookie(self, connection: HTTPConnection) -> "Principal | None":
+        token = connection.cookies.get(self._cookie) if self._cookie else None
+        if not token:
+            return None
+        try:
+            principal = self._tokens.verify(token)
+        except UnauthenticatedError:  # a browser sends it until it is told not to, to the page that logs in as well
+            return None
+        if is_cross_site(connection):
+            raise PermissionDeniedError("the request comes from another site")
+        return principal
 
 
 class CurrentPrincipal(Scheme):
@@ -98,6 +114,7 @@ def current_principal(
     token_url: str = "token",  # noqa: S107  # the place of a route
     scopes: Mapping[str, str] | None = None,
     scheme_name: str = "OAuth2PasswordBearer",
+    cookie: str | None = None,
 ) -> CurrentPrincipal:
     """Return the dependency on the principal, whom the token in the header `Authorization: Bearer` names.
 
@@ -115,9 +132,12 @@ def current_principal(
         token_url: Where a client gets a token for a name and a password, for the OpenAPI document.
         scopes: What each scope is for, for the document.
         scheme_name: What the document calls it.
+        cookie: The name of a cookie that holds the token of a browser, looked at where there is no such header. One that
+            is not valid counts as none. A request that may change something is refused where another site's page has
+            sent it (cross-site request forgery).
     """
     flow = OAuthFlowPassword(tokenUrl=token_url, scopes=dict(scopes or {}))
-    return CurrentPrincipal(OptionalPrincipal(tokens, OAuth2(flows=OAuthFlows(password=flow)), scheme_name))
+    return CurrentPrincipal(OptionalPrincipal(tokens, OAuth2(flows=OAuthFlows(password=flow)), scheme_name, cookie=cookie))
 
 
 def _bearer_token(connection: HTTPConnection) -> str | None:
