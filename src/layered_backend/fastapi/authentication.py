@@ -137,7 +137,9 @@ def current_principal(
             sent it (cross-site request forgery).
     """
     flow = OAuthFlowPassword(tokenUrl=token_url, scopes=dict(scopes or {}))
-    return CurrentPrincipal(OptionalPrincipal(tokens, OAuth2(flows=OAuthFlows(password=flow)), scheme_name, cookie=cookie))
+    return CurrentPrincipal(
+        OptionalPrincipal(tokens, OAuth2(flows=OAuthFlows(password=flow)), scheme_name, cookie=cookie)
+    )
 
 
 def _bearer_token(connection: HTTPConnection) -> str | None:
