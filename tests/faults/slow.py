@@ -6,11 +6,12 @@ from sqlalchemy import TextClause, text
 
 __all__ = ["slow_query", "slow_rows"]
 
-# Each has rows that are not fetched yet when it is cut off. SQLite counts: it cannot sleep.
+# Each has rows that are not fetched yet when it is cut off. SQLite counts, for each of its rows: it cannot sleep.
 _SLOW = {
     "postgresql": "SELECT pg_sleep(20), i FROM generate_series(1, 3) AS s(i)",
     "mariadb": "SELECT SLEEP(20), i FROM (SELECT 1 AS i UNION SELECT 2) AS s",
-    "sqlite": "WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 200000) SELECT i FROM s",
+    "sqlite": "WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 1000), n(i) AS (SELECT 1 UNION ALL"
+    " SELECT i + 1 FROM n WHERE i < 5000) SELECT (SELECT max(n.i + s.i) FROM n), i FROM s",
 }
 
 

@@ -277,7 +277,7 @@ async def _cut_off(shop: Shop) -> None:
 
 
 SLOW = {
-    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) SELECT max(i) FROM n",
+    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT max(i) FROM n",
     "postgresql": "SELECT pg_sleep(0.5)",
     "mariadb": "SELECT sleep(0.5)",
 }
