@@ -8,7 +8,7 @@ from unittest.mock import create_autospec
 
 import httpx2
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from pydantic import BaseModel
 from sqlalchemy import update
 
@@ -617,6 +617,22 @@ class TestWiring:
             "/products/{id}": {"get"},
         }
         assert (refused.status_code, refused.headers["Allow"]) == (405, "GET")
+
+    async def test_what_writes_may_depend_on_more_than_what_reads(self, small: Shop) -> None:
+        async def refuse() -> None:
+            raise PermissionDeniedError("only reading is allowed")
+
+        async with serving(small, write_dependencies=[Depends(refuse)]) as client:
+            reads = [(await client.get(path)).status_code for path in ("/products", "/products/1")]
+            writes = [
+                (await client.request(method, path, json=TEA)).status_code
+                for method, path in [
+                    ("POST", "/products"),
+                    *((each, "/products/1") for each in ("PUT", "PATCH", "DELETE")),
+                ]
+            ]
+
+        assert (reads, writes) == ([200, 404], [403] * 4)
 
     async def test_a_method_that_a_path_lacks_is_answered_with_all_that_it_has(self, small: Shop) -> None:
         async with serving(small) as client:

@@ -345,6 +345,7 @@ class TestKeys:
 
         assert [key.get_secret_value() for key in first.token_keys.values()] == [_KEY, _OTHER_KEY]
         assert (first.signing_key, named.signing_key) == ("2026-11", "2026-05")
+        assert [*named.token_keys] == ["2026-05", "2026-11"]
 
     @pytest.mark.parametrize(
         ("keys", "problem"),

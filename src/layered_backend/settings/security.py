@@ -54,13 +54,15 @@ class SecuritySettings(Settings):
 
     @property
     def token_keys(self) -> Mapping[str, SecretStr]:
-        """The keys by id; a token that any of them has signed is accepted."""
-        return {_ONLY_KEY: self.secret_key} if self.secret_key else self.secret_keys
+        """The keys by id, the one that signs first; a token that any of them has signed is accepted."""
+        keys = {_ONLY_KEY: self.secret_key} if self.secret_key else self.secret_keys
+        signing = self.signing_key_id
+        return keys if signing is None else {signing: keys[signing], **keys}
 
     @property
     def signing_key(self) -> str:
         """The id of the key that signs."""
-        return self.signing_key_id or next(iter(self.token_keys))
+        return next(iter(self.token_keys))
 
     @field_validator("secret_keys", mode="before")
     @classmethod

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Body, Depends, Query
+from fastapi.params import Depends as Dependency
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
@@ -36,6 +37,7 @@ def crud_router(
     query: type[PageParams | CursorParams] = PageParams,
     only: Collection[Operation] = OPERATIONS,
     require_match: bool = False,
+    write_dependencies: Sequence[Dependency] = (),
 ) -> APIRouter:
     """Return a router over the entities of a service.
 
@@ -54,6 +56,8 @@ def crud_router(
         query: The filters, the sort and the pages of the list: a kind of PageParams, or of CursorParams.
         only: The operations to have; all of them unless it is given.
         require_match: Whether changing and deleting need `If-Match` (428), for a mapped class that is Versioned.
+        write_dependencies: Of the operations that change something, such as `Depends(require_scopes("items:write"))`; what
+            all of them depend on is `include_router`'s.
 
     Raises:
         TypeError: The classes do not fit together, or an operation lacks its schema.
@@ -70,7 +74,14 @@ def crud_router(
     schemas = {"create": create, "update": update}
     _refuse_missing(wanted, schemas)
     condition = WriteCondition(require_match)
-    return _router(wanted, get_service=get_service, reading=reading, query=query, schemas=schemas, condition=condition)
+    return _router(
+        {name: [] if ROUTES[name].only_reads else [*write_dependencies] for name in wanted},
+        get_service=get_service,
+        reading=reading,
+        query=query,
+        schemas=schemas,
+        condition=condition,
+    )
 
 
 def _checked_names(only: Collection[str]) -> list[Operation]:
@@ -103,7 +114,7 @@ def _refuse_missing(wanted: Collection[Operation], schemas: Mapping[str, Any]) -
 
 
 def _router(
-    wanted: Collection[Operation],
+    wanted: Mapping[Operation, list[Dependency]],
     *,
     get_service: Callable[..., Any],
     reading: Reading,
@@ -124,7 +135,7 @@ def _router(
         "request": Request,
         "response": Response,
     }
-    for name in wanted:
+    for name, dependencies in wanted.items():
         route = ROUTES[name]
         body = {"data": Annotated[schemas[route.takes], Body()]} if route.takes else {}
         endpoint = endpoint_of(getattr(operations, name), reading.mapper.class_, annotations | body)
@@ -136,6 +147,7 @@ def _router(
             status_code=route.status,
             response_model=_answer(route, page[reading.read], reading.read),
             responses=route.responses(is_versioned=reading.is_versioned, is_required=condition.is_required),
+            dependencies=dependencies,
         )
     return router
 

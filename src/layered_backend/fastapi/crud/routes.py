@@ -44,6 +44,11 @@ class Route:
     has_tag: bool = False
     is_conditional: bool = False
 
+    @property
+    def only_reads(self) -> bool:
+        """Whether it changes nothing."""
+        return self.method == "GET"
+
     def responses(self, *, is_versioned: bool, is_required: bool) -> dict[int | str, dict[str, Any]]:
         """Return the answers for the OpenAPI document, beside the model of the first one."""
         is_checked = is_versioned and self.is_conditional
