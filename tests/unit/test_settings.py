@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import jwt
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -346,6 +347,18 @@ class TestKeys:
         assert [key.get_secret_value() for key in first.token_keys.values()] == [_KEY, _OTHER_KEY]
         assert (first.signing_key, named.signing_key) == ("2026-11", "2026-05")
         assert [*named.token_keys] == ["2026-05", "2026-11"]
+
+    def test_they_make_what_issues_tokens(self, environment: pytest.MonkeyPatch) -> None:
+        environment.setenv("SECRET_KEYS", f'{{"2026-11": "{_KEY}{_KEY}", "2026-05": "{_OTHER_KEY}{_OTHER_KEY}"}}')
+        variables = {name: value for name, value in _SHOP.items() if name != "SECRET_KEY"}
+        said = {"SIGNING_KEY_ID": "2026-05", "JWT_ALGORITHM": "HS512", "ACCESS_TOKEN_LIFETIME": "60", "JWT_LEEWAY": "3"}
+
+        tokens = _read(environment, SecuritySettings, {**variables, **said}).access_tokens()
+
+        assert jwt.get_unverified_header(tokens.issue("7")) == {"alg": "HS512", "kid": "2026-05", "typ": "JWT"}
+        assert tokens.verify(tokens.issue("7")).subject == "7"
+        assert (tokens.lifetime, tokens.leeway) == (60, 3)
+        assert (tokens.issuer, tokens.audience) == (_SHOP["JWT_ISSUER"], _SHOP["JWT_AUDIENCE"])
 
     @pytest.mark.parametrize(
         ("keys", "problem"),

@@ -24,7 +24,17 @@ def output(*, errors: bool = False) -> Console:
 
 @contextmanager
 def progress_shown(*, wanted: bool = True) -> Generator[Tell | None]:
-    """Show bars while the block runs, on standard error, where that is a terminal; give what is to be told."""
+    """Show a bar for each seeder while the block runs, on standard error, where that is a terminal.
+
+        with progress_shown() as progress:
+            await seeds.run(progress=progress)
+
+    Args:
+        wanted: Whether to show any.
+
+    Returns:
+        What a run is to tell of its progress; None where nothing is shown.
+    """
     console = output(errors=True)
     if not (wanted and console.is_terminal):
         yield None

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, TypeAdapter, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
@@ -16,6 +16,9 @@ from layered_backend.environment import Environment
 from layered_backend.settings.base import Settings
 from layered_backend.settings.problems import RefusedError
 from layered_backend.settings.weak_keys import HOW_TO_MAKE, weakness_of
+
+if TYPE_CHECKING:
+    from layered_backend.security import AccessTokens
 
 __all__ = ["SecuritySettings"]
 
@@ -63,6 +66,18 @@ class SecuritySettings(Settings):
     def signing_key(self) -> str:
         """The id of the key that signs."""
         return next(iter(self.token_keys))
+
+    def access_tokens(self) -> AccessTokens:
+        """Return what issues and verifies tokens as these settings have it; it needs the extra `security`."""
+        from layered_backend.security import AccessTokens, TokenKeys  # the keys can be checked without it
+
+        return AccessTokens(
+            TokenKeys(self.token_keys, algorithm=self.jwt_algorithm),
+            issuer=self.jwt_issuer,
+            audience=self.jwt_audience,
+            lifetime=self.access_token_lifetime,
+            leeway=self.jwt_leeway,
+        )
 
     @field_validator("secret_keys", mode="before")
     @classmethod
