@@ -349,7 +349,7 @@ class TestKeys:
         assert [*named.token_keys] == ["2026-05", "2026-11"]
 
     def test_they_make_what_issues_tokens(self, environment: pytest.MonkeyPatch) -> None:
-        environment.setenv("SECRET_KEYS", f'{{"2026-11": "{_KEY}{_KEY}", "2026-05": "{_OTHER_KEY}{_OTHER_KEY}"}}')
+        environment.setenv("SECRET_KEYS", f'{{"2026-11": "{_KEY}{_OTHER_KEY}", "2026-05": "{_OTHER_KEY}{_KEY}"}}')
         variables = {name: value for name, value in _SHOP.items() if name != "SECRET_KEY"}
         said = {"SIGNING_KEY_ID": "2026-05", "JWT_ALGORITHM": "HS512", "ACCESS_TOKEN_LIFETIME": "60", "JWT_LEEWAY": "3"}
 
