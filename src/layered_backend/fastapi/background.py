@@ -14,8 +14,9 @@ from starlette.background import BackgroundTasks
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.fastapi.background_jobs import BackgroundJob
 from layered_backend.fastapi.installation import Installation, Serving, installed_in, serving
-from layered_backend.jobs import Job, JobQueue, Work, actor_here, carry_out, check_call, check_work, name_of
-from layered_backend.unit_of_work import Outcome, UnitOfWork, still_open
+from layered_backend.fastapi.job_transaction import JobTransaction
+from layered_backend.jobs import Job, JobQueue, Work, actor_here, check_call, check_work, name_of
+from layered_backend.unit_of_work import UnitOfWork, still_open
 
 __all__ = ["background_idle", "run_in_background"]
 
@@ -75,28 +76,6 @@ async def background_idle(app: FastAPI) -> None:
     await installed_in(app).background.idle()
 
 
-class _Transaction:
-    """What a job of this process does: its work, in a unit of work of its own."""
-
-    def __init__(self, open_unit: Callable[[], UnitOfWork], work: Work, ids: tuple[Any, ...], attempts: int) -> None:
-        self._open_unit = open_unit
-        self._work = work
-        self._ids = ids
-        self._attempts = attempts
-        self._last: UnitOfWork | None = None
-
-    async def run(self) -> None:
-        await carry_out(self._open, lambda uow: self._work(uow, *self._ids), self._attempts)
-
-    def fate(self) -> str:
-        """Return what became of the last unit of work."""
-        return self._last.outcome if self._last else Outcome.ROLLED_BACK
-
-    def _open(self) -> UnitOfWork:
-        self._last = self._open_unit()
-        return self._last
-
-
 def _begin_here(
     tasks: BackgroundTasks, unit_of_work: type[UnitOfWork], work: Work, ids: tuple[Any, ...], attempts: int
 ) -> None:
@@ -105,7 +84,7 @@ def _begin_here(
         raise UnitOfWorkError(
             "no application that install() was called for is at work here; await the work itself, or give it to a queue"
         )
-    transaction = _Transaction(_opener(served.installation, unit_of_work), work, ids, attempts)
+    transaction = JobTransaction(_opener(served.installation, unit_of_work), work, ids, attempts)
     job = BackgroundJob(name_of(work), ids, copy_context(), transaction.run, transaction.fate)
     start = partial(_start, served, job)
     if units := still_open():

@@ -6,14 +6,15 @@ import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from layered_backend.jobs import Work, check_call, check_work, name_of
 from layered_backend.request_ids import request_id
-from layered_backend.unit_of_work import Outcome, begin_apart
+from layered_backend.unit_of_work import Outcome, UnitOfWork, begin_apart
 
 __all__ = ["Background", "BackgroundJob", "BackgroundJobs", "FailedJob"]
 
@@ -49,16 +50,25 @@ class Background:
         drain: For how many seconds the application waits for them when it stops, from 0. Less than what it is given
             itself: Docker kills after 10 seconds, Kubernetes after 30.
         on_error: What is told of each that has failed, after the log; a function or a coroutine function.
+        periodic: What the application does again and again while it runs, and how many seconds after it has ended: each
+            an `async def` that takes a unit of work, its own. Every process does it.
 
     Raises:
+        TypeError: What is to be done again is no `async def` that takes a unit of work.
         ValueError: A number is too small.
     """
 
     concurrency: int = 4
     drain: float = 8.0
     on_error: Callable[[FailedJob], Awaitable[None] | None] | None = None
+    periodic: Mapping[Callable[[Any], Coroutine[Any, Any, object]], float] = field(default_factory=dict[Any, float])
 
     def __post_init__(self) -> None:
+        for work, pause in self.periodic.items():
+            check_work(UnitOfWork, work)
+            check_call(work, (), attempts=1)
+            if pause <= 0:
+                raise ValueError(f"{name_of(work)} is done again after more than 0 seconds, not {pause}")
         if self.concurrency < 1:
             raise ValueError(f"concurrency is at least 1, not {self.concurrency}")
         if self.drain < 0:
@@ -98,6 +108,11 @@ class BackgroundJobs:
         self._background = background
         self._waiting: deque[BackgroundJob] = deque()
         self._running: dict[asyncio.Task[None], BackgroundJob] = {}
+
+    @property
+    def periodic(self) -> Mapping[Work, float]:
+        """What is done again and again, and how many seconds after it has ended."""
+        return self._background.periodic
 
     def start(self, job: BackgroundJob) -> None:
         """Run *job* in a task of its own, as soon as it is its turn."""

@@ -19,6 +19,7 @@ from layered_backend.fastapi.actors import PrincipalSource, checked_source
 from layered_backend.fastapi.auto_seeding import AutoSeed, AutoSeeding
 from layered_backend.fastapi.background_jobs import Background, BackgroundJobs
 from layered_backend.fastapi.error_handlers import add_error_handlers
+from layered_backend.fastapi.periodic import repeating
 from layered_backend.fastapi.request_ids import add_request_ids
 from layered_backend.fastapi.security_schemes import describe
 from layered_backend.seeding import SeedRunner
@@ -174,6 +175,7 @@ def _extend_lifespan(app: FastAPI, installation: Installation) -> None:
     async def lifespan(app: Any) -> AsyncGenerator[Any]:
         async with installation.database, of_application(app) as state:
             async with installation.background.around(), installation.seeding.around():
-                yield state
+                async with repeating(installation.background, lambda: installation.open(installation.unit_of_work)):
+                    yield state
 
     app.router.lifespan_context = lifespan

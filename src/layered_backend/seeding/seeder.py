@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterable, Awaitable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -78,7 +78,7 @@ class Seeder(Generic[ModelT]):
         """Seed. Override it for what rows cannot say; it must change nothing when it is run again."""
         await context.reconcile(self.rows())
 
-    def from_file(self, path: str | Path) -> Iterable[Data]:
+    def from_file(self, path: str | Path) -> Iterable[Mapping[str, Any]]:
         """Return the rows of a file, read when they are asked for.
 
         Args:
