@@ -1,0 +1,1 @@
+"""The API layer: a module for each area."""

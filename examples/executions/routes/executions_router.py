@@ -1,0 +1,110 @@
+"""Executions over HTTP."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, BackgroundTasks, Depends, Query, Response
+from fastapi.sse import EventSourceResponse
+
+from examples.executions import schemas
+from examples.executions.events import changes
+from examples.executions.models import Execution, LogEntry, Status
+from examples.executions.repositories import ExecutionRepository
+from examples.executions.running import run_execution
+from examples.executions.services import ExecutionService
+from examples.executions.settings import ExecutionsSettings
+from examples.executions.unit_of_work import ExecutionsUnitOfWork
+from layered_backend import CursorPage, CursorParams, FilterSet, Projection, Sorting, Where, error_responses
+from layered_backend import fastapi as layers
+
+Service = Annotated[ExecutionService, Depends(layers.get_service(ExecutionService))]
+Settings = Annotated[ExecutionsSettings, Depends(layers.get_settings(ExecutionsSettings))]
+Summaries = Projection[schemas.ExecutionSummary]
+ExecutionsUOW = Annotated[ExecutionsUnitOfWork, Depends(layers.uow_dependency(ExecutionsUnitOfWork))]
+
+router = APIRouter(responses=error_responses(400, 404, 409))
+writing = [Depends(layers.require_scopes("executions:write"))]
+
+
+class ExecutionFilter(FilterSet):
+    """Those of some statuses, of a kind, whose name contains a text."""
+
+    status: Annotated[list[Status] | None, Where(Execution.status.in_)] = None
+    kind: Annotated[schemas.Kind | None, Where(lambda kind: Execution.kind == kind)] = None
+    name: Annotated[str | None, Where(Execution.name.icontains)] = None
+
+
+class ExecutionSorting(Sorting):
+    """The newest first, or as the client says."""
+
+    keys = {"created_at": Execution.created_at, "name": Execution.name, "status": Execution.status}
+    default = "-created_at"
+
+
+class ExecutionQuery(ExecutionFilter, ExecutionSorting, CursorParams):
+    """The parameters of the list of executions."""
+
+
+async def start(
+    data: schemas.ExecutionCreate, service: Service, settings: Settings, tasks: BackgroundTasks
+) -> Execution:
+    """Write an execution, and have it run once that is saved."""
+    execution = await service.create(data)
+    layers.run_in_background(tasks, ExecutionsUnitOfWork, run_execution, execution.id, settings.step_limit, attempts=1)
+    return execution
+
+
+@router.post("", status_code=201, response_model=schemas.ExecutionRead, dependencies=writing)
+async def create_execution(execution: Annotated[Execution, Depends(start)], response: Response) -> Execution:
+    """Set a crew or a flow to work on a text, in the background."""
+    response.headers["Location"] = f"/executions/{execution.id}"
+    return execution
+
+
+@router.get("")
+async def list_executions(
+    query: Annotated[ExecutionQuery, Query()],
+    executions: Annotated[Summaries, Depends(layers.get_projection(ExecutionRepository, schemas.ExecutionSummary))],
+) -> CursorPage[schemas.ExecutionSummary]:
+    """List the group's executions, page by page."""
+    return await executions.cursor_page(query)
+
+
+@router.post("/generate-name", dependencies=writing)
+async def generate_execution_name(data: schemas.NameRequest, service: Service) -> schemas.ExecutionName:
+    """Say what an execution would be called."""
+    return schemas.ExecutionName(name=await service.generate_name(data))
+
+
+@router.get("/{execution_id}", response_model=schemas.ExecutionRead)
+async def get_execution(execution_id: UUID, service: Service) -> Execution:
+    """Show how far an execution is, and what it has given."""
+    return await service.get(execution_id)
+
+
+@router.post("/{execution_id}/cancel", response_model=schemas.ExecutionRead, dependencies=writing)
+async def cancel_execution(execution_id: UUID, service: Service) -> Execution:
+    """End an execution that waits or runs."""
+    return await service.cancel(execution_id)
+
+
+@router.get("/{execution_id}/logs", response_model=list[schemas.LogRead])
+async def list_logs(execution_id: UUID, service: Service) -> Sequence[LogEntry]:
+    """List what the steps have given."""
+    return await service.logs(execution_id)
+
+
+async def _changes_of(execution_id: UUID, uow: ExecutionsUOW) -> AsyncIterator[schemas.ExecutionSummary]:
+    await uow.executions.get(execution_id)  # what is not there is 404, before the stream begins
+    return changes(uow, Execution.id == execution_id)
+
+
+Changes = Annotated[AsyncIterator[schemas.ExecutionSummary], Depends(_changes_of)]
+
+
+@router.get("/{execution_id}/events", response_class=EventSourceResponse)
+async def follow_execution(found: Changes) -> AsyncIterator[schemas.ExecutionSummary]:
+    """Tell of each change of an execution, until it has ended (server-sent events)."""
+    async for execution in found:
+        yield execution

@@ -1,0 +1,142 @@
+"""The service layer: the operations, and their rules."""
+
+from collections.abc import Sequence
+from string import Template
+from typing import Any, TypeVar
+from uuid import UUID
+
+from examples.executions import schemas
+from examples.executions.models import Crew, Execution, Flow, Group, LogEntry, Status, Tool, User
+from examples.executions.repositories import CatalogueRepository, ExecutionRepository, RowT, in_effect, lease
+from examples.executions.tools import ToolError, use
+from examples.executions.unit_of_work import ExecutionsUnitOfWork, group_of
+from layered_backend import BaseRepository, BaseService, errors
+from layered_backend.security import PasswordHasher
+
+CreateT = TypeVar("CreateT", bound=schemas.CatalogueCreate)
+
+hasher = PasswordHasher()
+
+
+class CatalogueService(BaseService[RowT, CatalogueRepository[RowT], CreateT, CreateT, ExecutionsUnitOfWork]):
+    """What can be done with rows of the catalogue: a shared one is changed by its own group, the operators, alone."""
+
+    async def update(self, key: UUID, data: CreateT) -> RowT:
+        await self._check_own(key)
+        return await super().update(key, data)
+
+    async def delete(self, key: UUID) -> RowT:
+        await self._check_own(key)
+        return await super().delete(key)
+
+    async def _check_own(self, key: UUID) -> None:
+        if (await self.get(key)).group_id != group_of(self.uow.actor):
+            raise errors.PermissionDeniedError(
+                "a shared row is changed by the operators; add one of its name to override it"
+            )
+
+
+class ToolService(CatalogueService[Tool, schemas.ToolCreate]):
+    """What can be done with tools."""
+
+
+class CrewService(CatalogueService[Crew, schemas.CrewCreate]):
+    """What can be done with crews."""
+
+
+class FlowService(CatalogueService[Flow, schemas.FlowCreate]):
+    """What can be done with flows."""
+
+
+class GroupService(BaseService[Group]):
+    """What can be done with the group: nothing but looking at it."""
+
+
+class MemberService(BaseService[User, BaseRepository[User], schemas.MemberCreate]):
+    """What can be done with the members of the group."""
+
+    async def create(self, data: schemas.MemberCreate) -> User:
+        hashed = await hasher.hash(data.password)  # before the first statement: it takes its time
+        return await self.repository.create({"name": data.name, "scopes": data.scopes, "password_hash": hashed})
+
+    async def delete(self, key: UUID) -> User:
+        if str(key) == self.uow.actor.subject:
+            raise errors.ConflictError("nobody takes themselves out of a group")
+        return await super().delete(key)
+
+
+class ExecutionService(BaseService[Execution, ExecutionRepository, schemas.ExecutionCreate, Any, ExecutionsUnitOfWork]):
+    """What can be done with executions: make them of crews and flows, name them, track and cancel them."""
+
+    async def create(self, data: schemas.ExecutionCreate) -> Execution:
+        """Write an execution that waits for its turn, and return it.
+
+        Raises:
+            NotFoundError: There is no such crew or flow, or it is not in effect.
+            InvalidDataError: It uses a tool or a configuration that is not in effect.
+        """
+        row, plan = await self._plan(data)
+        steps = await self._resolved(plan.in_order())
+        name = data.name or await self._name_of(data.kind, row.name, data.text)
+        about = {"name": name, "kind": data.kind, "plan_name": row.name, "text": data.text, "steps": steps}
+        beginning = {"status": Status.PENDING, "done": 0, "total": len(steps), "lease_until": lease(10 * 60)}
+        return await self.repository.create(about | beginning)
+
+    async def generate_name(self, data: schemas.NameRequest) -> str:
+        """Return a name that tells what a crew or a flow would do with a text, or raise NotFoundError."""
+        row, _ = await self._plan(data)
+        return await self._name_of(data.kind, row.name, data.text)
+
+    async def cancel(self, execution_id: UUID) -> Execution:
+        """End an execution that waits or runs, and return it; the step that it is at is its last.
+
+        Raises:
+            NotFoundError: There is none.
+            ConflictError: It has ended.
+        """
+        if not await self.repository.end(execution_id, Status.CANCELLED):
+            await self.get(execution_id)
+            raise errors.ConflictError("the execution has ended")
+        return await self.get(execution_id)
+
+    async def logs(self, execution_id: UUID) -> Sequence[LogEntry]:
+        """Return what the steps have given, in their order, or raise NotFoundError."""
+        await self.get(execution_id)
+        return await self.uow.logs.list(LogEntry.execution_id == execution_id, order_by=LogEntry.position)
+
+    async def _plan(self, data: schemas.NameRequest) -> tuple[Crew | Flow, schemas.Plan]:
+        row: Crew | Flow | None
+        if data.kind == "crew":
+            row = await self.uow.crews.one_or_none(Crew.id == data.plan_id, in_effect(Crew))
+        else:
+            row = await self.uow.flows.one_or_none(Flow.id == data.plan_id, in_effect(Flow))
+        if row is None:
+            raise errors.NotFoundError(data.kind.capitalize(), data.plan_id)
+        return row, (schemas.CrewPlan if data.kind == "crew" else schemas.FlowPlan).model_validate(row.plan)
+
+    async def _resolved(self, steps: Sequence[schemas.Step]) -> list[dict[str, Any]]:
+        """Return the steps with the functions and the parameters that are in effect now."""
+        tools = await self.uow.tools.named(step.tool for step in steps)
+        wanted = {step.configuration for step in steps if step.configuration}
+        configurations = await self.uow.model_configurations.named(wanted)
+        missing = ({step.tool for step in steps} - tools.keys()) | (wanted - configurations.keys())
+        if missing:
+            raise errors.InvalidDataError(f"no tool or configuration in effect is called {', '.join(sorted(missing))}")
+        return [
+            step.model_dump(include={"name", "tool", "after"})
+            | {"function": tools[step.tool].function}
+            | {"parameters": configurations[step.configuration].parameters if step.configuration else {}}
+            for step in steps
+        ]
+
+    async def _name_of(self, kind: str, plan: str, text: str) -> str:
+        """Return the template's text, filled with what its tool finds in *text*; the plan's name where there is none."""
+        template = (await self.uow.prompt_templates.named([f"{kind} execution name"])).get(f"{kind} execution name")
+        if template is None:
+            return plan
+        tool = await self.uow.tools.get(template.tool_id)
+        try:
+            keywords = use(tool.function, text, {"count": 3})
+        except ToolError:
+            keywords = ""
+        return Template(template.text).safe_substitute(plan=plan, keywords=keywords)[:100].strip(" :")

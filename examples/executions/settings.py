@@ -1,0 +1,14 @@
+"""What the environment says."""
+
+from pydantic import Field, SecretStr
+
+from layered_backend.settings import DatabaseSettings, SecuritySettings
+
+
+class ExecutionsSettings(DatabaseSettings, SecuritySettings):
+    """The settings; SECRET_KEY is the only one without a default. A step may take *step_limit* seconds."""
+
+    database_url: SecretStr = SecretStr("sqlite:///executions.db")
+    jwt_issuer: str = "executions"
+    jwt_audience: str = "executions"
+    step_limit: float = Field(default=30, gt=0)
