@@ -1,7 +1,7 @@
 """Where Alembic begins; the database is that of the settings, unless the caller gives one."""
 
 from examples.executions.models import Table
-from examples.executions.settings import ExecutionsSettings
+from examples.executions.settings import StorageSettings
 from layered_backend.migrations import run_migrations
 
-run_migrations(ExecutionsSettings.current().database(), Table.metadata)
+run_migrations(StorageSettings.current().database(), Table.metadata)
