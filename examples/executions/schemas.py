@@ -107,7 +107,7 @@ def _in_order(given: Sequence[Step]) -> list[Step]:
 class CatalogueCreate(_Input):
     name: Name
     description: Note = ""
-    is_enabled: bool = True
+    is_enabled: bool = Field(default=True, strict=True)
 
 
 class ToolCreate(CatalogueCreate):

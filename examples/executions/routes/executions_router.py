@@ -77,19 +77,19 @@ async def generate_execution_name(data: schemas.NameRequest, service: Service) -
     return schemas.ExecutionName(name=await service.generate_name(data))
 
 
-@router.get("/{execution_id}", response_model=schemas.ExecutionRead)
+@router.get("/{execution_id:uuid}", response_model=schemas.ExecutionRead)
 async def get_execution(execution_id: UUID, service: Service) -> Execution:
     """Show how far an execution is, and what it has given."""
     return await service.get(execution_id)
 
 
-@router.post("/{execution_id}/cancel", response_model=schemas.ExecutionRead, dependencies=writing)
+@router.post("/{execution_id:uuid}/cancel", response_model=schemas.ExecutionRead, dependencies=writing)
 async def cancel_execution(execution_id: UUID, service: Service) -> Execution:
     """End an execution that waits or runs."""
     return await service.cancel(execution_id)
 
 
-@router.get("/{execution_id}/logs", response_model=list[schemas.LogRead])
+@router.get("/{execution_id:uuid}/logs", response_model=list[schemas.LogRead])
 async def list_logs(execution_id: UUID, service: Service) -> Sequence[LogEntry]:
     """List what the steps have given."""
     return await service.logs(execution_id)
@@ -103,7 +103,7 @@ async def _changes_of(execution_id: UUID, uow: ExecutionsUOW) -> AsyncIterator[s
 Changes = Annotated[AsyncIterator[schemas.ExecutionSummary], Depends(_changes_of)]
 
 
-@router.get("/{execution_id}/events", response_class=EventSourceResponse)
+@router.get("/{execution_id:uuid}/events", response_class=EventSourceResponse)
 async def follow_execution(found: Changes) -> AsyncIterator[schemas.ExecutionSummary]:
     """Tell of each change of an execution, until it has ended (server-sent events)."""
     async for execution in found:

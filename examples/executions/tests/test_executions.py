@@ -133,7 +133,10 @@ async def test_one_that_runs_is_cancelled_after_its_step(
 async def test_one_that_waits_is_cancelled_and_never_begins(
     client: httpx2.AsyncClient, app: FastAPI, ann: Any, captured_hooks: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "use", lambda *_: pytest.fail("it has begun"))
+    def begun(*_: object) -> str:
+        pytest.fail("it has begun")
+
+    monkeypatch.setattr(running, "use", begun)
     created = await _created(client, ann, "Reading room")
     await client.post(f"/executions/{created['id']}/cancel", headers=ann)
 
@@ -173,7 +176,8 @@ async def test_lists_are_filtered_sorted_and_walked(client: httpx2.AsyncClient, 
     assert await names(name="NUMBER, B") == ["Full report: tea, number, b"]
     assert await names(sort="name", status=["FAILED", "COMPLETED"]) == sorted(await names())
     assert (await names())[0] == "Travel desk: kg"
-    walked, query = [], {"size": 2, "sort": "-name"}
+    walked: list[str] = []
+    query: dict[str, Any] = {"size": 2, "sort": "-name"}
     while query:
         page = (await client.get("/executions", params=query, headers=ann)).json()
         walked += [each["name"] for each in page["items"]]
@@ -240,5 +244,5 @@ async def _created(client: httpx2.AsyncClient, headers: Any, name: str) -> dict[
 
 async def _until(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
-        while not is_so():
+        while not is_so():  # noqa: ASYNC110  # a thread makes it so
             await asyncio.sleep(0.01)

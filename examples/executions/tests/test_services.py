@@ -1,5 +1,6 @@
 """The rules of the services, without a database: the repositories are mocks."""
 
+from typing import Any
 from unittest.mock import ANY
 from uuid import UUID, uuid4
 
@@ -42,7 +43,13 @@ async def test_an_execution_has_the_functions_and_parameters_of_its_beginning(uo
 
     assert await ExecutionService.of(uow).create(wanted()) is written
 
-    step = {"name": "count", "tool": "counter", "after": [], "function": "count_words", "parameters": {"at_least": 2}}
+    step: dict[str, Any] = {
+        "name": "count",
+        "tool": "counter",
+        "after": [],
+        "function": "count_words",
+        "parameters": {"at_least": 2},
+    }
     mocked(uow.executions.create).assert_awaited_once_with({
         "name": "Counters",
         "kind": "crew",
@@ -97,8 +104,8 @@ async def test_a_shared_row_is_not_changed(uow: ExecutionsUnitOfWork, operation:
 
     with pytest.raises(PermissionDeniedError, match="add one of its name to override it"):
         await (service.update(UUID(int=5), data) if operation == "update" else service.delete(UUID(int=5)))
-    mocked(uow.tools.update).assert_not_called()
-    mocked(uow.tools.delete).assert_not_called()
+    mocked(uow.tools.update).assert_not_awaited()
+    mocked(uow.tools.delete).assert_not_awaited()
 
 
 async def test_nobody_takes_themselves_out(uow: ExecutionsUnitOfWork) -> None:

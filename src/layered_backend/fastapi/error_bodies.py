@@ -30,6 +30,16 @@ class RequestFaults(BaseModel):
     detail: list[RequestFault]
 
 
+class _JSONContent(dict[str, Any]):
+    """The content of an answer that is JSON, of whatever media type the route's other answers are.
+
+    FastAPI documents the model of an error with the media type of the route: as `text/event-stream`, of a stream.
+    """
+
+    def setdefault(self, key: str, default: Any = None, /) -> Any:
+        return super().setdefault("application/json", default)
+
+
 _TEXT = {"type": "string"}
 _HEADERS = {
     HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": {"description": "How to authenticate.", "schema": _TEXT}},
@@ -62,5 +72,5 @@ def _error(status: int) -> HTTPStatus:
 
 def _response(status: HTTPStatus) -> dict[str, Any]:
     body: Any = ErrorBody | RequestFaults if status == HTTPStatus.UNPROCESSABLE_ENTITY else ErrorBody
-    response: dict[str, Any] = {"model": body, "description": status.phrase}
+    response: dict[str, Any] = {"model": body, "description": status.phrase, "content": _JSONContent()}
     return response | ({"headers": _HEADERS[status]} if status in _HEADERS else {})

@@ -15,6 +15,7 @@ from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
 from layered_backend import errors
+from layered_backend.fastapi.methods import name_all_methods
 
 __all__ = ["add_error_handlers", "status_of"]
 
@@ -43,13 +44,15 @@ _NOT_IN_A_HEADER = re.compile(r"[^ !#-\[\]-~]")
 def add_error_handlers(app: FastAPI) -> None:
     """Answer the library's errors with their status and `{"detail": "one sentence"}`, all others with 500.
 
-    `install` does this for the application itself. Handlers that *app* has already are kept.
+    A method that a path does not have is answered with all that it has in `Allow`. `install` does this for the application
+    itself. Handlers that *app* has already are kept.
     """
     # They are typed as those of requests, and called for WebSockets too, which have no answer.
     handlers = cast("MutableMapping[Any, Any]", app.exception_handlers)
     handlers.setdefault(errors.LayeredError, _answer)
     handlers.setdefault(ResponseValidationError, _advise)
     handlers.setdefault(Exception, _answer_unexpected)
+    name_all_methods(handlers)
     if handlers.get(RequestValidationError) is request_validation_exception_handler:
         handlers[RequestValidationError] = _answer_invalid
 

@@ -30,11 +30,13 @@ class MockedMethod(Protocol, Generic[P, ResultT]):
         return_value: What awaiting a call of it returns.
         side_effect: A function to call instead, an error to raise, or several of what it returns, one for each call.
         await_count: How often it was awaited.
+        await_args: What it was given the last time, with `args` and `kwargs`; None where it was never awaited.
     """
 
     return_value: ResultT
     side_effect: Any
     await_count: int
+    await_args: Any
 
     def assert_awaited_once_with(self, *args: P.args, **kwargs: P.kwargs) -> None: ...
     def assert_awaited_with(self, *args: P.args, **kwargs: P.kwargs) -> None: ...

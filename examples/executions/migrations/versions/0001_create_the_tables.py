@@ -7,6 +7,7 @@ Created: 2026-11-26 18:27:54.526990
 
 import sqlalchemy as sa
 from alembic import op
+
 from layered_backend.models import UTCDateTime
 
 revision = "0001"

@@ -11,7 +11,6 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from layered_backend.fastapi.crud.allowed import route_class
 from layered_backend.fastapi.crud.conditions import WriteCondition, if_match_header, if_none_match_header
 from layered_backend.fastapi.crud.keys import KeyPath
 from layered_backend.fastapi.crud.operations import Operations
@@ -122,8 +121,7 @@ def _router(
     schemas: Mapping[str, Any],
     condition: WriteCondition,
 ) -> APIRouter:
-    methods_of: dict[Callable[..., Any], list[str]] = {}
-    router, keys = APIRouter(route_class=route_class(methods_of)), KeyPath(reading.mapper)
+    router, keys = APIRouter(), KeyPath(reading.mapper)
     operations = Operations(reading, keys, condition)
     page: Any = CursorPage if issubclass(query, CursorParams) else Page
     annotations = {
@@ -139,7 +137,6 @@ def _router(
         route = ROUTES[name]
         body = {"data": Annotated[schemas[route.takes], Body()]} if route.takes else {}
         endpoint = endpoint_of(getattr(operations, name), reading.mapper.class_, annotations | body)
-        methods_of[endpoint] = [ROUTES[each].method for each in wanted if ROUTES[each].of_one == route.of_one]
         router.add_api_route(
             keys.template if route.of_one else "",
             endpoint,
