@@ -25,11 +25,11 @@ _VALIDATED = ConfigDict(revalidate_instances="always", from_attributes=True)
 class PageParams(QueryModel):
     """Which page, by its number."""
 
-    page: int = Field(default=1, ge=1, description="Number of the page, from 1.")
+    page: int = Field(default=1, ge=1, le=_LAST_ROW // LARGEST_PAGE, description="Number of the page, from 1.")
     size: int = Field(default=50, ge=1, le=LARGEST_PAGE, description="Rows on a page.")
 
     @model_validator(mode="after")
-    def _within_reach(self) -> Self:
+    def _within_reach(self) -> Self:  # for a class that allows larger pages
         if self.page * self.size > _LAST_ROW:
             raise PydanticCustomError("page_too_far", "page times size is at most {most}", {"most": _LAST_ROW})
         return self
