@@ -241,4 +241,4 @@ async def test_what_runs_in_the_background_is_of_the_group(
     with uow.without("tenant"):
         stored = await uow.executions.one(Execution.id == UUID(execution["id"]))
         entries = await uow.logs.list()
-    assert {str(owned.group_id) for owned in (stored, *entries)} == {group["id"]}
+    assert {str(group_id) for group_id in (stored.group_id, *(entry.group_id for entry in entries))} == {group["id"]}
