@@ -16,7 +16,7 @@ from examples.executions.repositories import in_effect
 from examples.executions.routes.executions_router import ExecutionsUOW, Service, Settings, start, writing
 from examples.executions.routes.sessions import log_in
 from examples.executions.schemas import ExecutionCreate, ExecutionSummary
-from layered_backend import LayeredError, UnauthenticatedError, require_scopes
+from layered_backend import LayeredError, PermissionDeniedError, UnauthenticatedError, require_scopes
 from layered_backend.security import AccessTokens
 
 COOKIE = "session"
@@ -101,6 +101,9 @@ async def _page(
     given: Mapping[str, str] | None = None,
     errors: Mapping[str, str] | None = None,
 ) -> Response:
+    missing = uow.actor.lacks(["executions:read", "catalogue:read"])
+    if missing:
+        raise PermissionDeniedError(f"the page takes the scope {' '.join(missing)}")
     newest = uow.executions.project(ExecutionSummary)
     context = {
         "crews": await uow.crews.list(in_effect(Crew), order_by=Crew.name),

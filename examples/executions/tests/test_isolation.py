@@ -183,18 +183,23 @@ async def test_a_plan_cannot_use_a_tool_of_others(
         assert answer.json() == {"detail": f"No tool or configuration in effect is called {name}"}
 
 
+def pages(app: FastAPI) -> list[tuple[str, str]]:
+    """Return the methods and paths that the document does not have."""
+    every = {(method, each.path or "") for each in iter_route_contexts(app.routes) for method in each.methods or ()}
+    hidden = every - {(operation.method, re.sub(":uuid", "", operation.path)) for operation in operations(app)}
+    found = sorted((method, path) for method, path in hidden if ":uuid" not in path)
+    assert {path for _, path in found} >= {"/", "/events", "/session"}
+    return found
+
+
 async def test_the_pages_show_no_row_of_others(
     client: httpx2.AsyncClient, app: FastAPI, ann: Headers, bobs: Others
 ) -> None:
-    hidden = {(each.path, method) for each in iter_route_contexts(app.routes) for method in each.methods or ()}
-    hidden -= {(operation.path, operation.method) for operation in operations(app)}
-    assert {path for path, _ in hidden} >= {"/", "/events", "/session"}
-    for path, method in hidden:
-        if path:
-            for key in bobs.keys:
-                form = {"plan": f"flow:{key}", "text": "tea"} if method == "POST" else None
-                answer = await client.request(method, path, headers=ann, data=form)
-                assert_nothing_of(bobs, answer, key)
+    for method, path in pages(app):
+        for key in bobs.keys:
+            form = {"plan": f"flow:{key}", "text": "tea"} if method == "POST" else None
+            answer = await client.request(method, path, headers=ann, data=form)
+            assert_nothing_of(bobs, answer, key)
     await background_idle(app)
     assert (await client.get("/executions", headers=ann)).json()["items"] == []
 
@@ -219,6 +224,36 @@ async def test_nobody_reads_without_a_login(client: httpx2.AsyncClient, app: Fas
         is_open = operation.path == "/login" or operation.path.startswith("/health")
         assert answer.status_code in ({200, 401} if is_open else {401}), (str(operation), answer.status_code)
         assert_nothing_of(bobs, answer)
+
+
+async def test_no_page_shows_anything_without_a_login_or_the_scope(
+    client: httpx2.AsyncClient, app: FastAPI, ann: Headers
+) -> None:
+    body = {"name": "eve", "password": "a long password", "scopes": ["groups:read"]}
+    assert (await client.post("/groups/members", json=body, headers=ann)).status_code == 201
+    login = await client.post("/login", data={"username": "north/eve", "password": body["password"]})
+    eve = {"Authorization": f"Bearer {login.json()['access_token']}"}
+    open_to_all = {"/session", "/session/end", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
+    for method, path in pages(app):
+        if path not in open_to_all:
+            nobody, lacking = [await client.request(method, path, headers=each) for each in ({}, eve)]
+            is_led = (nobody.status_code, nobody.headers.get("Location")) == (303, "/session")
+            assert is_led or nobody.status_code == 401, (method, path, nobody.status_code)
+            assert lacking.status_code == 403, (method, path, lacking.status_code)
+
+
+async def test_each_change_takes_a_scope_that_reading_does_not_give(
+    client: httpx2.AsyncClient, app: FastAPI, ann: Headers
+) -> None:
+    reading = ["executions:read", "catalogue:read", "groups:read"]
+    body = {"name": "eve", "password": "a long password", "scopes": reading}
+    await client.post("/groups/members", json=body, headers=ann)
+    login = await client.post("/login", data={"username": "north/eve", "password": body["password"]})
+    eve = {"Authorization": f"Bearer {login.json()['access_token']}"}
+    for operation in operations(app):
+        if operation.path != "/login":
+            status = (await send(client, operation, eve, str(uuid4()))).status_code
+            assert (status == 403) == (operation.method != "GET"), (str(operation), status)
 
 
 async def test_the_operators_rows_that_are_not_of_the_catalogue_are_their_own(
