@@ -39,7 +39,7 @@ def create_app(settings: ExecutionsSettings, database: Database | None = None) -
     principal = current_principal(tokens, token_url="login", scopes=SCOPES, cookie=pages.COOKIE)  # noqa: S106  # a path
     background = Background(on_error=partial(end_failed, chosen), periodic={end_abandoned: 5})
     layers.install(app, ExecutionsUnitOfWork, database=chosen, seeds=seeds, principal=principal, background=background)
-    app.dependency_overrides[layers.get_settings(ExecutionsSettings)] = lambda: settings
+    app.state.settings = settings
     for prefix, (router, scope) in _ROUTERS.items():
         needs = [Depends(layers.require_scopes(scope))]
         answers = error_responses(401, 403, 422, 503)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -16,6 +17,7 @@ RowT = TypeVar("RowT", bound=CatalogueRow)
 _OPEN = (Status.PENDING, Status.RUNNING)
 
 
+@cache
 def in_effect(model: type[CatalogueRow]) -> ColumnElement[bool]:
     """Return what a row meets that the group uses: an enabled one that no other of its name hides.
 

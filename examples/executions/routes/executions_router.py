@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Query, Response
+from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
 from fastapi.sse import EventSourceResponse
 
 from examples.executions import schemas
@@ -19,10 +19,16 @@ from layered_backend import CursorPage, CursorParams, FilterSet, Projection, Sor
 from layered_backend import fastapi as layers
 
 Service = Annotated[ExecutionService, Depends(layers.get_service(ExecutionService))]
-Settings = Annotated[ExecutionsSettings, Depends(layers.get_settings(ExecutionsSettings))]
 Summaries = Projection[schemas.ExecutionSummary]
 ExecutionsUOW = Annotated[ExecutionsUnitOfWork, Depends(layers.uow_dependency(ExecutionsUnitOfWork))]
 
+
+async def _settings(request: Request) -> ExecutionsSettings:
+    settings: ExecutionsSettings = request.app.state.settings
+    return settings
+
+
+Settings = Annotated[ExecutionsSettings, Depends(_settings)]
 router = APIRouter(responses=error_responses(400, 404, 409))
 writing = [Depends(layers.require_scopes("executions:write"))]
 

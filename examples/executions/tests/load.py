@@ -25,7 +25,7 @@ from examples.executions.seeds.groups import PASSWORD
 from layered_backend import Database
 
 _ROOT = Path(__file__).parents[3]
-_MIX = (("list", 30), ("get", 35), ("logs", 10), ("tools", 15), ("start", 10))  # of a hundred requests
+_MIX = (("list", 30), ("get", 35), ("logs", 10), ("tools", 20), ("start", 5))  # of a hundred requests
 TEXT = "Tea is made of leaves. Tea is drunk hot. It is 5 km to the tea shop, and a parcel of tea weighs 2 kg. " * 4
 
 Ask = Callable[[], Awaitable[httpx2.Response]]
@@ -69,7 +69,9 @@ async def _measured(url: str, pid: int, options: argparse.Namespace) -> int:
         await load.run(options.rate, seconds=3)  # until everything is imported and compiled
         before, load.statuses, load.times = _memory(pid), Counter(), []
         memories = await load.run(options.rate, options.seconds, watch=lambda: _memory(pid))
+        begun = time.perf_counter()
         await load.until_idle()
+        print(f"the last execution ended {time.perf_counter() - begun:.1f} seconds after the last request")
         unfinished = [each for each in await load.newest() if each["status"] != "COMPLETED"]
     left = await _checked_out(options.database)
     return _told(load, before, memories, unfinished, left)
