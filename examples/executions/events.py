@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from time import monotonic
 from uuid import UUID
 
-from examples.executions.models import Execution, Status
+from examples.executions.models import Execution
 from examples.executions.schemas import ExecutionSummary
 from examples.executions.unit_of_work import ExecutionsUnitOfWork
 from layered_backend.query import Criterion
@@ -13,8 +13,6 @@ from layered_backend.query import Criterion
 SHOWN = 20  # executions, the newest
 LIMIT = 30  # seconds that a stream lasts; a browser opens the next one by itself
 _POLL = 0.25  # seconds
-
-_ENDED = {Status.COMPLETED, Status.FAILED, Status.CANCELLED}
 
 
 async def changes(uow: ExecutionsUnitOfWork, *where: Criterion) -> AsyncIterator[ExecutionSummary]:
@@ -33,6 +31,6 @@ async def changes(uow: ExecutionsUnitOfWork, *where: Criterion) -> AsyncIterator
             if told.get(execution.id) != execution:
                 yield execution
         told = {execution.id: execution for execution in found}
-        if where and all(execution.status in _ENDED for execution in found):
+        if where and all(execution.ended_at for execution in found):
             return
         await asyncio.sleep(_POLL)

@@ -2,7 +2,7 @@
 
 - `python`: the blocks of a page run in order as one module, in a process and a directory of their own (`run_page.py`),
   with warnings as errors and nothing written to standard error.
-- `sh`, `console`: runs in a copy of the repository; a console prints what stands there. The README's are not run but
+- `sh`, `console`: runs in a copy of the repository, all `sh` of a page in one shell; a console prints what stands there. The README's are not run but
   looked up, since they set up whole environments, this one among them, and CI runs them as they stand: the script of
   `hatch run env:script` must be in pyproject.toml, and so must what `pip install` names: the extras of this package,
   its dependencies, the tools that are configured there. Any other command in the README fails.
@@ -70,10 +70,14 @@ def test_the_shell_commands_of_a_page_run_in_a_copy_of_the_repository(page: Path
         return
     if blocks:
         _copy_repository(tmp_path)
-    for block in blocks:
-        printed = _run(["sh", "-e", "-c", "\n".join((_FIRST_ON_PATH, *commands(block)))], tmp_path)
-        if block.language == "console":
-            assert printed.splitlines() == [line for line in block.code.splitlines() if not line.startswith("$ ")]
+    _run_lines([line for block in _blocks(page, "sh") for line in commands(block)], tmp_path)
+    for block in _blocks(page, "console"):
+        printed = _run_lines(commands(block), tmp_path)
+        assert printed.splitlines() == [line for line in block.code.splitlines() if not line.startswith("$ ")]
+
+
+def _run_lines(lines: Sequence[str], directory: Path) -> str:
+    return _run(["sh", "-e", "-c", "\n".join((_FIRST_ON_PATH, *lines))], directory)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

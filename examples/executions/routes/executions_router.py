@@ -7,28 +7,16 @@ from uuid import UUID
 from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
 from fastapi.sse import EventSourceResponse
 
-from examples.executions import schemas
-from examples.executions.events import changes
+from examples.executions import events, repositories, running, schemas, services
 from examples.executions.models import Execution, LogEntry, Status
-from examples.executions.repositories import ExecutionRepository
-from examples.executions.running import run_execution
-from examples.executions.services import ExecutionService
-from examples.executions.settings import ExecutionsSettings
 from examples.executions.unit_of_work import ExecutionsUnitOfWork
 from layered_backend import CursorPage, CursorParams, FilterSet, Projection, Sorting, Where, error_responses
 from layered_backend import fastapi as layers
 
-Service = Annotated[ExecutionService, Depends(layers.get_service(ExecutionService))]
-Summaries = Projection[schemas.ExecutionSummary]
 ExecutionsUOW = Annotated[ExecutionsUnitOfWork, Depends(layers.uow_dependency(ExecutionsUnitOfWork))]
+Service = Annotated[services.ExecutionService, Depends(layers.get_service(services.ExecutionService))]
+get_summaries = layers.get_projection(repositories.ExecutionRepository, schemas.ExecutionSummary)
 
-
-async def _settings(request: Request) -> ExecutionsSettings:
-    settings: ExecutionsSettings = request.app.state.settings
-    return settings
-
-
-Settings = Annotated[ExecutionsSettings, Depends(_settings)]
 router = APIRouter(responses=error_responses(400, 404, 409))
 writing = [Depends(layers.require_scopes("executions:write"))]
 
@@ -52,12 +40,10 @@ class ExecutionQuery(ExecutionFilter, ExecutionSorting, CursorParams):
     """The parameters of the list of executions."""
 
 
-async def start(
-    data: schemas.ExecutionCreate, service: Service, settings: Settings, tasks: BackgroundTasks
-) -> Execution:
+async def start(data: schemas.ExecutionCreate, service: Service, request: Request, tasks: BackgroundTasks) -> Execution:
     """Write an execution, and have it run once that is saved."""
-    execution = await service.create(data)
-    layers.run_in_background(tasks, ExecutionsUnitOfWork, run_execution, execution.id, settings.step_limit, attempts=1)
+    execution, limit = await service.create(data), request.app.state.step_limit
+    layers.run_in_background(tasks, ExecutionsUnitOfWork, running.run_execution, execution.id, limit, attempts=1)
     return execution
 
 
@@ -71,7 +57,7 @@ async def create_execution(execution: Annotated[Execution, Depends(start)], resp
 @router.get("")
 async def list_executions(
     query: Annotated[ExecutionQuery, Query()],
-    executions: Annotated[Summaries, Depends(layers.get_projection(ExecutionRepository, schemas.ExecutionSummary))],
+    executions: Annotated[Projection[schemas.ExecutionSummary], Depends(get_summaries)],
 ) -> CursorPage[schemas.ExecutionSummary]:
     """List the group's executions, page by page."""
     return await executions.cursor_page(query)
@@ -101,12 +87,13 @@ async def list_logs(execution_id: UUID, service: Service) -> Sequence[LogEntry]:
     return await service.logs(execution_id)
 
 
-async def _changes_of(execution_id: UUID, uow: ExecutionsUOW) -> AsyncIterator[schemas.ExecutionSummary]:
-    await uow.executions.get(execution_id)  # what is not there is 404, before the stream begins
-    return changes(uow, Execution.id == execution_id)
+async def changes_of(execution_id: UUID, uow: ExecutionsUOW) -> AsyncIterator[schemas.ExecutionSummary]:
+    """Return the changes of an execution, or raise NotFoundError, before the stream begins."""
+    await uow.executions.get(execution_id)
+    return events.changes(uow, Execution.id == execution_id)
 
 
-Changes = Annotated[AsyncIterator[schemas.ExecutionSummary], Depends(_changes_of)]
+Changes = Annotated[AsyncIterator[schemas.ExecutionSummary], Depends(changes_of)]
 
 
 @router.get("/{execution_id:uuid}/events", response_class=EventSourceResponse)

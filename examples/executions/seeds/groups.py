@@ -1,6 +1,6 @@
 """The group of the operators; in development, two groups more with their members, whose password is `correct horse`."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, ClassVar, get_args
 
 from examples.executions.models import SHARED, Group, User
@@ -23,14 +23,17 @@ class GroupSeeder(Seeder[Group]):
 
 
 class CatalogueSeeder(Seeder[RowT]):
-    """Rows of a table of the catalogue, which are the operators', out of a file beside the seeders."""
+    """Rows of a table of the catalogue, which are the operators', out of a file; some name rows of other seeders."""
 
     file = ""
+    references: ClassVar[Mapping[str, type[Seeder[Any]]]] = {}
     depends_on: ClassVar[tuple[type[Seeder[Any]], ...]] = (GroupSeeder,)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         for row in self.from_file(self.file):
-            yield {"group_id": SHARED, "is_enabled": True, "description": "", **row}
+            named = {f"{name}_id": ref(seeder, SHARED, row[name]) for name, seeder in self.references.items()}
+            own = {name: value for name, value in row.items() if name not in self.references}
+            yield {"group_id": SHARED, "is_enabled": True, "description": "", **own, **named}
 
 
 class DemoGroupSeeder(Seeder[Group]):

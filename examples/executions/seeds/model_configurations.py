@@ -1,12 +1,8 @@
 """The parameters that agents work with."""
 
-from collections.abc import Iterator
-from typing import Any
-
-from examples.executions.models import SHARED, ModelConfiguration
+from examples.executions.models import ModelConfiguration
 from examples.executions.seeds.groups import CatalogueSeeder
 from examples.executions.seeds.schemas import SchemaSeeder
-from layered_backend import ref
 
 
 class ModelConfigurationSeeder(CatalogueSeeder[ModelConfiguration]):
@@ -14,9 +10,6 @@ class ModelConfigurationSeeder(CatalogueSeeder[ModelConfiguration]):
 
     file = "data/model_configurations.yaml"
     key = (ModelConfiguration.group_id, ModelConfiguration.name)
+    references = {"schema": SchemaSeeder}
     depends_on = (SchemaSeeder,)
     insert_only = (ModelConfiguration.is_enabled, ModelConfiguration.description, ModelConfiguration.parameters)
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        for row in super().rows():
-            yield {"schema_id": ref(SchemaSeeder, SHARED, row.pop("schema")), **row}

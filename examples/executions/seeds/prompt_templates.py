@@ -1,12 +1,8 @@
 """The templates that names of executions are made of."""
 
-from collections.abc import Iterator
-from typing import Any
-
-from examples.executions.models import SHARED, PromptTemplate
+from examples.executions.models import PromptTemplate
 from examples.executions.seeds.groups import CatalogueSeeder
 from examples.executions.seeds.tools import ToolSeeder
-from layered_backend import ref
 
 
 class PromptTemplateSeeder(CatalogueSeeder[PromptTemplate]):
@@ -14,9 +10,6 @@ class PromptTemplateSeeder(CatalogueSeeder[PromptTemplate]):
 
     file = "data/prompt_templates.yaml"
     key = (PromptTemplate.group_id, PromptTemplate.name)
+    references = {"tool": ToolSeeder}
     depends_on = (ToolSeeder,)
     insert_only = (PromptTemplate.is_enabled, PromptTemplate.description, PromptTemplate.text)
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        for row in super().rows():
-            yield {"tool_id": ref(ToolSeeder, SHARED, row.pop("tool")), **row}

@@ -140,7 +140,7 @@ class _Load:
     async def until_idle(self) -> None:
         """Wait until no execution waits or runs."""
         async with asyncio.timeout(120):
-            query = {"status": ["PENDING", "RUNNING"], "size": 1}
+            query: dict[str, Any] = {"status": ["PENDING", "RUNNING"], "size": 1}
             while (await self._client.get("/executions", params=query)).json()["items"]:  # noqa: ASYNC110  # a server
                 await asyncio.sleep(0.5)
 

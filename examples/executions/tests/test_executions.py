@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,6 @@ from fastapi import FastAPI
 
 from examples.executions import running
 from examples.executions.models import Execution
-from examples.executions.routes import executions_router
 from examples.executions.tests.conftest import Login, Run
 from examples.executions.tools import ToolError
 from examples.executions.unit_of_work import ExecutionsUnitOfWork
@@ -91,7 +91,7 @@ async def test_a_step_that_takes_too_long_fails_the_execution(
         return ""
 
     monkeypatch.setattr(running, "use", slow)
-    monkeypatch.setattr(executions_router, "run_execution", partial_limit)
+    monkeypatch.setattr(running, "run_execution", partial(_run_in_a_moment, running.run_execution))
 
     execution = await run(ann, "Travel desk", TEXT)
     is_over.set()
@@ -99,9 +99,9 @@ async def test_a_step_that_takes_too_long_fails_the_execution(
     assert (execution["status"], execution["error"]) == ("FAILED", "convert: it took more than 0.05 seconds")
 
 
-async def partial_limit(uow: ExecutionsUnitOfWork, execution_id: UUID, step_limit: float) -> None:
+async def _run_in_a_moment(run: Any, uow: ExecutionsUnitOfWork, execution_id: UUID, step_limit: float) -> None:
     """Run an execution whose steps may hardly take any time."""
-    await running.run_execution(uow, execution_id, 0.05)
+    await run(uow, execution_id, 0.05)
 
 
 async def test_one_that_runs_is_cancelled_after_its_step(

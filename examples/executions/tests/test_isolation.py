@@ -197,7 +197,7 @@ async def test_the_pages_show_no_row_of_others(
 ) -> None:
     for method, path in pages(app):
         for key in bobs.keys:
-            form = {"plan": f"flow:{key}", "text": "tea"} if method == "POST" else None
+            form = {"plan_id": f"flow:{key}", "text": "tea"} if method == "POST" else None
             answer = await client.request(method, path, headers=ann, data=form)
             assert_nothing_of(bobs, answer, key)
     await background_idle(app)
