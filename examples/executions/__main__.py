@@ -1,17 +1,25 @@
-"""`python -m examples.executions` migrates, seeds and serves; PORT is 8000, and `--no-serve` ends before that."""
+"""`python -m examples.executions` migrates, seeds and serves; PORT is 8000, and `--no-serve` ends before that.
+
+`python -m examples.executions add-user north/eve` makes a user, and the group where there is none.
+"""
 
 import asyncio
 import os
 import secrets
 import sys
+from collections.abc import Sequence
+from getpass import getpass
 from pathlib import Path
+from typing import get_args
 
 import uvicorn
 
+from examples.executions import models, schemas, services
 from examples.executions.application import create_app
 from examples.executions.seeds import seeds
 from examples.executions.seeds.groups import PASSWORD
 from examples.executions.settings import ExecutionsSettings
+from examples.executions.unit_of_work import ExecutionsUnitOfWork
 from layered_backend import Database
 from layered_backend.cli import progress_shown
 from layered_backend.migrations import upgrade
@@ -30,6 +38,19 @@ async def prepare(database: Database) -> bool:
     return report.ok
 
 
+async def add_user(
+    database: Database, username: str, password: str, scopes: Sequence[str] = get_args(schemas.UserScope)
+) -> None:
+    """Make a user, `group/name`, with those scopes, and the group where there is none."""
+    group, _, name = username.partition("/")
+    hashed = await services.hasher.hash(password)
+    async with ExecutionsUnitOfWork(database) as uow:
+        with uow.without("tenant"):
+            row, _ = await uow.groups.get_or_create({"name": group}, on=models.Group.name)
+            values = {"group_id": row.id, "name": name, "password_hash": hashed, "scopes": [*scopes]}
+            await uow.users.create(values)
+
+
 def main() -> int:
     """Prepare the database that DATABASE_URL names, and serve the executions; return the exit code."""
     if os.environ.setdefault("LAYERED_ENV", "development") == "development":
@@ -37,7 +58,9 @@ def main() -> int:
     settings, port = ExecutionsSettings.load(), int(os.environ.get("PORT", "8000"))
     if not asyncio.run(prepare(settings.database())):
         return 1
-    if "--no-serve" not in sys.argv:
+    if sys.argv[1:2] == ["add-user"]:
+        asyncio.run(add_user(settings.database(), sys.argv[2], getpass()))
+    elif "--no-serve" not in sys.argv:
         print(f"http://127.0.0.1:{port}/ for north/ann, south/bob and shared/operator: {PASSWORD!r}", flush=True)
         uvicorn.run(create_app(settings), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=3)
     return 0

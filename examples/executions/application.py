@@ -18,7 +18,6 @@ _ROUTERS = {
     "/tools": (catalogue.tools, "catalogue:read"),
     "/crews": (catalogue.crews, "catalogue:read"),
     "/flows": (catalogue.flows, "catalogue:read"),
-    "/groups/members": (catalogue.members, "groups:read"),
     "/groups": (catalogue.groups, "groups:read"),
 }
 

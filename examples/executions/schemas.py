@@ -11,14 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from examples.executions.models import Status
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,49}$")]
-UserName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,29}$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=10_000, pattern=r"^[^\x00]+$")]
 Note = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")]
-Password = Annotated[str, StringConstraints(min_length=12, max_length=200, pattern=r"^[^\x00]+$")]
 Kind = Literal["crew", "flow"]
-UserScope = Literal[
-    "executions:read", "executions:write", "catalogue:read", "catalogue:write", "groups:read", "groups:write"
-]
+UserScope = Literal["executions:read", "executions:write", "catalogue:read", "catalogue:write", "groups:read"]
 Function = Literal[
     "count_words", "extract_keywords", "summarise", "measure_readability", "convert_units", "describe_text", "tidy"
 ]
@@ -188,19 +184,6 @@ class LogRead(BaseModel):
 class GroupRead(BaseModel):
     id: UUID
     name: str
-
-
-class MemberCreate(_Input):
-    name: UserName
-    password: Password
-    scopes: list[UserScope] = Field(default=["executions:read", "catalogue:read"], max_length=6)
-
-
-class MemberRead(BaseModel):
-    id: UUID
-    name: str
-    scopes: list[str]
-    created_at: datetime
 
 
 class Token(BaseModel):

@@ -6,11 +6,11 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from examples.executions import schemas
-from examples.executions.models import Crew, Execution, Flow, Group, LogEntry, Status, Tool, User
+from examples.executions.models import Crew, Execution, Flow, Group, LogEntry, Status, Tool
 from examples.executions.repositories import CatalogueRepository, ExecutionRepository, RowT, in_effect, lease
 from examples.executions.tools import ToolError, use
 from examples.executions.unit_of_work import ExecutionsUnitOfWork, group_of
-from layered_backend import BaseRepository, BaseService, errors
+from layered_backend import BaseService, errors
 from layered_backend.security import PasswordHasher
 
 CreateT = TypeVar("CreateT", bound=schemas.CatalogueCreate)
@@ -49,20 +49,7 @@ class FlowService(CatalogueService[Flow, schemas.FlowCreate]):
 
 
 class GroupService(BaseService[Group]):
-    """What can be done with the group: nothing but looking at it."""
-
-
-class MemberService(BaseService[User, BaseRepository[User], schemas.MemberCreate]):
-    """What can be done with the members of the group."""
-
-    async def create(self, data: schemas.MemberCreate) -> User:
-        hashed = await hasher.hash(data.password)  # before the first statement: it takes its time
-        return await self.repository.create({"name": data.name, "scopes": data.scopes, "password_hash": hashed})
-
-    async def delete(self, key: UUID) -> User:
-        if str(key) == self.uow.actor.subject:
-            raise errors.ConflictError("nobody takes themselves out of a group")
-        return await super().delete(key)
+    """What can be done with the group: nothing but looking at it; operators make groups and users at the command line."""
 
 
 class ExecutionService(BaseService[Execution, ExecutionRepository, schemas.ExecutionCreate, Any, ExecutionsUnitOfWork]):

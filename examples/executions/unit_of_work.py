@@ -31,6 +31,7 @@ class ExecutionsUnitOfWork(UnitOfWork):
         TenantScope(models.Owned, "group_id", tenant=group_of),
         _CatalogueScope(models.CatalogueRow, "group_id", tenant=group_of),
     )
+    groups: BaseRepository[models.Group]
     users: BaseRepository[models.User]
     tools: CatalogueRepository[models.Tool]
     prompt_templates: CatalogueRepository[models.PromptTemplate]

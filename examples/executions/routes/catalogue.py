@@ -1,4 +1,4 @@
-"""The catalogue over HTTP, tools, crews and flows, those of the group and the shared ones; and the group with its members."""
+"""The catalogue over HTTP, tools, crews and flows, those of the group and the shared ones; and the group."""
 
 from typing import Annotated, Any
 
@@ -35,10 +35,3 @@ tools = _of_catalogue(Tool, services.ToolService, read=schemas.ToolRead, create=
 crews = _of_catalogue(Crew, services.CrewService, read=schemas.CrewRead, create=schemas.CrewCreate)
 flows = _of_catalogue(Flow, services.FlowService, read=schemas.FlowRead, create=schemas.FlowCreate)
 groups = crud_router(get_service(services.GroupService), read=schemas.GroupRead, only=("list", "get"))
-members = crud_router(
-    get_service(services.MemberService),
-    read=schemas.MemberRead,
-    create=schemas.MemberCreate,
-    only=("list", "get", "create", "delete"),
-    write_dependencies=[Depends(require_scopes("groups:write"))],
-)

@@ -150,24 +150,6 @@ async def test_a_flow_that_is_no_graph_is_refused_where_it_is_wrong(
     assert answer.json()["detail"][0]["loc"][:2] == ["body", "plan"]
 
 
-async def test_members_are_taken_in_and_out_and_may_do_what_their_scopes_say(
-    client: httpx2.AsyncClient, ann: Headers
-) -> None:
-    body = {"name": "eve", "password": "a long password"}
-    eve = (await client.post("/groups/members", json=body, headers=ann)).json()
-
-    token = (await client.post("/login", data={"username": "north/eve", "password": body["password"]})).json()
-    headers = {"Authorization": f"Bearer {token['access_token']}"}
-    assert (await client.get("/executions", headers=headers)).status_code == 200
-    refused = await client.post("/tools", json={"name": "mine", "function": "tidy"}, headers=headers)
-    assert (refused.status_code, refused.json()) == (403, {"detail": "This takes the scope catalogue:write"})
-    assert (await client.get("/groups/members", headers=headers)).status_code == 403
-
-    assert (await client.delete(f"/groups/members/{eve['id']}", headers=ann)).status_code == 204
-    gone = await client.post("/login", data={"username": "north/eve", "password": body["password"]})
-    assert (gone.status_code, gone.json()) == (401, {"detail": "The name or the password is wrong"})
-
-
 @pytest.mark.parametrize(
     "username", ["north/ann", "north/nobody", "nowhere/ann", "ann", "", "north/ann/x", "NORTH/ann"]
 )

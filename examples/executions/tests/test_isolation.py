@@ -14,11 +14,13 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 from examples.executions import events
+from examples.executions.__main__ import add_user
 from examples.executions.models import Execution, Table
+from examples.executions.seeds.groups import PASSWORD
 from examples.executions.tests.conftest import Login, Run
 from examples.executions.tests.requests_of import Operation, operations_of, with_key
 from examples.executions.unit_of_work import ExecutionsUnitOfWork
-from layered_backend import background_idle
+from layered_backend import Database, background_idle
 
 Headers = Mapping[str, str]
 MARK = "zebra"  # in all that others write, and in nothing else
@@ -50,7 +52,6 @@ async def rows_of(client: httpx2.AsyncClient, headers: Headers, run: Run) -> Oth
         "/tools": {"name": f"{MARK} tool", "function": "tidy", "description": MARK},
         "/crews": {"name": f"{MARK} crew", "plan": CREW},
         "/flows": {"name": f"{MARK} flow", "plan": FLOW},
-        "/groups/members": {"name": MARK, "password": f"a long {MARK}"},
     }
     keys = list[str]()
     for path, body in bodies.items():
@@ -97,7 +98,7 @@ def assert_nothing_of(others: Others, answer: httpx2.Response, asked: str = "") 
 
 def operations(app: FastAPI) -> list[Operation]:
     found = list(operations_of(app.openapi()))
-    assert len(found) >= 25
+    assert len(found) >= 22
     return found
 
 
@@ -227,12 +228,10 @@ async def test_nobody_reads_without_a_login(client: httpx2.AsyncClient, app: Fas
 
 
 async def test_no_page_shows_anything_without_a_login_or_the_scope(
-    client: httpx2.AsyncClient, app: FastAPI, ann: Headers
+    client: httpx2.AsyncClient, app: FastAPI, database: Database, login: Login
 ) -> None:
-    body = {"name": "eve", "password": "a long password", "scopes": ["groups:read"]}
-    assert (await client.post("/groups/members", json=body, headers=ann)).status_code == 201
-    login = await client.post("/login", data={"username": "north/eve", "password": body["password"]})
-    eve = {"Authorization": f"Bearer {login.json()['access_token']}"}
+    await add_user(database, "north/eve", PASSWORD, ["groups:read"])
+    eve = await login("north/eve")
     open_to_all = {"/session", "/session/end", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
     for method, path in pages(app):
         if path not in open_to_all:
@@ -243,13 +242,10 @@ async def test_no_page_shows_anything_without_a_login_or_the_scope(
 
 
 async def test_each_change_takes_a_scope_that_reading_does_not_give(
-    client: httpx2.AsyncClient, app: FastAPI, ann: Headers
+    client: httpx2.AsyncClient, app: FastAPI, database: Database, login: Login
 ) -> None:
-    reading = ["executions:read", "catalogue:read", "groups:read"]
-    body = {"name": "eve", "password": "a long password", "scopes": reading}
-    await client.post("/groups/members", json=body, headers=ann)
-    login = await client.post("/login", data={"username": "north/eve", "password": body["password"]})
-    eve = {"Authorization": f"Bearer {login.json()['access_token']}"}
+    await add_user(database, "north/eve", PASSWORD, ["executions:read", "catalogue:read", "groups:read"])
+    eve = await login("north/eve")
     for operation in operations(app):
         if operation.path != "/login":
             status = (await send(client, operation, eve, str(uuid4()))).status_code
@@ -263,8 +259,8 @@ async def test_the_operators_rows_that_are_not_of_the_catalogue_are_their_own(
 
     assert (await client.get(f"/executions/{execution['id']}", headers=ann)).status_code == 404
     assert (await client.get("/executions", headers=ann)).json()["items"] == []
-    members = (await client.get("/groups/members", headers=ann)).json()["items"]
-    assert [member["name"] for member in members] == ["ann"]
+    groups = (await client.get("/groups", headers=ann)).json()["items"]
+    assert [group["name"] for group in groups] == ["north"]
 
 
 async def test_what_runs_in_the_background_is_of_the_group(

@@ -60,6 +60,28 @@ def test_production_needs_a_key_and_has_no_demonstration(tmp_path: Path) -> None
     assert "DemoUserSeeder: skipped" in done.stdout
 
 
+def test_operators_make_users_and_groups_at_the_command_line(own_file: Path) -> None:
+    variables = {
+        "DATABASE_URL": f"sqlite:///{own_file}",
+        "LAYERED_ENV": "production",
+        "SECRET_KEY": secrets.token_urlsafe(48),
+    }
+    variables["PYTHONPATH"] = f"{_ROOT}{os.pathsep}{_ROOT / 'src'}"
+    script = "import getpass; getpass.getpass = lambda: 'a long password'; import examples.executions.__main__ as m; m.main()"
+    for username in ("east/eve", "north/eve"):
+        line = [sys.executable, "-c", script, "add-user", username]
+        environment = {**os.environ, **variables}
+        done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    with serving(own_file) as server, httpx2.Client(base_url=server.url) as client:
+        for username in ("east/eve", "north/eve"):
+            form = {"username": username, "password": "a long password"}
+            token = client.post("/login", data=form).json()["access_token"]
+            groups = client.get("/groups", headers={"Authorization": f"Bearer {token}"}).json()["items"]
+            assert [group["name"] for group in groups] == [username.partition("/")[0]]
+
+
 def test_it_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])

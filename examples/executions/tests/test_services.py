@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from examples.executions import schemas
 from examples.executions.models import SHARED, Crew, Execution, ModelConfiguration, PromptTemplate, Status, Tool
-from examples.executions.services import ExecutionService, MemberService, ToolService
+from examples.executions.services import ExecutionService, ToolService
 from examples.executions.unit_of_work import ExecutionsUnitOfWork
 from layered_backend import ConflictError, InvalidDataError, NotFoundError, PermissionDeniedError
 from layered_backend.security import Principal
@@ -106,19 +106,6 @@ async def test_a_shared_row_is_not_changed(uow: ExecutionsUnitOfWork, operation:
         await (service.update(UUID(int=5), data) if operation == "update" else service.delete(UUID(int=5)))
     mocked(uow.tools.update).assert_not_awaited()
     mocked(uow.tools.delete).assert_not_awaited()
-
-
-async def test_nobody_takes_themselves_out(uow: ExecutionsUnitOfWork) -> None:
-    with pytest.raises(ConflictError, match="nobody takes themselves out"):
-        await MemberService.of(uow).delete(UUID(int=1))
-
-
-async def test_a_password_is_stored_as_a_hash(uow: ExecutionsUnitOfWork) -> None:
-    await MemberService.of(uow).create(schemas.MemberCreate(name="eve", password="correct horse"))  # noqa: S106
-
-    stored = mocked(uow.users.create).await_args.args[0]
-    assert stored["password_hash"].startswith("$argon2id$")
-    assert "correct horse" not in str(stored)
 
 
 def step(name: str, *after: str) -> dict[str, object]:
