@@ -7,7 +7,6 @@ import asyncio
 import os
 import secrets
 import sys
-from collections.abc import Sequence
 from getpass import getpass
 from pathlib import Path
 from typing import get_args
@@ -38,17 +37,14 @@ async def prepare(database: Database) -> bool:
     return report.ok
 
 
-async def add_user(
-    database: Database, username: str, password: str, scopes: Sequence[str] = get_args(schemas.UserScope)
-) -> None:
+async def add_user(database: Database, username: str, password: str, scopes: list[str]) -> None:
     """Make a user, `group/name`, with those scopes, and the group where there is none."""
     group, _, name = username.partition("/")
     hashed = await services.hasher.hash(password)
     async with ExecutionsUnitOfWork(database) as uow:
         with uow.without("tenant"):
             row, _ = await uow.groups.get_or_create({"name": group}, on=models.Group.name)
-            values = {"group_id": row.id, "name": name, "password_hash": hashed, "scopes": [*scopes]}
-            await uow.users.create(values)
+            await uow.users.create({"group_id": row.id, "name": name, "password_hash": hashed, "scopes": scopes})
 
 
 def main() -> int:
@@ -59,7 +55,7 @@ def main() -> int:
     if not asyncio.run(prepare(settings.database())):
         return 1
     if sys.argv[1:2] == ["add-user"]:
-        asyncio.run(add_user(settings.database(), sys.argv[2], getpass()))
+        asyncio.run(add_user(settings.database(), sys.argv[2], getpass(), [*get_args(schemas.UserScope)]))
     elif "--no-serve" not in sys.argv:
         print(f"http://127.0.0.1:{port}/ for north/ann, south/bob and shared/operator: {PASSWORD!r}", flush=True)
         uvicorn.run(create_app(settings), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=3)

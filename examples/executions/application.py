@@ -27,8 +27,7 @@ def create_app(settings: ExecutionsSettings, database: Database | None = None) -
     chosen, tokens = database or settings.database(), settings.access_tokens()
     scopes = dict.fromkeys(get_args(schemas.UserScope), "")
     principal = current_principal(tokens, token_url="login", scopes=scopes, cookie=sessions.COOKIE)  # noqa: S106  # a path
-    failed = partial(running.end_failed, chosen)
-    background = Background(on_error=failed, periodic={running.end_abandoned: 5})
+    background = Background(on_error=partial(running.end_failed, chosen), periodic={running.end_abandoned: 5})
     app = FastAPI(title="Executions")
     app.state.step_limit, app.state.tokens = settings.step_limit, tokens
     layers.install(app, ExecutionsUnitOfWork, database=chosen, seeds=seeds, principal=principal, background=background)

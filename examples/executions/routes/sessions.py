@@ -1,7 +1,7 @@
 """Logging in, for a token or for a cookie that holds one."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.security import OAuth2PasswordRequestForm
@@ -36,8 +36,7 @@ async def log_in(form: Credentials, request: Request, uow: ExecutionsUOW) -> sch
             raise UnauthenticatedError("the name or the password is wrong")
         if check.new_hash is not None:
             await uow.users.update(user, {"password_hash": check.new_hash})
-    claims = {"group": str(user.group_id), "name": form.username}
-    token = tokens.issue(str(user.id), scopes=user.scopes, claims=claims)
+    token = tokens.issue(str(user.id), scopes=user.scopes, claims={"group": str(user.group_id), "name": form.username})
     return schemas.Token(access_token=token, expires_in=tokens.lifetime)
 
 
@@ -56,8 +55,9 @@ async def begin_session(form: Credentials, request: Request, uow: ExecutionsUOW)
         context = {"error": str(error), "username": form.username}
         return templates.TemplateResponse(request, "login.html", context, 401)
     response, is_secure = RedirectResponse("/", 303), request.url.scheme == "https"
-    kept: Any = {"max_age": token.expires_in, "httponly": True, "samesite": "strict", "secure": is_secure}
-    response.set_cookie(COOKIE, token.access_token, **kept)
+    response.set_cookie(
+        COOKIE, token.access_token, token.expires_in, httponly=True, samesite="strict", secure=is_secure
+    )
     return response
 
 

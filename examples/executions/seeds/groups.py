@@ -25,12 +25,11 @@ class GroupSeeder(Seeder[Group]):
 class CatalogueSeeder(Seeder[RowT]):
     """Rows of a table of the catalogue, which are the operators', out of a file; some name rows of other seeders."""
 
-    file = ""
     references: ClassVar[Mapping[str, type[Seeder[Any]]]] = {}
     depends_on: ClassVar[tuple[type[Seeder[Any]], ...]] = (GroupSeeder,)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        for row in self.from_file(self.file):
+        for row in self.from_file(f"data/{self.key[0].class_.__tablename__}.yaml"):
             named = {f"{name}_id": ref(seeder, SHARED, row[name]) for name, seeder in self.references.items()}
             own = {name: value for name, value in row.items() if name not in self.references}
             yield {"group_id": SHARED, "is_enabled": True, "description": "", **own, **named}

@@ -8,7 +8,6 @@ from examples.executions.seeds.schemas import SchemaSeeder
 class ModelConfigurationSeeder(CatalogueSeeder[ModelConfiguration]):
     """The configurations; their parameters are the operators'."""
 
-    file = "data/model_configurations.yaml"
     key = (ModelConfiguration.group_id, ModelConfiguration.name)
     references = {"schema": SchemaSeeder}
     depends_on = (SchemaSeeder,)

@@ -7,7 +7,6 @@ from examples.executions.seeds.groups import CatalogueSeeder
 class CrewSeeder(CatalogueSeeder[Crew]):
     """The crews."""
 
-    file = "data/crews.yaml"
     key = (Crew.group_id, Crew.name)
     insert_only = (Crew.is_enabled, Crew.description, Crew.plan)
 
@@ -15,6 +14,5 @@ class CrewSeeder(CatalogueSeeder[Crew]):
 class FlowSeeder(CatalogueSeeder[Flow]):
     """The flows."""
 
-    file = "data/flows.yaml"
     key = (Flow.group_id, Flow.name)
     insert_only = (Flow.is_enabled, Flow.description, Flow.plan)

@@ -8,7 +8,6 @@ from examples.executions.seeds.tools import ToolSeeder
 class PromptTemplateSeeder(CatalogueSeeder[PromptTemplate]):
     """The templates; their text is the operators'."""
 
-    file = "data/prompt_templates.yaml"
     key = (PromptTemplate.group_id, PromptTemplate.name)
     references = {"tool": ToolSeeder}
     depends_on = (ToolSeeder,)

@@ -7,6 +7,5 @@ from examples.executions.seeds.groups import CatalogueSeeder
 class SchemaSeeder(CatalogueSeeder[Schema]):
     """The schemas, which follow the source."""
 
-    file = "data/schemas.json"
     key = (Schema.group_id, Schema.name)
     insert_only = (Schema.is_enabled, Schema.description)

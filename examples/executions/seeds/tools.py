@@ -7,6 +7,5 @@ from examples.executions.seeds.groups import CatalogueSeeder
 class ToolSeeder(CatalogueSeeder[Tool]):
     """The tools; whether one is enabled, and what is said of it, is the operators'."""
 
-    file = "data/tools.yaml"
     key = (Tool.group_id, Tool.name)
     insert_only = (Tool.is_enabled, Tool.description)

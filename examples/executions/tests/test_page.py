@@ -102,8 +102,8 @@ def test_what_is_wrong_is_told_at_its_field_and_nothing_entered_is_lost(browser:
     page = opened(browser, server)
     page.get_by_label("Crew or flow").select_option(index=1)
     chosen = page.get_by_label("Crew or flow").input_value()
-    page.get_by_label("Text", exact=True).fill(TEXT)
-    name = page.get_by_label("Name")
+    page.get_by_role("textbox", name="Text", exact=True).fill(TEXT)
+    name = page.get_by_label("Name, made")
     name.evaluate("field => field.removeAttribute('pattern')")  # as a browser does that knows no patterns
     name.fill("bad/name")
     page.get_by_role("button", name="Start").click()
@@ -111,7 +111,7 @@ def test_what_is_wrong_is_told_at_its_field_and_nothing_entered_is_lost(browser:
     expect(page.get_by_role("alert")).to_contain_text("Use letters and digits")
     expect(name).to_have_attribute("aria-describedby", "name-error")
     expect(name).to_have_value("bad/name")
-    expect(page.get_by_label("Text", exact=True)).to_have_value(TEXT)
+    expect(page.get_by_role("textbox", name="Text", exact=True)).to_have_value(TEXT)
     expect(page.get_by_label("Crew or flow")).to_have_value(chosen)
 
 
@@ -155,7 +155,7 @@ def _luminance(color: str) -> float:
 
 def test_without_scripts_it_works_by_reloading(browser: Browser, server: Server) -> None:
     page = opened(browser, server, java_script_enabled=False)
-    page.get_by_label("Text", exact=True).fill(TEXT)
+    page.get_by_role("textbox", name="Text", exact=True).fill(TEXT)
     page.get_by_role("button", name="Start").click()
     expect(page.get_by_role("listitem").first).to_contain_text("Reading room: km, village, parcel")
 
