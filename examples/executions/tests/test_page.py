@@ -65,6 +65,7 @@ def test_a_wrong_password_is_told_at_the_form(browser: Browser, server: Server) 
     expect(page.get_by_role("alert")).to_have_text("The name or the password is wrong.")
     expect(page.get_by_label("Group and name")).to_have_value("north/ann")
     expect(page.get_by_label("Password")).to_have_value("")
+    expect(page.get_by_label("Password")).to_have_attribute("aria-describedby", "error")
 
 
 def test_an_execution_is_started_and_watched_by_keyboard(browser: Browser, server: Server) -> None:
