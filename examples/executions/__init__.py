@@ -7,4 +7,5 @@ background, and `events.py` what is told of it as it goes on.
 
 `python -m examples.executions` migrates, seeds and serves it; `uvicorn examples.executions.main:app` only serves it. Both
 need `pip install 'layered-backend[all]' jinja2 python-multipart uvicorn`. DATABASE_URL names the database.
+`python -m examples.executions.tests.load` puts a load on it, and `python -m examples.count_lines` tells its size.
 """

@@ -4,7 +4,7 @@
            -> schemas -> model_configurations
            -> plans, and in development users
 
-`python -m layered_backend seed run --all --app examples.executions.seeds:seeds` brings it into the database.
+`python -m examples.executions --no-serve` brings it into the database that DATABASE_URL names.
 """
 
 from examples.executions.seeds.groups import DemoGroupSeeder, DemoUserSeeder, GroupSeeder
