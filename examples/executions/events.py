@@ -12,7 +12,6 @@ from layered_backend.query import Criterion
 
 SHOWN = 20  # executions, the newest
 LIMIT = 30  # seconds that a stream lasts; a browser opens the next one by itself
-_POLL = 0.25  # seconds
 
 
 async def changes(uow: ExecutionsUnitOfWork, *where: Criterion) -> AsyncIterator[ExecutionSummary]:
@@ -33,4 +32,4 @@ async def changes(uow: ExecutionsUnitOfWork, *where: Criterion) -> AsyncIterator
         told = {execution.id: execution for execution in found}
         if where and all(execution.ended_at for execution in found):
             return
-        await asyncio.sleep(_POLL)
+        await asyncio.sleep(0.25)  # seconds

@@ -24,7 +24,8 @@ async def run_execution(uow: ExecutionsUnitOfWork, execution_id: UUID, step_limi
     outputs: dict[str, str] = {}
     for position, step in enumerate(execution.steps, start=1):
         await uow.commit()  # no transaction is open while a tool is at work
-        text, begun = "\n".join(outputs[name] for name in step["after"]) or execution.text, perf_counter()
+        begun = perf_counter()
+        text = "\n".join(outputs[name] for name in step["after"]) if step["after"] else execution.text
         try:
             async with asyncio.timeout(step_limit):
                 output = await asyncio.to_thread(use, step["function"], text, step["parameters"])

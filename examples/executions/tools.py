@@ -8,6 +8,7 @@ from typing import Any
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 _SENTENCE = re.compile(r"[^.!?\s][^.!?]*[.!?]*")
 _QUANTITY = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*(km|m|cm|mi|ft|in|kg|g|lb|oz)s?\b")
+_LONGEST = 15_000  # characters: what several steps have given grows with each that reads it
 _VOWELS = re.compile(r"[aeiouy]+")
 _COMMON = (
     "a an and are as at be but by for from had has have he her his i in is it its not of on or our she so that the their "
@@ -90,12 +91,14 @@ def use(function: str, text: str, parameters: Mapping[str, Any]) -> str:
     """Return what a tool makes of *text*, with those of the parameters that it has.
 
     Raises:
-        ToolError: It cannot do anything with the text, or there is no such function.
+        ToolError: It cannot do anything with the text, which may be too long, or there is no such function.
     """
     if function not in TOOLS:
         raise ToolError(f"there is no function called {function}")
-    known = TOOLS[function].__kwdefaults__ or {}
-    return TOOLS[function](text, **{name: value for name, value in parameters.items() if name in known})
+    if len(text) > _LONGEST:
+        raise ToolError(f"the text has more than {_LONGEST:,} characters")
+    tool = TOOLS[function]
+    return tool(text, **{name: parameters[name] for name in tool.__kwdefaults__ or () if name in parameters})
 
 
 def _sentences(text: str) -> list[str]:

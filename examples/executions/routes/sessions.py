@@ -13,7 +13,6 @@ from examples.executions import schemas, services
 from examples.executions.models import Group, User
 from examples.executions.routes.executions_router import ExecutionsUOW
 from layered_backend import UnauthenticatedError, error_responses
-from layered_backend.security import AccessTokens
 
 COOKIE = "session"
 
@@ -25,7 +24,7 @@ Credentials = Annotated[OAuth2PasswordRequestForm, Depends()]
 @router.post("/login", tags=["login"], responses=error_responses(400, 401, 422, 503))
 async def log_in(form: Credentials, request: Request, uow: ExecutionsUOW) -> schemas.Token:
     """Return a token for a member, whose username is `group/name`."""
-    tokens: AccessTokens = request.app.state.tokens
+    tokens = request.app.state.tokens
     group, _, name = form.username.partition("/")
     with uow.without("tenant"):
         of_group = User.group_id.in_(select(Group.id).where(Group.name == group))
@@ -54,10 +53,8 @@ async def begin_session(form: Credentials, request: Request, uow: ExecutionsUOW)
     except UnauthenticatedError as error:
         context = {"error": str(error), "username": form.username}
         return templates.TemplateResponse(request, "login.html", context, 401)
-    response, is_secure = RedirectResponse("/", 303), request.url.scheme == "https"
-    response.set_cookie(
-        COOKIE, token.access_token, token.expires_in, httponly=True, samesite="strict", secure=is_secure
-    )
+    response, secure = RedirectResponse("/", 303), request.url.scheme == "https"
+    response.set_cookie(COOKIE, token.access_token, token.expires_in, httponly=True, samesite="strict", secure=secure)
     return response
 
 

@@ -147,6 +147,33 @@ async def test_one_that_waits_is_cancelled_and_never_begins(
     assert (execution["status"], execution["started_at"]) == ("CANCELLED", None)
 
 
+async def test_a_text_that_grows_with_each_step_has_an_end(
+    client: httpx2.AsyncClient, ann: Mapping[str, str], run: Run
+) -> None:
+    names = [f"s{number}" for number in range(50)]
+    steps = [{"name": name, "tool": "tidier", "after": names[max(0, at - 2) : at]} for at, name in enumerate(names)]
+    await client.post("/flows", json={"name": "Growing", "plan": {"steps": steps}}, headers=ann)
+
+    execution = await run(ann, "Growing", "tea " * 100, "flow")
+
+    assert execution["status"] == "FAILED"
+    assert execution["error"].endswith(": the text has more than 15,000 characters")
+
+
+async def test_a_step_reads_what_it_comes_after_even_if_that_is_nothing(
+    client: httpx2.AsyncClient, ann: Mapping[str, str], run: Run
+) -> None:
+    steps = [
+        {"name": "words", "tool": "keyword extractor"},
+        {"name": "count", "tool": "word counter", "after": ["words"]},
+    ]
+    await client.post("/flows", json={"name": "Nothing", "plan": {"steps": steps}}, headers=ann)
+
+    execution = await run(ann, "Nothing", "1 2 3", "flow")
+
+    assert execution["result"] == {"words": "", "count": "0 words, 0 sentences, 0 characters"}
+
+
 async def test_what_is_refused_is_not_started(client: httpx2.AsyncClient, ann: Any, login: Login) -> None:
     operator = await login("shared/operator")
     plan = (await client.get("/crews", params={"name": "Travel"}, headers=ann)).json()["items"][0]

@@ -47,6 +47,7 @@ def test_parameters_that_a_tool_does_not_have_are_for_others() -> None:
         ("measure_readability", "1 2 3", {}, "there are no words to read"),
         ("describe_text", "...", {}, "there are no words to describe"),
         ("convert_units", "nothing", {}, "there is no length or weight to convert"),
+        ("tidy", "x" * 15_001, {}, "the text has more than 15,000 characters"),
         ("no_such", "nothing", {}, "there is no function called no_such"),
     ],
 )
