@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from layered_backend import Background, FailedJob, LockTimeoutError, install
+from layered_backend import Background, FailedJob, LockTimeoutError, UnitOfWork, install
+from layered_backend.unit_of_work import still_open
 from tests.databases import Shop
 from tests.shop import ShopUnitOfWork, add_item
 
@@ -93,6 +94,22 @@ async def test_what_is_under_way_when_the_application_stops_is_undone(sqlite_sho
         await begun.wait()
 
     assert await sqlite_shop.names() == []
+
+
+async def test_it_is_no_part_of_what_is_open_where_the_application_starts(sqlite_shop: Shop) -> None:
+    is_done, open_here = asyncio.Event(), list[UnitOfWork]()
+
+    async def work(uow: ShopUnitOfWork) -> None:
+        open_here.extend(still_open())
+        is_done.set()
+
+    async with sqlite_shop.unit(read_only=True) as outer:
+        await outer.items.count()
+        async with running(sqlite_shop, Background(periodic={work: 3600})):
+            await is_done.wait()
+
+    assert len(open_here) == 1
+    assert outer not in open_here
 
 
 async def _takes_more(uow: ShopUnitOfWork, item_id: int) -> None: ...
