@@ -43,6 +43,7 @@ from layered_backend.errors import (
     UniqueViolationError,
     UnitOfWorkError,
     UnknownFieldError,
+    UnsupportedVersionError,
 )
 from layered_backend.jobs import Job, JobQueue, JobRunner
 from layered_backend.models import (
@@ -175,6 +176,7 @@ __all__ = [
     "UnitOfWork",
     "UnitOfWorkError",
     "UnknownFieldError",
+    "UnsupportedVersionError",
     "Versioned",
     "Where",
     "add_error_handlers",

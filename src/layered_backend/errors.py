@@ -28,6 +28,7 @@
     ├── StatementTimeoutError
     ├── DatabaseUnavailableError
     ├── CommitUnknownError
+    ├── UnsupportedVersionError
     ├── SettingsError
     ├── MigrationError
     │   └── MigrationSetupError
@@ -46,7 +47,7 @@ application ships with its own source.) None of them knows HTTP; `layered_backen
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
 __all__ = [
@@ -87,6 +88,7 @@ __all__ = [
     "UniqueViolationError",
     "UnitOfWorkError",
     "UnknownFieldError",
+    "UnsupportedVersionError",
 ]
 
 
@@ -373,6 +375,30 @@ class CommitUnknownError(LayeredError):
     """
 
     default_message = "the connection was lost during COMMIT; whether the work is saved is not known"
+
+
+class UnsupportedVersionError(LayeredError):
+    """An installed package lacks what a guarantee of this library rests on.
+
+    Attributes:
+        package: The package's name on PyPI.
+        installed: Its installed version.
+        missing: What it lacks.
+        tested: The releases that have it.
+    """
+
+    def __init__(self, package: str, installed: str, missing: Sequence[str], tested: str) -> None:
+        super().__init__(package, installed, missing, tested)
+        self.package = package
+        self.installed = installed
+        self.missing = missing
+        self.tested = tested
+
+    def __str__(self) -> str:
+        return (
+            f"{self.package} {self.installed} has no {', '.join(self.missing)}, which this library relies on; "
+            f"install {self.package} {self.tested}"
+        )
 
 
 class SettingsError(LayeredError):

@@ -20,6 +20,7 @@ from layered_backend.errors import (
     StaleError,
     UniqueViolationError,
     UnknownFieldError,
+    UnsupportedVersionError,
 )
 
 
@@ -87,6 +88,7 @@ def test_each_error_is_a_sentence(error: LayeredError, sentence: str) -> None:
         UnknownFieldError("Item", "prise", ["price"]),
         CommitUnknownError(),
         SettingsError({"DATABASE_URL": "is missing"}),
+        UnsupportedVersionError("sqlalchemy", "3.0", ["Session._is_clean"], "2.0.55 to 2.1"),
     ],
     ids=lambda error: type(error).__name__,
 )

@@ -1,0 +1,1 @@
+"""What SQLAlchemy does not document, a module for each part of it."""
