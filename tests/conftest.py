@@ -121,6 +121,13 @@ async def asyncpg_shop(request: pytest.FixtureRequest) -> AsyncGenerator[Shop]:
 
 
 @pytest.fixture
+async def deferred_shop(request: pytest.FixtureRequest) -> AsyncGenerator[Shop]:
+    """The test domain on PostgreSQL through asyncpg, with BEGIN deferred."""
+    async for shop in _shop(ASYNC_BACKENDS[1], request, deferred_begin=True):
+        yield shop
+
+
+@pytest.fixture
 async def bound(shop: Shop) -> AsyncGenerator[Shop]:
     """The test domain on each database, in one transaction that leaves nothing behind."""
     if shop.backend.asynchronous:

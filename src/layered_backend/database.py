@@ -17,12 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
+from layered_backend.accelerators import defer_begin
 from layered_backend.dialects import dialect_named
 from layered_backend.dialects.base import Closeable
 from layered_backend.dialects.connecting import replace_lost_connections
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.models import Base
-from layered_backend.session import GuardedSession, drive, restrict, run_alone, watch
+from layered_backend.session import GuardedSession, UnbegunReads, drive, guard_engine, read_in_autocommit, restrict
 
 __all__ = ["Database"]
 
@@ -48,6 +49,8 @@ class Database:
         connect_timeout: Seconds to wait for a new connection, above 0; what the driver waits unless it is given. SQLite
             opens a file and waits for nobody.
         statement_timeout: Seconds after which the database ends a statement with a StatementTimeoutError, above 0.
+        deferred_begin: Whether reads may be sent before BEGIN, which is faster and less certain; see
+            docs/accelerators.md. Through asyncpg only; another driver begins with the first statement all the same.
         engine_options: Arguments of SQLAlchemy's `create_engine`, such as `pool_size=10`, for all engines.
 
     Raises:
@@ -63,6 +66,7 @@ class Database:
         pgbouncer: bool = False,
         connect_timeout: float | None = None,
         statement_timeout: float | None = None,
+        deferred_begin: bool = False,
         **engine_options: Any,
     ) -> None:
         if str(engine_options.get("isolation_level")).upper() == "AUTOCOMMIT":
@@ -79,6 +83,7 @@ class Database:
         }
         self._refuse_limit(statement_timeout, pgbouncer=pgbouncer)
         self._connect_timeout, self._statement_timeout = connect_timeout, statement_timeout
+        self.deferred_begin = deferred_begin
         self._engine_options = engine_options
         self._lock = threading.Lock()
         self._async_engines: dict[asyncio.AbstractEventLoop, AsyncEngine] = {}
@@ -86,7 +91,7 @@ class Database:
         self._autocommit_engines: dict[AsyncEngine, AsyncEngine] = {}
         self._sync_engine: Engine | None = None
         self._keep_alive: Closeable | None = None
-        self._readers: WeakKeyDictionary[Engine, Engine | None] = WeakKeyDictionary()
+        self._unbegun_reads: WeakKeyDictionary[Engine, UnbegunReads] = WeakKeyDictionary()
         self._variants: WeakKeyDictionary[Engine, dict[tuple[Any, ...], Engine]] = WeakKeyDictionary()
 
     def unpooled(self) -> Database:
@@ -219,7 +224,10 @@ class Database:
         if not self.dialect.answers_every_commit:
             replace_lost_connections(engine)
         restrict(engine)
-        watch(engine)
+        unbegun_reads = defer_begin(engine) if self.deferred_begin else None
+        if unbegun_reads is not None:
+            self._unbegun_reads[engine] = unbegun_reads
+        guard_engine(engine)
 
     def _keep_database_alive(self, connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
         self._keep_alive = self._keep_alive or self.dialect.keep_alive(self.url)
@@ -250,13 +258,8 @@ class Database:
         engine = plain = self.engine.sync_engine if asynchronous else self.sync_engine
         if read_only or deferred or isolation_level:
             engine = self._variant(engine, read_only=read_only, deferred=deferred, isolation_level=isolation_level)
-        reading_alone = None if isolation_level or read_only else self._reading_alone(plain)
-        return GuardedSession(engine, asynchronous=asynchronous, reading_alone=reading_alone)
-
-    def _reading_alone(self, engine: Engine) -> Engine | None:
-        if engine not in self._readers:
-            self._readers[engine] = self.dialect.reading_alone(engine)
-        return self._readers[engine]
+        unbegun_reads = None if isolation_level or read_only else self._unbegun_reads.get(plain)
+        return GuardedSession(engine, asynchronous=asynchronous, unbegun_reads=unbegun_reads)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run *work* on a connection on which each statement is a transaction of its own, and which only this one has.
@@ -267,7 +270,7 @@ class Database:
         Raises:
             DatabaseUnavailableError: The database cannot be reached.
         """
-        return await run_alone(self._autocommit_engine(), work)
+        return await read_in_autocommit(self._autocommit_engine(), work)
 
     def _autocommit_engine(self) -> Engine:
         engine = self.engine

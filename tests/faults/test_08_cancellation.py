@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from layered_backend import Outcome
-from layered_backend.session import GuardedSession, WatchedSession
+from layered_backend.session import GuardedSession, GuardedSyncSession
 from tests.databases import Shop
 from tests.faults.soundness import assert_sound
 from tests.shop import ShopUnitOfWork, add_item
@@ -61,7 +61,7 @@ async def _twice(task: asyncio.Task[None]) -> None:
 def _commits_told(attempts: dict[int, _Attempt], monkeypatch: pytest.MonkeyPatch) -> Generator[list[int]]:
     """Tell the attempt when its COMMIT begins, and collect which are under way."""
     under_way: list[int] = []
-    end = WatchedSession.end_transaction
+    end = GuardedSyncSession.end_transaction
 
     def told(session: Any, *, commit: bool) -> None:
         number = next((n for n, attempt in attempts.items() if _is_of(attempt, session)), None)
@@ -75,7 +75,7 @@ def _commits_told(attempts: dict[int, _Attempt], monkeypatch: pytest.MonkeyPatch
             under_way.remove(number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(WatchedSession, "end_transaction", told)
+        patch.setattr(GuardedSyncSession, "end_transaction", told)
         yield under_way
 
 

@@ -25,7 +25,7 @@ from layered_backend import (
     Outcome,
     RolledBackError,
 )
-from layered_backend.session import guarded
+from layered_backend.session import session as guarded_session
 from tests.databases import ASYNC_BACKENDS, Shop
 from tests.faults.slow import slow_query, slow_rows
 from tests.faults.soundness import assert_sound
@@ -269,7 +269,7 @@ def _leave_a_thread(database: Database, monkeypatch: pytest.MonkeyPatch) -> None
             has_begun.wait(timeout=30)
 
     threads: list[threading.Thread] = []
-    monkeypatch.setattr(guarded, "time", SimpleNamespace(sleep=see_the_wait))
+    monkeypatch.setattr(guarded_session, "time", SimpleNamespace(sleep=see_the_wait))
     event.listen(database.sync_engine, "connect", add_function)
     database.create_all_sync(Base.metadata)
     with pytest.raises(ConcurrentUseError, match="the block ended while thread 'stray' had a call under way"):

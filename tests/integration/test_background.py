@@ -169,7 +169,7 @@ class TestWhenItRuns:
             units.extend((reports, uow))
             run_in_background(tasks, ShopUnitOfWork, work, "coffee")
             if is_refused:  # the other one has committed by then
-                reports.session.stack.remember(KeyError("caught"))
+                reports.session.state.remember(KeyError("caught"))
 
         async with ReportUnitOfWork.database:
             await post(small)

@@ -20,7 +20,7 @@ from layered_backend import (
     RolledBackError,
 )
 from layered_backend.models import NAMING_CONVENTION
-from layered_backend.session import WatchedSession
+from layered_backend.session import GuardedSyncSession
 from tests.databases import Shop, backends_of
 from tests.shop import ShopUnitOfWork
 
@@ -161,13 +161,13 @@ async def test_a_cancellation_during_the_commit_comes_after_it(
             await uow.items.create({"name": "tea", "price": 1})
 
     task = asyncio.create_task(work())
-    end = WatchedSession.end_transaction
+    end = GuardedSyncSession.end_transaction
 
     def end_while_being_cancelled(session: Any, *, commit: bool) -> None:
         asyncio.get_running_loop().call_soon(task.cancel)
         end(session, commit=commit)
 
-    monkeypatch.setattr(WatchedSession, "end_transaction", end_while_being_cancelled)
+    monkeypatch.setattr(GuardedSyncSession, "end_transaction", end_while_being_cancelled)
     with pytest.raises(asyncio.CancelledError):
         await task
     monkeypatch.undo()

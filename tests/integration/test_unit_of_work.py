@@ -166,7 +166,7 @@ class TestLazyLoads:
             await uow.commit()
             await uow.items.count()
             await uow.rollback()
-            with pytest.raises(UnitOfWorkError, match="expired by a rollback"):
+            with pytest.raises(UnitOfWorkError, match="expired when the unit of work was rolled back"):
                 _ = item.name
             assert await uow.items.count() == 1
 

@@ -3,48 +3,48 @@ from __future__ import annotations
 import pytest
 
 from layered_backend import UnitOfWorkError
-from layered_backend.session import SavepointStack, drive
+from layered_backend.session import TransactionState, drive
 
 
-class TestSavepointStack:
+class TestTransactionState:
     def test_the_first_error_is_kept(self) -> None:
-        stack = SavepointStack()
+        state = TransactionState()
         first = KeyError()
-        stack.remember(first)
-        stack.remember(ValueError())
+        state.remember(first)
+        state.remember(ValueError())
 
-        assert stack.error is first
+        assert state.error is first
 
     def test_a_rolled_back_savepoint_takes_its_errors_and_those_inside_with_it(self) -> None:
-        stack = SavepointStack()
-        stack.push("outer")
-        stack.push("inner")
-        stack.remember(KeyError())
-        stack.discard("outer")
+        state = TransactionState()
+        state.open_savepoint("outer")
+        state.open_savepoint("inner")
+        state.remember(KeyError())
+        state.undo_savepoint("outer")
 
-        assert stack.error is None
-        assert stack.top.savepoint is None
+        assert state.error is None
+        assert state.top.savepoint is None
 
     def test_a_released_savepoint_hands_everything_on(self) -> None:
-        stack = SavepointStack()
-        stack.push("one")
-        stack.push("two")
+        state = TransactionState()
+        state.open_savepoint("one")
+        state.open_savepoint("two")
         error = KeyError()
-        stack.remember(error)
-        stack.top.hooks.append(print)
-        stack.merge("one")
+        state.remember(error)
+        state.top.hooks.append(print)
+        state.release_savepoint("one")
 
-        assert stack.top.savepoint is None
-        assert stack.error is error
-        assert stack.top.hooks == [print]
+        assert state.top.savepoint is None
+        assert state.error is error
+        assert state.top.hooks == [print]
 
     def test_an_unknown_savepoint_leaves_the_transaction(self) -> None:
-        stack = SavepointStack()
-        stack.remember(KeyError())
-        stack.merge("unknown")
-        stack.discard("unknown")
+        state = TransactionState()
+        state.remember(KeyError())
+        state.release_savepoint("unknown")
+        state.undo_savepoint("unknown")
 
-        assert isinstance(stack.error, KeyError)
+        assert isinstance(state.error, KeyError)
 
 
 class TestDrive:

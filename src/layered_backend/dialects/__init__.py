@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from layered_backend.dialects.base import DatabaseDialect, Reading
 from layered_backend.dialects.given_keys import GivenKeys
-from layered_backend.dialects.late_begin import TransactionNeededError
 from layered_backend.dialects.mysql import MySQLDialect
 from layered_backend.dialects.postgresql import PostgreSQLDialect
 from layered_backend.dialects.rows import Rows
@@ -20,7 +19,6 @@ __all__ = [
     "Reading",
     "Rows",
     "SortForm",
-    "TransactionNeededError",
     "dialect_named",
 ]
 

@@ -163,13 +163,6 @@ class DatabaseDialect(ABC):
         """
         return {"isolation_level": isolation_level} if isolation_level else {}
 
-    def reading_alone(self, engine: Engine) -> Engine | None:
-        """Return what to read with before a transaction has begun, where a read needs none.
-
-        Its connections refuse what does need one with TransactionNeededError. None where every read is in the transaction.
-        """
-        return None
-
     def awaits_end(self, connection: Connection) -> bool:
         """Tell whether the end of *connection*'s transaction makes a difference to the database.
 

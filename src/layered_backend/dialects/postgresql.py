@@ -58,7 +58,6 @@ from layered_backend.dialects.base import INT64, NO_DATABASE, REFUSED, DatabaseD
 from layered_backend.dialects.conflicts import on_conflict
 from layered_backend.dialects.connecting import opened
 from layered_backend.dialects.given_keys import GivenKeys, given_as_arrays
-from layered_backend.dialects.late_begin import begin_late, has_begun, reading_alone
 from layered_backend.dialects.lock_names import lock_number
 from layered_backend.dialects.postgresql_sequences import advance
 from layered_backend.dialects.rows import Rows
@@ -152,7 +151,6 @@ class PostgreSQLDialect(DatabaseDialect):
     def configure(self, engine: Engine) -> None:
         if engine.dialect.driver == "asyncpg":
             event.listen(engine, "do_connect", _choose_connect)
-            begin_late(engine)
         event.listen(engine, "connect", _let_server_notice_a_lost_client)
 
     def pgbouncer_arguments(self, url: URL) -> Mapping[str, Any]:
@@ -176,12 +174,6 @@ class PostgreSQLDialect(DatabaseDialect):
     def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         options = dict(super().transaction_options(read_only=False, deferred=False, isolation_level=isolation_level))
         return options | {"postgresql_readonly": True} if read_only else options
-
-    def reading_alone(self, engine: Engine) -> Engine | None:
-        return reading_alone(engine) if engine.dialect.driver == "asyncpg" else None
-
-    def awaits_end(self, connection: Connection) -> bool:
-        return connection.dialect.driver != "asyncpg" or has_begun(connection)
 
     def upsert(
         self,

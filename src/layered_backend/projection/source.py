@@ -12,8 +12,7 @@ from sqlalchemy.orm import Session
 
 from layered_backend.database import Database
 from layered_backend.query.scope import ActiveScopes, active_scopes
-from layered_backend.session import WatchedSession
-from layered_backend.session.uninterrupted import uninterrupted
+from layered_backend.session import GuardedSyncSession, uninterrupted
 
 __all__ = ["AutocommitSource", "SessionSource", "Source", "read_in", "write_in"]
 
@@ -106,12 +105,12 @@ class AutocommitSource:
 
 def read_in(session: Session, work: Callable[[Connection], T]) -> T:
     """Run *work*, which only reads, on a connection for *session*, after what is pending has been written."""
-    return session.read(work) if isinstance(session, WatchedSession) else write_in(session, work)
+    return session.read(work) if isinstance(session, GuardedSyncSession) else write_in(session, work)
 
 
 def write_in(session: Session, work: Callable[[Connection], T]) -> T:
     """Run *work* on the connection of *session*, after what is pending has been written."""
-    if isinstance(session, WatchedSession):
+    if isinstance(session, GuardedSyncSession):
         return session.write(work)
     session.flush()
     return work(session.connection())

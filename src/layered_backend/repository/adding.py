@@ -11,7 +11,8 @@ from sqlalchemy.orm.attributes import instance_state, set_committed_value
 
 from layered_backend.memoization import memoized
 from layered_backend.repository.direct import columns_by_name, has_default, inserts_directly, is_direct_row
-from layered_backend.session import WatchedSession
+from layered_backend.session import GuardedSyncSession
+from layered_backend.upstream.sqlalchemy.session import can_stand_in_for_flush
 
 __all__ = ["write_new"]
 
@@ -26,7 +27,7 @@ def write_new(session: Session, mapper: Mapper[Any], entity: object) -> None:
         InvalidDataError: The database cannot store a value.
         ConflictError: A unique constraint or a foreign key is violated.
     """
-    if isinstance(session, WatchedSession) and session.is_clean and _inserts_alone(session, mapper, entity):
+    if isinstance(session, GuardedSyncSession) and session.is_clean and _inserts_alone(session, mapper, entity):
         session.add(entity)
         session.flush_by(lambda connection: _insert(session, mapper, entity, connection))
     else:
@@ -36,6 +37,8 @@ def write_new(session: Session, mapper: Mapper[Any], entity: object) -> None:
 
 def _inserts_alone(session: Session, mapper: Mapper[Any], entity: object) -> bool:
     """Tell whether one statement writes *entity*, and all that it has by default is known then."""
+    if not can_stand_in_for_flush():
+        return False
     if instance_state(entity).key is not None or type(entity) is not mapper.class_:
         return False
     return (

@@ -110,7 +110,7 @@ class SeedContext:
     @property
     def is_undone(self) -> bool:
         """Whether the whole transaction was undone, and not only what the seeder did."""
-        return self._uow.session.stack.error is not None
+        return self._uow.session.state.error is not None
 
     def savepoint(self) -> Savepoint:
         """Return a block that can fail alone."""
@@ -122,7 +122,7 @@ class SeedContext:
         Raises:
             LayeredError: A constraint is violated.
         """
-        if self.session.stack.top.error is not None or not self.session.is_active:
+        if self.session.state.top.error is not None or not self.session.is_active:
             return  # an error was caught, as the end of the savepoint will tell
         await self.session.flush()
         if self.is_dry_run or not (self._tally.has_written or has_own_run(self._seeder)):

@@ -238,7 +238,7 @@ class Run:
             async with uow.savepoint():
                 await step
         except Exception as error:
-            if isinstance(error, _PASSING) or isinstance(error.__cause__, _PASSING) or uow.session.stack.error:
+            if isinstance(error, _PASSING) or isinstance(error.__cause__, _PASSING) or uow.session.state.error:
                 raise
             seeder = retirement.seeder
             self._too_late[seeder] = SeedResult(seeder.name, SeedStatus.FAILED, error=error)

@@ -1,29 +1,31 @@
-"""The session of a unit of work, and what guards it."""
+"""The session of a unit of work, and its guards."""
 
-from layered_backend.session.alone import run_alone
-from layered_backend.session.driving import drive
-from layered_backend.session.guarded import GuardedSession
-from layered_backend.session.restricting import restrict
-from layered_backend.session.restrictions import Restriction, Restrictions
-from layered_backend.session.savepoint_stack import Frame, Hook, SavepointStack
-from layered_backend.session.translation import describe, rolled_back
-from layered_backend.session.uninterrupted import uninterrupted
-from layered_backend.session.watched import WatchedSession
-from layered_backend.session.watching import watch
+from layered_backend.session.connection import guard_engine, read_in_autocommit, state_of
+from layered_backend.session.coroutines import at_once, drive, uninterrupted
+from layered_backend.session.errors import describe, rolled_back
+from layered_backend.session.restriction import Restriction, Restrictions
+from layered_backend.session.restriction_compiler import restrict
+from layered_backend.session.session import GuardedSession
+from layered_backend.session.sync_session import GuardedSyncSession, TransactionNeededError, UnbegunReads
+from layered_backend.session.transaction_state import Frame, Hook, TransactionState
 
 __all__ = [
     "Frame",
     "GuardedSession",
+    "GuardedSyncSession",
     "Hook",
     "Restriction",
     "Restrictions",
-    "SavepointStack",
-    "WatchedSession",
+    "TransactionNeededError",
+    "TransactionState",
+    "UnbegunReads",
+    "at_once",
     "describe",
     "drive",
+    "guard_engine",
+    "read_in_autocommit",
     "restrict",
     "rolled_back",
-    "run_alone",
+    "state_of",
     "uninterrupted",
-    "watch",
 ]

@@ -32,7 +32,8 @@ class BoundDatabase(Database):
         self.dialect = _nested(type(original.dialect))()
         self.is_in_memory = False  # in which units of work would have to wait for each other
         self._variants = WeakKeyDictionary()
-        self._readers = WeakKeyDictionary()
+        self._unbegun_reads = WeakKeyDictionary()
+        self.deferred_begin = False  # a savepoint is a beginning
         self._bound = one.engine()
         self._beside = self._bound.execution_options(**{AUTOCOMMIT: True})
         self._awaited = AsyncEngine(self._bound) if self._bound.dialect.is_async else None
@@ -76,9 +77,6 @@ class _Nested(DatabaseDialect):
 
     def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         return {READ_ONLY: read_only}
-
-    def reading_alone(self, engine: Engine) -> None:
-        return None
 
 
 @unique

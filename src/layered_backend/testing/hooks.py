@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from unittest.mock import patch
 
 from layered_backend.session import GuardedSession, Hook
-from layered_backend.unit_of_work import unit_of_work
+from layered_backend.unit_of_work import completion
 
 __all__ = ["CapturedHooks", "capture_hooks"]
 
@@ -38,5 +38,5 @@ def capture_hooks() -> Generator[CapturedHooks]:
     async def capture(session: GuardedSession, hooks: Sequence[Hook]) -> None:
         captured.extend(hooks)
 
-    with patch.object(unit_of_work, "run_hooks", capture):
+    with patch.object(completion, "run_hooks", capture):
         yield captured

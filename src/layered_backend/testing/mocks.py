@@ -93,8 +93,8 @@ class _NoDatabase(Database):
 class _MockUnitOfWork(UnitOfWork):
     @property
     def session(self) -> GuardedSession:
-        if self._session is None and not self._is_finished:
-            self._session = self.database.session()
+        if self._session is None and not self.is_finished:
+            self._open(asynchronous=True)
         return super().session
 
     def repository(self, repository_class: type[RepositoryT], model: type[Any] | None = None) -> RepositoryT:
@@ -107,19 +107,19 @@ class _MockUnitOfWork(UnitOfWork):
         return _MockSavepoint(self.session)
 
     def _enter(self, *, asynchronous: bool) -> Self:
-        if self._depth == 0 and not self._is_finished:
+        if self._depth == 0 and not self.is_finished:
             self._session = None  # of before, when nobody could tell who would enter
         return super()._enter(asynchronous=asynchronous)
 
 
 class _MockSavepoint(Savepoint):
     async def _open(self) -> None:
-        stack = self._session.stack
-        stack.push()
-        self._frame = stack.top
+        state = self._session.state
+        state.open_savepoint(f"mock {id(self)}")
+        self._frame = state.top
 
     async def _close(self, error: BaseException | None) -> None:
-        end = self._session.stack.merge if error is None else self._session.stack.discard
+        end = self._session.state.release_savepoint if error is None else self._session.state.undo_savepoint
         end(str(self._frame.savepoint))
 
 

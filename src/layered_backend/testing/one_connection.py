@@ -16,7 +16,7 @@ from sqlalchemy.util import await_only
 
 from layered_backend.dialects.base import DatabaseDialect
 from layered_backend.errors import ReadOnlyError, UnitOfWorkError
-from layered_backend.session import watch
+from layered_backend.session import guard_engine, state_of
 from layered_backend.testing.nested_connection import NestedConnection
 from layered_backend.unit_of_work import UnitOfWork
 from layered_backend.unit_of_work.open_units import entered_here
@@ -79,7 +79,7 @@ class OneConnection:
         event.listen(pool, "connect", self._share_info)
         event.listen(engine, "begin", _begin)
         event.listen(engine, "before_cursor_execute", self._before_statement, retval=True)
-        watch(engine)
+        guard_engine(engine)
         return engine
 
     def _lent(self) -> NestedConnection:
@@ -190,9 +190,11 @@ def _writes(statement: str) -> bool:
     return _READING.match(statement) is None or _WRITING.search(statement) is not None
 
 
-def _refuse_writing(connection: Any) -> None:
+def _refuse_writing(connection: Connection) -> None:
     error = ReadOnlyError("this unit of work only reads; open one without read_only=True")
-    connection.watcher.stack.remember(error)  # as the database's own error would be
+    state = state_of(connection)
+    if state is not None:
+        state.remember(error)  # as the database's own error would be
     raise error
 
 

@@ -1,5 +1,6 @@
-"""The unit of work and what belongs to it."""
+"""The unit of work, its savepoints and its reruns."""
 
+from layered_backend.unit_of_work.completion import Outcome
 from layered_backend.unit_of_work.open_units import (
     begin_apart,
     end_abandoned,
@@ -7,7 +8,6 @@ from layered_backend.unit_of_work.open_units import (
     opened_units,
     still_open,
 )
-from layered_backend.unit_of_work.outcome import Outcome
 from layered_backend.unit_of_work.rerun import transact, transact_sync
 from layered_backend.unit_of_work.savepoint import Savepoint
 from layered_backend.unit_of_work.unit_of_work import UnitOfWork

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from layered_backend.errors import RolledBackError, TransientError, UnitOfWorkError
 from layered_backend.session import drive
+from layered_backend.unit_of_work.completion import Outcome
 from layered_backend.unit_of_work.open_units import open_in_this_task
-from layered_backend.unit_of_work.outcome import Outcome
 from layered_backend.unit_of_work.unit_of_work import UnitOfWork
 
 __all__ = ["Backoff", "transact", "transact_sync"]
@@ -70,7 +70,7 @@ def transact_sync(
         uow = _fresh(unit_of_work)
         try:
             with uow:
-                return drive(_awaited(work(uow)))
+                return drive(work(uow))
         except (TransientError, RolledBackError) as error:
             delay = backoff.delay_after(error, uow.outcome)
         time.sleep(delay)
@@ -132,7 +132,3 @@ class Backoff:
     def _passes(self, error: Exception) -> bool:
         """Tell whether *error* is for a reason that passes; the work may have caught it, and not let it out."""
         return isinstance(error, self._passing) or isinstance(error.__cause__, self._passing)
-
-
-async def _awaited(awaitable: Awaitable[T]) -> T:
-    return await awaitable

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import NoReturn
 
 from sqlalchemy.orm import Session, SessionTransaction
 
@@ -46,64 +44,59 @@ class Savepoint:
         drive(self._close(error))
 
     async def _open(self) -> None:
-        await self._session.flush()
-        around = self._session.stack.top
-        try:
-            self._nested = await self._session.run_sync(_begin_nested)
-        except BaseException:
-            self._session.stack.drop_after(around)
-            raise
-        self._frame = self._session.stack.top
-        self._calls_before = self._session.sync_session.turn.calls
+        self._nested = await self._session.run_sync(Session.begin_nested)
+        self._frame = self._session.state.top
+        self._calls_before = self._session.sync_session.owner.calls
 
     async def _close(self, error: BaseException | None) -> None:
-        nested = self._nested
+        """Release the savepoint, or roll it back."""
+        nested, state = self._nested, self._session.state
         assert nested is not None
-        if error is None and self._session.stack.has_left_open(self._frame):
-            self._refuse_overlap()
-        swallowed = error is None and (self._frame.error is not None or not nested.is_active)
-        if error is None and not swallowed:
-            await self._session.call(partial(self._end, nested.commit))
+
+        # The block has raised: its part is undone, and the error goes on.
+        if error is not None:
+            await self._roll_back(nested)
             return
-        await self._roll_back(nested)
-        if swallowed:
-            raise self._refusal() from self._frame.error
+
+        # Savepoints can only nest. Where they overlap nobody can say what belongs to which: nothing is saved.
+        if state.has_left_open(self._frame):
+            refusal = UnitOfWorkError(
+                "a savepoint ended while one that was opened after it was still open: they can only nest; "
+                "nothing will be saved"
+            )
+            state.remember(refusal, undoes_all=True)
+            raise refusal
+
+        # An error was caught inside the block that had undone the savepoint: to go on would save half of the block.
+        if self._frame.error is not None or not nested.is_active:
+            await self._roll_back(nested)
+            first = describe(self._frame.error) if self._frame.error else "an error"
+            raise RolledBackError(
+                f"{first} was caught inside a savepoint, but it had already undone the savepoint; "
+                "let the error out of the block, and catch it around the block"
+            ) from self._frame.error
+
+        # Release it. A pending change that is flushed now may fail, and so may RELEASE: the savepoint is undone alone.
+        try:
+            await self._session.call(partial(self._end, nested, commit=True))
+        except BaseException:
+            await self._roll_back(nested)
+            raise
 
     async def _roll_back(self, nested: SessionTransaction) -> None:
         """Undo the block; where even that fails, the block's own error says why, and the unit of work remembers it."""
         try:
-            await self._session.call(partial(self._end, nested.rollback))
+            await self._session.call(partial(self._end, nested, commit=False))
         except Exception as failure:
             _logger.debug("a savepoint could not be rolled back", exc_info=True)
-            self._session.stack.remember(failure, undoes_all=True)
+            self._session.state.remember(failure, undoes_all=True)
 
-    def _end(self, end: Callable[[], None]) -> None:
-        """Release the savepoint or roll it back, with the results that are being streamed in it."""
+    def _end(self, nested: SessionTransaction, *, commit: bool) -> None:
+        """Close the results that are being streamed in the savepoint, and end it."""
         try:
-            self._session.sync_session.turn.close_streams(since=self._calls_before)
+            self._session.state.close_streams(since=self._calls_before)
         finally:
-            end()
-
-    def _refuse_overlap(self) -> NoReturn:
-        refusal = UnitOfWorkError(
-            "a savepoint ended while one that was opened after it was still open: they can only nest; nothing will be saved"
-        )
-        self._session.stack.remember(refusal, undoes_all=True)
-        raise refusal
-
-    def _refusal(self) -> RolledBackError:
-        first = describe(self._frame.error) if self._frame.error else "an error"
-        return RolledBackError(
-            f"{first} was caught inside a savepoint, but it had already undone the savepoint; "
-            "let the error out of the block, and catch it around the block"
-        )
-
-
-def _begin_nested(session: Session) -> SessionTransaction:
-    nested = session.begin_nested()
-    try:
-        session.connection()  # SAVEPOINT is sent now, not before the first statement
-    except BaseException:
-        nested.rollback()
-        raise
-    return nested
+            if commit:
+                nested.commit()
+            else:
+                nested.rollback()

@@ -12,22 +12,13 @@ from typing import Any, Self, TypeVar, cast
 from sqlalchemy import Connection
 
 from layered_backend.database import Database
-from layered_backend.errors import (
-    CommitUnknownError,
-    ConcurrentUseError,
-    DatabaseUnavailableError,
-    FinishedError,
-    UnitOfWorkError,
-)
+from layered_backend.errors import ConcurrentUseError, FinishedError, UnitOfWorkError
 from layered_backend.query import Scope
 from layered_backend.query.scope import ActiveScopes, active_scopes
 from layered_backend.repository import BaseRepository, repository_of
-from layered_backend.session import GuardedSession, Hook, drive, rolled_back
-from layered_backend.session.uninterrupted import at_once, uninterrupted
-from layered_backend.unit_of_work.actor_names import name_of
-from layered_backend.unit_of_work.hooks import run_hooks
+from layered_backend.session import GuardedSession, Hook, drive
+from layered_backend.unit_of_work.completion import Completion, Outcome
 from layered_backend.unit_of_work.open_units import entered_here, forget, remember
-from layered_backend.unit_of_work.outcome import Outcome
 from layered_backend.unit_of_work.repositories import declare_repositories
 from layered_backend.unit_of_work.savepoint import Savepoint
 
@@ -91,12 +82,10 @@ class UnitOfWork:
             raise ValueError("a unit of work is a transaction; its isolation level cannot be AUTOCOMMIT")
         self.actor = actor
         self._session: GuardedSession | None = None
+        self._completion: Completion | None = None
         self._repositories: dict[tuple[type[BaseRepository[Any]], type[Any] | None], BaseRepository[Any]] = {}
-        self._outcome = Outcome.OPEN
-        self._due_hooks: list[Hook] = []
         self._owner: object = None
         self._depth = 0
-        self._is_finished = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -113,7 +102,7 @@ class UnitOfWork:
             UnitOfWorkError: The unit of work has not been entered.
             FinishedError: It has ended.
         """
-        if self._is_finished:
+        if self.is_finished:
             raise FinishedError(f"this {type(self).__name__} has ended; open a new one")
         if self._session is None:
             raise UnitOfWorkError(f"nothing is open yet; write `async with {type(self).__name__}() as uow:`")
@@ -121,18 +110,18 @@ class UnitOfWork:
 
     @property
     def outcome(self) -> Outcome:
-        """What became of the transaction; open again when a statement follows `commit()` or `rollback()`."""
-        return Outcome.OPEN if self.has_begun else self._outcome
+        """The fate of the transaction; open again when a statement follows `commit()` or `rollback()`."""
+        return Outcome.OPEN if self._completion is None else self._completion.outcome
 
     @property
     def has_begun(self) -> bool:
         """Whether a transaction is open in the database."""
-        return self._session is not None and self._session.has_begun and not self._is_finished
+        return self._completion is not None and self._completion.has_begun
 
     @property
     def is_finished(self) -> bool:
         """Whether the block has ended, so that nothing can be done any more."""
-        return self._is_finished
+        return self._completion is not None and self._completion.is_finished
 
     def repository(self, repository_class: type[RepositoryT], model: type[Any] | None = None) -> RepositoryT:
         """Return the repository of that class which works in this transaction; the same one at each call.
@@ -158,10 +147,10 @@ class UnitOfWork:
             RolledBackError: An error was caught that had already undone the work.
             CommitUnknownError: The connection was lost during COMMIT.
         """
-        self._refuse_inside("commit")
+        completion = self._completion_outside_of_blocks("commit")
         if self.is_rerun:
             raise UnitOfWorkError("commit() inside transact() would save a part of what may be run again; leave it out")
-        await self._to_the_end(self._commit_and_run_hooks(self.session))
+        await completion.commit()
 
     async def rollback(self) -> None:
         """Undo everything since the transaction began, and drop the hooks; the next statement begins a new one.
@@ -169,8 +158,15 @@ class UnitOfWork:
         Raises:
             UnitOfWorkError: The call is in a joined block or a savepoint, which would go on without its beginning.
         """
-        self._refuse_inside("rollback")
-        await self._to_the_end(self._roll_back())
+        await self._completion_outside_of_blocks("rollback").roll_back()
+
+    def _completion_outside_of_blocks(self, verb: str) -> Completion:
+        if self._depth > 1:
+            raise UnitOfWorkError(f"{verb}() in a joined block would end the work of the block around it; leave it out")
+        if self.session.in_nested_transaction():
+            raise UnitOfWorkError(f"{verb}() inside a savepoint would end the savepoint too; call it after the block")
+        assert self._completion is not None  # with the session
+        return self._completion
 
     def savepoint(self) -> Savepoint:
         """Return a block that can fail alone: its error undoes only what the block did.
@@ -192,7 +188,7 @@ class UnitOfWork:
         Args:
             hook: A function or a coroutine function without arguments.
         """
-        self.session.stack.top.hooks.append(hook)
+        self.session.state.top.hooks.append(hook)
 
     def without(self, *names: str) -> AbstractContextManager[None]:
         """Return a block in which the scopes of those names do not hold; the others do.
@@ -213,7 +209,16 @@ class UnitOfWork:
         Raises:
             UnitOfWorkError: The actor has none of these.
         """
-        return name_of(self.actor, type(self))
+        if self.actor is None or isinstance(self.actor, str):
+            return self.actor
+        for attribute in ("subject", "id"):
+            name = getattr(self.actor, attribute, None)
+            if name is not None:
+                return str(name)
+        raise UnitOfWorkError(
+            f"an actor of type {type(self.actor).__name__} has neither subject nor id; override "
+            f"{type(self).__name__}.actor_name() to say what rows keep of it"
+        )
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Drive *coroutine* to its end, inside `with`.
@@ -244,19 +249,12 @@ class UnitOfWork:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        session = self._leave(error)
-        if session is None or self._is_finished:
-            return
-        try:
-            if session.is_idle:
-                session.sync_session.finish()
-                self._end(session, error)
-            elif session.awaits_nothing and self._outcome is not Outcome.UNKNOWN:
-                await self._finish_for_nothing(session, error)
-            else:
-                await uninterrupted(self._finish(session, error))
-        finally:
-            forget(self)
+        completion = self._leave(error)
+        if completion is not None:
+            try:
+                await completion.end(error)
+            finally:
+                forget(self)
 
     def __enter__(self) -> Self:
         if _is_in_event_loop():
@@ -266,31 +264,22 @@ class UnitOfWork:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        session = self._leave(error)
-        if session is None:
-            return
-        try:
-            drive(self._finish(session, error))
-        finally:
-            forget(self)
+        completion = self._leave(error)
+        if completion is not None:
+            try:
+                drive(completion.end(error))
+            finally:
+                forget(self)
 
     def _enter(self, *, asynchronous: bool) -> Self:
-        if self._is_finished:
+        """Open the unit of work, or join it where this task has it open."""
+        if self.is_finished:
             raise FinishedError(f"a {type(self).__name__} is entered once; make a new one for each unit of work")
         if self._session is not None:
             asynchronous = self._session.is_asynchronous  # `run` drives an `async with` that joins
         current = asyncio.current_task() if asynchronous else threading.current_thread()
         if self._session is None:
-            self._session = self.database.session(
-                asynchronous=asynchronous,
-                read_only=self.read_only,
-                deferred=self.begins_deferred,
-                isolation_level=self.isolation_level,
-            )
-            self._session.sync_session.before_begin = self._refuse_waiting_for_itself
-            self._session.sync_session.actor_name = self.actor_name
-            if self.scopes:
-                ActiveScopes(self.scopes, lambda: self.actor).carry(self._session.info)
+            self._open(asynchronous=asynchronous)
             self._owner = current
             remember(self)
         elif self._owner is not current:
@@ -298,9 +287,25 @@ class UnitOfWork:
         self._depth += 1
         return self
 
+    def _open(self, *, asynchronous: bool) -> GuardedSession:
+        """Make the session, which takes no connection before its first statement."""
+        session = self.database.session(
+            asynchronous=asynchronous,
+            read_only=self.read_only,
+            deferred=self.begins_deferred,
+            isolation_level=self.isolation_level,
+        )
+        session.sync_session.before_begin = self._refuse_waiting_for_itself
+        session.sync_session.actor_name = self.actor_name
+        if self.scopes:
+            ActiveScopes(self.scopes, lambda: self.actor).carry(session.info)
+        self._session, self._completion = session, Completion(session)
+        return session
+
     def _refuse_waiting_for_itself(self) -> None:
         """Refuse to begin where that would wait for another unit of work of the same task, which waits for this one."""
-        if any(other is not self and self._waits_for(other) for other in entered_here()):
+        entered = (other for other in entered_here() if isinstance(other, UnitOfWork) and other is not self)
+        if any(self._waits_for(other) for other in entered):
             raise UnitOfWorkError(
                 "SQLite has one writer, so this unit of work would wait for the one that the same task has open; "
                 "use that one (enter the same object again), or open this one with read_only=True"
@@ -308,7 +313,7 @@ class UnitOfWork:
 
     def _waits_for(self, other: UnitOfWork) -> bool:
         # Not the running task: at the end of the block another one flushes what is pending.
-        is_open = other._owner is self._owner and not other._is_finished
+        is_open = other._owner is self._owner and not other.is_finished
         if other.database is not self.database or not (is_open and other.has_begun):
             return False
         return self.database.is_in_memory or (self._may_write() and other._may_write())
@@ -320,140 +325,32 @@ class UnitOfWork:
         """Roll back, where the task that has to leave the block is gone, or is the running one, and will not."""
         owner = self._owner
         is_gone = owner is asyncio.current_task() or (isinstance(owner, asyncio.Task) and owner.done())
-        if is_gone and self._session is not None and not self._is_finished:
-            await uninterrupted(self._finish(self._session, GeneratorExit()))
+        if is_gone and self._completion is not None:
+            await self._completion.end(GeneratorExit())
 
-    def _leave(self, error: BaseException | None) -> GuardedSession | None:
-        """Return the session that is to be ended, or None where a block around this one goes on."""
+    def _leave(self, error: BaseException | None) -> Completion | None:
+        """Return the completion that is due, or None where a block around this one goes on."""
         self._depth -= 1
         if self._depth == 0:
-            return self._session
+            return self._completion
         if error is not None:
-            self.session.stack.remember(error)
+            self.session.state.remember(error)
         return None
-
-    async def _roll_back(self) -> None:
-        undoes_something = self.has_begun or self._outcome is Outcome.OPEN
-        await self.session.run_sync(lambda _: self.session.sync_session.end_transaction(commit=False))
-        if undoes_something and self._outcome is not Outcome.UNKNOWN:  # that, no later rollback changes
-            self._outcome = Outcome.ROLLED_BACK
-
-    async def _to_the_end(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        await (uninterrupted(coroutine) if self.session.is_asynchronous else coroutine)
-
-    async def _finish(self, session: GuardedSession, error: BaseException | None) -> None:
-        """End the transaction and give the connection back, whatever happens on the way; then run the hooks."""
-        stray: BaseException | None = None
-        try:
-            stray = await session.stop_strays()
-        except BaseException as failure:
-            stray = failure
-            raise
-        finally:
-            try:
-                await session.end(lambda: self._end_transaction(session, error, stray))
-            finally:
-                if self._due_hooks:
-                    await self._run_due_hooks(session)
-
-    async def _finish_for_nothing(self, session: GuardedSession, error: BaseException | None) -> None:
-        """Do what `_finish` does, where the end makes no difference to anybody."""
-        if error is None:
-            self._outcome = Outcome.COMMITTED
-        try:
-            await at_once(session.finish() if error else session.finish_for_nothing())
-        finally:
-            self._end(session, error)
-
-    def _end_transaction(
-        self, session: GuardedSession, error: BaseException | None, stray: BaseException | None
-    ) -> None:
-        """Do in one go all that the database has to do with."""
-        try:
-            if error is None:
-                if stray is not None:
-                    raise stray
-                self._commit(session)
-        except BaseException as failure:
-            error = failure
-            raise
-        finally:
-            try:
-                session.sync_session.finish()
-            finally:
-                self._end(session, error)
 
     def is_open_here(self) -> bool:
         """Tell whether the running task, or thread, opened this unit of work and has not left it."""
         current = asyncio.current_task() if _is_in_event_loop() else threading.current_thread()
-        return self._owner is current and not self._is_finished
-
-    def _end(self, session: GuardedSession, error: BaseException | None) -> None:
-        if session.has_begun or (self._outcome is Outcome.OPEN and error is not None):
-            self._outcome = Outcome.ROLLED_BACK
-        elif self._outcome is Outcome.OPEN:
-            self._outcome = Outcome.COMMITTED
-        self._is_finished = True
+        return self._owner is current and not self.is_finished
 
     def works_on(self, connection: Connection | None) -> bool:
         """Tell whether *connection* has the transaction of this unit of work."""
-        session = None if self._is_finished else self._session
-        return session is not None and connection is not None and session.sync_session.followed is connection
-
-    async def _commit_and_run_hooks(self, session: GuardedSession) -> None:
-        try:
-            await session.end(lambda: self._commit(session))
-        finally:
-            await self._run_due_hooks(session)
-
-    def _commit(self, session: GuardedSession) -> None:
-        """Commit, unless an error that was caught has undone the work; the hooks are due then."""
-        if self._outcome is Outcome.UNKNOWN:  # of a commit in mid-block, whose error was caught
-            raise CommitUnknownError from session.stack.error
-        _refuse_undone(session)
-        session.sync_session.flush_pending()
-        _refuse_undone(session)
-        hooks = session.stack.hooks
-        try:
-            session.sync_session.end_transaction(commit=True)
-        except BaseException as error:
-            self._outcome = self._outcome_after(error, session)
-            if self._outcome is Outcome.COMMITTED:  # a listener of the application's raised after the fact
-                self._due_hooks = hooks
-            if self._outcome is Outcome.UNKNOWN and isinstance(error, DatabaseUnavailableError):
-                raise CommitUnknownError from error
-            raise
-        self._outcome = Outcome.COMMITTED
-        self._due_hooks = hooks
-
-    def _outcome_after(self, error: BaseException, session: GuardedSession) -> Outcome:
-        """Tell what became of the transaction when *error* came out of its commit."""
-        if session.is_committed:
-            return Outcome.COMMITTED
-        if not session.is_commit_sent:
-            return Outcome.ROLLED_BACK
-        is_unheard = isinstance(error, DatabaseUnavailableError) and not self.database.dialect.answers_every_commit
-        return Outcome.UNKNOWN if is_unheard or not isinstance(error, Exception) else Outcome.ROLLED_BACK
-
-    async def _run_due_hooks(self, session: GuardedSession) -> None:
-        hooks, self._due_hooks = self._due_hooks, []
-        await run_hooks(session, hooks)
-
-    def _refuse_inside(self, verb: str) -> None:
-        if self._depth > 1:
-            raise UnitOfWorkError(f"{verb}() in a joined block would end the work of the block around it; leave it out")
-        if self.session.in_nested_transaction():
-            raise UnitOfWorkError(f"{verb}() inside a savepoint would end the savepoint too; call it after the block")
+        session = None if self.is_finished else self._session
+        return session is not None and connection is not None and session.sync_session.guarded_connection is connection
 
 
 _RESERVED = frozenset(
     name for name, value in vars(UnitOfWork).items() if callable(value) or isinstance(value, property)
 )
-
-
-def _refuse_undone(session: GuardedSession) -> None:
-    if session.stack.error is not None:
-        raise rolled_back(session.stack.error)
 
 
 async def _next(iterator: AsyncIterator[T]) -> T:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from layered_backend.dialects.late_begin import only_reads
+from layered_backend.accelerators.deferred_begin import only_reads
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,8 @@ from layered_backend.dialects.late_begin import only_reads
         "SELECT items.id \nFROM items \nWHERE items.id IN ($1::INTEGER, $2::INTEGER) ORDER BY items.id LIMIT $3::INTEGER",
         "SELECT 1 AS anon_1 FROM items WHERE (EXISTS (SELECT 1 FROM categories WHERE lower(categories.name) LIKE lower($1)))",
         "SELECT items.id FROM items WHERE (items.price, items.id) > ($1::NUMERIC, $2::INTEGER)",
+        "SELECT items.id FROM items /*controller='items',route='%2Fitems%2F%28id%29',traceparent='00-5bd6-01'*/",
+        "SELECT items.current_price FROM items WHERE items.localtimestamps = 1",
     ],
 )
 def test_a_query_of_sql_itself_only_reads(statement: str) -> None:
@@ -40,6 +42,16 @@ def test_a_query_of_sql_itself_only_reads(statement: str) -> None:
         "SELECT audit/**/(1)",
         "SELECT audit --\n(1)",
         "SELECT audit€(1)",
+        "SELECT audit(1) /*route='x'*/",
+        "SELECT ' /*', audit(1) /*route='x'*/",
+        "SELECT $$ /* $$, audit(1) -- */",
+        "SELECT items.id FROM items /* a */ /* b */",
+        "SELECT items.id FROM items FOR UPDATE /*route='x'*/",
+        "SELECT CURRENT_TIMESTAMP",
+        "SELECT current_date FROM items",
+        "SELECT LOCALTIME",
+        "SELECT items.id FROM items WHERE items.at < LocalTimestamp",
+        "SELECT CURRENT_USER",
     ],
 )
 def test_all_else_may_write_or_lock(statement: str) -> None:

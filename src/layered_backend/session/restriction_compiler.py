@@ -16,7 +16,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.selectable import FromGrouping, Join
 
 from layered_backend.memoization import unique
-from layered_backend.session.restrictions import Restriction, Restrictions
+from layered_backend.session.restriction import Restriction, Restrictions
 
 __all__ = ["restrict"]
 

@@ -1,4 +1,4 @@
-"""Running to the end what must not be cut in two."""
+"""Running coroutines: without an event loop, and to the end whatever happens meanwhile."""
 
 from __future__ import annotations
 
@@ -9,11 +9,39 @@ from collections.abc import Awaitable, Coroutine, Generator
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
-__all__ = ["at_once", "uninterrupted"]
+from layered_backend.errors import UnitOfWorkError
+
+__all__ = ["at_once", "drive", "uninterrupted"]
 
 T = TypeVar("T")
 
 _logger = logging.getLogger("layered_backend")
+
+
+def drive(awaitable: Awaitable[T]) -> T:
+    """Run *awaitable* to its end without an event loop: over a plain `Engine` it never suspends.
+
+    Raises:
+        UnitOfWorkError: It awaits something other than the database.
+    """
+    coroutine = awaitable if isinstance(awaitable, Coroutine) else _awaited(awaitable)
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return cast("T", stop.value)
+    except RuntimeError as error:
+        if str(error) != "no running event loop":  # Python's own words, of asyncio.get_running_loop
+            raise
+    coroutine.close()
+    name = getattr(coroutine, "__qualname__", "the coroutine")
+    raise UnitOfWorkError(
+        f"{name} awaits something other than the database (a sleep, a request, a lock), "
+        "which needs an event loop; write `async with` for the unit of work"
+    )
+
+
+async def _awaited(awaitable: Awaitable[T]) -> T:
+    return await awaitable
 
 
 async def uninterrupted(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -49,7 +77,7 @@ async def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
         awaited = coroutine.send(None)
     except StopIteration as stop:
         return cast("T", stop.value)
-    return await uninterrupted(_resumed(_Rest(coroutine, awaited)))
+    return await uninterrupted(_awaited(_Rest(coroutine, awaited)))
 
 
 class _Rest(Generic[T]):
@@ -71,10 +99,6 @@ class _Rest(Generic[T]):
                 awaited = resume()
             except StopIteration as stop:
                 return cast("T", stop.value)
-
-
-async def _resumed(rest: Awaitable[T]) -> T:
-    return await rest
 
 
 class _Gate(asyncio.Future[None]):

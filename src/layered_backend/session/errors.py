@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import traceback
 from typing import Any
 
 import sqlalchemy.exc
@@ -21,7 +20,8 @@ from layered_backend.errors import (
     RolledBackError,
     StaleError,
 )
-from layered_backend.session.savepoint_stack import SavepointStack
+from layered_backend.session.transaction_state import TransactionState
+from layered_backend.upstream.sqlalchemy.connection import is_from_pool
 
 __all__ = [
     "describe",
@@ -40,7 +40,6 @@ _CUT_OFF = (
     "a statement was cut off by a cancellation or a timeout, which cost this unit of work its connection; nothing was "
     "saved. Put the whole `async with` block inside the timeout, and let the cancellation out of it."
 )
-_POOL = "sqlalchemy.pool.base"
 _COLUMN_TYPE_REFUSALS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _DRIVER_REFUSALS = (OverflowError, TypeError, UnicodeError)
 
@@ -97,13 +96,13 @@ def _translated_value_error(context: ExceptionContext) -> LayeredError | None:
     return InvalidDataError() if isinstance(context.original_exception, refusals) else None
 
 
-def translated_session_error(error: BaseException, stack: SavepointStack, dialect_name: str) -> LayeredError | None:
+def translated_session_error(error: BaseException, state: TransactionState, dialect_name: str) -> LayeredError | None:
     """Translate the errors that arise above the driver, or before there is a connection."""
     match error:
         case sqlalchemy.exc.PendingRollbackError():
-            return rolled_back(stack.error or error)
-        case RolledBackError() if stack.error is not None and error is not stack.error:
-            return rolled_back(stack.error)  # what the database said of the first error tells more
+            return rolled_back(state.error or error)
+        case RolledBackError() if state.error is not None and error is not state.error:
+            return rolled_back(state.error)  # what the database said of the first error tells more
         case StaleDataError():
             return StaleError()
         case sqlalchemy.exc.TimeoutError():
@@ -119,7 +118,7 @@ def _translated_connect_error(error: BaseException, dialect_name: str) -> Layere
 
     Only what comes out of the pool: a listener of the application's may raise an OSError too.
     """
-    if not any(frame.f_globals.get("__name__") == _POOL for frame, _ in traceback.walk_tb(error.__traceback__)):
+    if not is_from_pool(error):
         return None
     if isinstance(error, OSError):
         return DatabaseUnavailableError()

@@ -1,0 +1,443 @@
+"""The synchronous session inside a guarded one: whatever reaches the database passes through it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from functools import partial
+from types import TracebackType
+from typing import Any, NoReturn, Protocol, TypeVar, cast
+
+from sqlalchemy import Connection, Engine, event, inspect
+from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
+
+from layered_backend.dialects import dialect_named
+from layered_backend.errors import LayeredError, RolledBackError, UnitOfWorkError
+from layered_backend.session.connection import guard_connection, refuse
+from layered_backend.session.errors import rolled_back, translated_session_error
+from layered_backend.session.lazy_load_error import raise_lazy_load_error
+from layered_backend.session.owner import Owner, SessionOwner
+from layered_backend.session.transaction_state import TransactionState
+from layered_backend.upstream.sqlalchemy.concurrency import is_in_greenlet
+from layered_backend.upstream.sqlalchemy.connection import has_listeners
+from layered_backend.upstream.sqlalchemy.session import roll_back_as_flush
+
+__all__ = ["GuardedSyncSession", "TransactionNeededError", "UnbegunReads"]
+
+T = TypeVar("T")
+
+_logger = logging.getLogger("layered_backend")
+
+
+class TransactionNeededError(LayeredError):
+    """A statement that was to be sent before the transaction begins needs it; it was not sent."""
+
+
+class UnbegunReads(Protocol):
+    """A way to read before a transaction has begun, as `layered_backend.accelerators` has one.
+
+    Attributes:
+        engine: Its connections send nothing but reads that need no transaction, and refuse others with
+            TransactionNeededError.
+    """
+
+    engine: Engine
+
+    def has_begun(self, connection: Connection) -> bool:
+        """Tell whether BEGIN was sent on *connection*."""
+        ...
+
+
+class _Call:
+    """A call of the session: it takes the session, and its errors leave as this library's."""
+
+    __slots__ = ("_dialect_name", "_owner", "_state")
+
+    def __init__(self, owner: SessionOwner, state: TransactionState, dialect_name: str) -> None:
+        self._owner = owner
+        self._state = state
+        self._dialect_name = dialect_name
+
+    def __enter__(self) -> None:
+        self._owner.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._owner.__exit__()
+        if error is None or self._owner.depth:  # a call around this one translates
+            return
+        translated = self.translated(error)
+        if translated is not None:
+            raise translated from translated.__cause__ or error
+
+    def translated(self, error: BaseException) -> LayeredError | None:
+        """Return this library's error for *error*, where it is another's and has one."""
+        return translated_session_error(error, self._state, self._dialect_name)
+
+
+class GuardedSyncSession(Session):
+    """The synchronous session inside a `GuardedSession`, through which each of its calls passes.
+
+    Attributes:
+        owner: Who has a call under way.
+        state: The state of the transaction.
+        unbegun_reads: How to read before a transaction has begun; None where every read is in the transaction.
+        guarded_connection: The transaction's connection; None before the first one, and in the end.
+        before_begin: A function that is called before a transaction begins, so that it can refuse.
+        actor_name: Tells who works, for rows that keep it; None where nobody knows.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        current: Callable[[], Owner | None],
+        unbegun_reads: UnbegunReads | None = None,
+        info: dict[Any, Any] | None = None,
+        bind: None = None,
+        binds: None = None,
+    ) -> None:
+        super().__init__(bind=engine, info=info, expire_on_commit=False, close_resets_only=False)
+        self.engine = engine
+        self.dialect = dialect_named(engine.dialect.name)
+        self.owner = SessionOwner(current)
+        self.state = TransactionState()
+        self.unbegun_reads = unbegun_reads
+        self.guarded_connection: Connection | None = None
+        self.before_begin: Callable[[], None] | None = None
+        self.actor_name: Callable[[], str | None] | None = None
+        self._call = _Call(self.owner, self.state, engine.dialect.name)
+        self._opens_savepoint = False
+        self._expired_when: str | None = None
+
+    @property
+    def _reaching(self) -> _Call:
+        """A call that reaches the database."""
+        if not is_in_greenlet():
+            raise UnitOfWorkError(
+                "nothing awaits the database here; call the asynchronous session's method and await it"
+            )
+        if not self.state.has_begun and self.before_begin is not None:
+            self.before_begin()
+        return self._call
+
+    # What reads and writes.
+
+    def get_bind(self, *args: Any, **kwargs: Any) -> Engine:
+        return self.engine
+
+    def execute(self, *args: Any, **kwargs: Any) -> Any:
+        if not is_in_greenlet():
+            self._refuse_lazy_load(*args, **kwargs)
+        with self._reaching:
+            return super().execute(*args, **kwargs)
+
+    def _refuse_lazy_load(self, *args: Any, **kwargs: Any) -> None:
+        """Say which attribute, as it is read, wants to load itself."""
+        expired_when = self._expired_when
+
+        def refuse_load(load: ORMExecuteState) -> NoReturn:
+            raise_lazy_load_error(load, expired_when)
+
+        event.listen(self, "do_orm_execute", refuse_load, insert=True)
+        try:
+            super().execute(*args, **kwargs)
+        finally:
+            event.remove(self, "do_orm_execute", refuse_load)
+
+    def scalar(self, *args: Any, **kwargs: Any) -> Any:
+        with self._reaching:
+            return super().scalar(*args, **kwargs)
+
+    def scalars(self, *args: Any, **kwargs: Any) -> Any:
+        with self._reaching:
+            return super().scalars(*args, **kwargs)
+
+    def connection(self, *args: Any, **kwargs: Any) -> Connection:
+        with self._reaching:
+            return super().connection(*args, **kwargs)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run *work*, which only reads, on a connection, past the entities, after what is pending has been written."""
+        self.flush_pending()
+        with self._reaching:
+            reads = self.unbegun_reads
+            if reads is not None and not self.state.has_begun and not self._is_transaction_heard:
+                try:
+                    with reads.engine.connect() as connection:
+                        guard_connection(connection, self.owner, self.state)
+                        return work(connection)
+                except TransactionNeededError:
+                    self.unbegun_reads = None
+            return work(super().connection())
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run *work* on the transaction's connection, past the entities, after what is pending has been written."""
+        self.flush_pending()
+        with self._reaching:
+            return work(super().connection())
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether there is nothing to flush."""
+        return not (self.new or self.deleted or self.dirty)
+
+    def flush_pending(self) -> None:
+        """Flush, unless there is nothing to write."""
+        if not self.is_clean:
+            self.flush()
+
+    def flush(self, *args: Any, **kwargs: Any) -> None:
+        if not self._opens_savepoint:
+            self._flush_by(partial(super().flush, *args, **kwargs))
+
+    def flush_by(self, write: Callable[[Connection], None]) -> None:
+        """Run *write* in place of a flush, on the transaction's connection: an error undoes as much as there."""
+
+        def flush() -> None:
+            connection = super(GuardedSyncSession, self).connection()
+            try:
+                write(connection)
+            except BaseException:
+                roll_back_as_flush(self)
+                raise
+
+        self._flush_by(flush)
+
+    def _flush_by(self, flush: Callable[[], None]) -> None:
+        frame, before = self.state.top, self.state.error
+        with self._reaching:
+            try:
+                flush()
+            except BaseException as error:
+                # Where the savepoint to roll back to is gone, the flush's own error says why, and nobody has caught it.
+                first = self.state.error if before is None and isinstance(error, RolledBackError) else None
+                if not self.is_active:  # SQLAlchemy has rolled back, whatever failed
+                    frame.error = frame.error or first or self._call.translated(error) or error
+                if first is not None:
+                    raise first from first.__cause__
+                raise
+
+    def add(self, *args: Any, **kwargs: Any) -> None:
+        with self._call:
+            super().add(*args, **kwargs)
+
+    def add_all(self, instances: Iterable[object]) -> None:
+        with self._call:
+            super().add_all(instances)
+
+    def delete(self, instance: object) -> None:
+        with self._call:
+            super().delete(instance)
+
+    def call(self, work: Callable[[], T]) -> T:
+        """Run *work* as a call of the session: in turn, and its errors translated."""
+        with self._call:
+            return work()
+
+    # Savepoints.
+
+    def begin(self, nested: bool = False) -> SessionTransaction:
+        if not nested:
+            refuse("session.begin()")
+        with self._call:
+            self._flush_apart()
+            savepoint = super().begin(nested)
+            try:
+                self.connection()  # sends SAVEPOINT now; before the first statement, an error would be the outer block's
+            except BaseException:
+                savepoint.rollback()
+                raise
+            return savepoint
+
+    def _flush_apart(self) -> None:
+        """Flush what is pending in a savepoint of its own, before another one opens.
+
+        What is pending belongs to the work around the savepoint, and outlives it. Where the flush fails, it undoes the
+        pending changes alone: the caller, who catches the error around the block, has lost nothing else.
+        """
+        if self.is_clean:
+            return
+        with self._flush_postponed():
+            apart = super().begin(nested=True)
+        try:
+            self.connection()  # sends SAVEPOINT
+            self.flush()
+        except BaseException:
+            apart.rollback()
+            raise
+        apart.commit()
+
+    @contextmanager
+    def _flush_postponed(self) -> Generator[None]:
+        """Keep SQLAlchemy from flushing before SAVEPOINT."""
+        self._opens_savepoint = True
+        try:
+            yield
+        finally:
+            self._opens_savepoint = False
+
+    # What belongs to the unit of work.
+
+    def commit(self) -> None:
+        refuse("session.commit()")
+
+    def rollback(self) -> None:
+        refuse("session.rollback()")
+
+    def close(self) -> None:
+        refuse("session.close()")
+
+    def reset(self) -> None:
+        refuse("session.reset()")
+
+    def invalidate(self) -> None:
+        refuse("session.invalidate()")
+
+    def get_transaction(self) -> SessionTransaction | None:
+        """Return the transaction, to look at; its end belongs to the unit of work."""
+        return _shown(super().get_transaction())
+
+    def get_nested_transaction(self) -> SessionTransaction | None:
+        """Return the savepoint that is open, to look at; its end belongs to its block."""
+        return _shown(super().get_nested_transaction())
+
+    # The end of the transaction, on behalf of the unit of work.
+
+    def end_transaction(self, *, commit: bool) -> None:
+        """Commit or roll back."""
+        state = self.state
+        with self._call:
+            self._close_streams(is_fatal=commit)
+            self.unbegun_reads = None  # the outcome of what follows is that of a transaction
+            state.is_commit_sent = state.is_committed = False
+            state.is_ending = True
+            try:
+                if commit:
+                    super().commit()
+                else:
+                    super().rollback()
+            finally:
+                state.is_ending = False
+                # A listener that forbids the commit leaves the transaction open.
+                state.has_begun = state.has_begun and not state.is_commit_sent and self.in_transaction()
+                state.is_ended_by_database = state.is_ended_by_database and state.has_begun
+        state.begin_anew()
+
+    def _close_streams(self, *, is_fatal: bool) -> None:
+        try:
+            self.state.close_streams()
+        except Exception as error:
+            if is_fatal:  # the database may have taken offence, and would answer COMMIT with a rollback
+                self.state.remember(error, undoes_all=True)
+                raise rolled_back(error) from error
+            _logger.debug("a streamed result could not be closed", exc_info=True)
+
+    @property
+    def awaits_end(self) -> bool:
+        """Whether the end of the transaction makes a difference to the database."""
+        connection = self.guarded_connection if self.state.has_begun else None
+        if connection is None:
+            return False
+        if connection.closed or connection.invalidated or self.state.streams:
+            return True
+        is_begun = self.unbegun_reads is None or self.unbegun_reads.has_begun(connection)
+        return is_begun and self.dialect.awaits_end(connection)
+
+    @property
+    def is_commit_heard(self) -> bool:
+        """Whether somebody wants to know of a COMMIT, be it of nothing."""
+        return (
+            has_listeners(self, "before_commit")
+            or has_listeners(self, "after_commit")
+            or has_listeners(self.engine, "commit")
+        )
+
+    @property
+    def _is_transaction_heard(self) -> bool:
+        """Whether somebody besides us wants to know of the transaction's beginning or of its end."""
+        return (
+            has_listeners(self, "after_begin", besides=1) or has_listeners(self.engine, "begin") or self.is_commit_heard
+        )
+
+    def finish(self) -> None:
+        """Undo what is not committed and give the connection back, for good."""
+        try:
+            if self.in_transaction() or self.identity_map:
+                self._give_back()
+        finally:
+            self.owner.close()
+            # These know the session: no cycle is left to be collected.
+            self.guarded_connection = self.before_begin = self.actor_name = None
+
+    def _give_back(self) -> None:
+        with self.owner:
+            self._close_streams(is_fatal=False)
+            try:
+                super().close()
+            except BaseException as error:
+                super().invalidate()  # a connection that cannot even roll back is of use to nobody
+                if not isinstance(error, Exception):
+                    raise
+                _logger.debug("a connection could not be rolled back and was closed", exc_info=True)
+
+
+class _ShownTransaction:
+    """A session's transaction, to look at: reading passes through, and its end belongs to the unit of work."""
+
+    def __init__(self, transaction: SessionTransaction) -> None:
+        self._transaction = transaction
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transaction, name)
+
+    @property
+    def parent(self) -> SessionTransaction | None:
+        return _shown(self._transaction.parent)
+
+    def commit(self) -> None:
+        refuse("transaction.commit()")
+
+    def rollback(self) -> None:
+        refuse("transaction.rollback()")
+
+    def close(self) -> None:
+        refuse("transaction.close()")
+
+    def prepare(self) -> None:
+        refuse("transaction.prepare()")
+
+    def __enter__(self) -> NoReturn:
+        refuse("`with transaction:`")
+
+    def __exit__(self, *details: object) -> None:
+        """Do nothing: `__enter__` refuses."""
+
+
+def _shown(transaction: SessionTransaction | None) -> SessionTransaction | None:
+    return None if transaction is None else cast("SessionTransaction", _ShownTransaction(transaction))
+
+
+@event.listens_for(GuardedSyncSession, "after_begin")
+def _guard_connection(session: GuardedSyncSession, transaction: SessionTransaction, connection: Connection) -> None:
+    guard_connection(connection, session.owner, session.state)
+    session.guarded_connection = connection
+    session.state.has_begun = True
+
+
+@event.listens_for(GuardedSyncSession, "after_soft_rollback")
+def _keep_identities(session: GuardedSyncSession, undone: SessionTransaction) -> None:
+    """Give the entities that the rollback has expired their keys back: those it has not changed.
+
+    The caller needs them to read the rows again, or to name them in an error.
+    """
+    session._expired_when = "a savepoint was rolled back" if undone.nested else "the unit of work was rolled back"
+    for entity in session.identity_map.values():
+        state = inspect(entity)
+        if state.expired and state.identity is not None:
+            for column, value in zip(state.mapper.primary_key, state.identity, strict=True):
+                name = state.mapper.get_property_by_column(column).key
+                state.dict[name] = value
+                state.expired_attributes.discard(name)

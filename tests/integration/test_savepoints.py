@@ -1,0 +1,222 @@
+"""Errors at the edges of a savepoint undo it alone, and entities keep their identity through its rollback."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+
+from layered_backend import ForeignKeyViolationError, LayeredError, UniqueViolationError, UnitOfWorkError
+from tests.databases import Shop
+from tests.shop import Category, Item, ShopUnitOfWork, add_item
+
+Edge = Callable[[ShopUnitOfWork], AbstractAsyncContextManager[Any]]
+
+
+async def _take_a_name(uow: ShopUnitOfWork) -> None:
+    (await uow.items.one(Item.name == "coffee")).name = "tea"
+
+
+async def _add_a_name(uow: ShopUnitOfWork) -> None:
+    uow.session.add(Item(name="tea", price=1))
+
+
+async def _refer_to_nothing(uow: ShopUnitOfWork) -> None:
+    (await uow.items.one(Item.name == "coffee")).category_id = 404
+
+
+PENDING = {
+    "an update": (_take_a_name, UniqueViolationError),
+    "an insert": (_add_a_name, UniqueViolationError),
+    "a reference": (_refer_to_nothing, ForeignKeyViolationError),
+}
+EDGES: dict[str, Edge] = {
+    "savepoint": lambda uow: uow.savepoint(),
+    "begin_nested": lambda uow: uow.session.begin_nested(),
+}
+Change = tuple[Callable[[ShopUnitOfWork], Awaitable[None]], type[LayeredError]]
+
+
+@pytest.fixture(params=PENDING.values(), ids=PENDING.keys())
+def pending(request: pytest.FixtureRequest) -> Change:
+    """A change that the session has not sent yet, and that fails when it does."""
+    change: Change = request.param
+    return change
+
+
+@pytest.fixture
+async def stocked(shop: Shop) -> Shop:
+    async def add(uow: ShopUnitOfWork) -> None:
+        await uow.items.create_many([{"name": "tea", "price": 1}, {"name": "coffee", "price": 1}])
+
+    await shop.run(add)
+    return shop
+
+
+def _edges_of(shop: Shop) -> list[Edge]:
+    """Return the ways to open a savepoint; SQLAlchemy's own is awaited only."""
+    return list(EDGES.values()) if shop.backend.asynchronous else [EDGES["savepoint"]]
+
+
+class TestAnErrorAtTheEnd:
+    async def test_undoes_the_savepoint_alone(self, stocked: Shop, pending: Change) -> None:
+        change, kind = pending
+        hooks: list[str] = []
+
+        async def work(uow: ShopUnitOfWork) -> None:
+            uow.on_commit(lambda: hooks.append("before"))
+            await add_item(uow, "milk")
+            for edge in _edges_of(stocked):
+                with pytest.raises(kind):
+                    async with edge(uow):
+                        uow.on_commit(lambda: hooks.append("inside"))
+                        await add_item(uow, "cocoa")
+                        await change(uow)
+            await add_item(uow, "sugar")
+
+        await stocked.run(work)
+
+        assert await stocked.names() == ["tea", "coffee", "milk", "sugar"]
+        assert hooks == ["before"]
+
+    async def test_undoes_the_inner_savepoint_alone(self, stocked: Shop, pending: Change) -> None:
+        change, kind = pending
+
+        async def work(uow: ShopUnitOfWork) -> None:
+            async with uow.savepoint():
+                await add_item(uow, "milk")
+                with pytest.raises(kind):
+                    async with uow.savepoint():
+                        await change(uow)
+                await add_item(uow, "sugar")
+
+        await stocked.run(work)
+
+        assert await stocked.names() == ["tea", "coffee", "milk", "sugar"]
+
+
+class TestAnErrorAtTheBeginning:
+    async def test_undoes_the_pending_change_alone(self, stocked: Shop, pending: Change) -> None:
+        change, kind = pending
+
+        async def work(uow: ShopUnitOfWork) -> None:
+            await add_item(uow, "milk")
+            for edge in _edges_of(stocked):
+                await change(uow)
+                with pytest.raises(kind):
+                    async with edge(uow):
+                        pytest.fail("the savepoint was opened")
+            await add_item(uow, "sugar")
+
+        await stocked.run(work)
+
+        assert await stocked.names() == ["tea", "coffee", "milk", "sugar"]
+
+    async def test_leaves_the_savepoint_around_it_as_it_is(self, stocked: Shop, pending: Change) -> None:
+        change, kind = pending
+
+        async def work(uow: ShopUnitOfWork) -> None:
+            async with uow.savepoint():
+                await add_item(uow, "milk")
+                await change(uow)
+                with pytest.raises(kind):
+                    async with uow.savepoint():
+                        pytest.fail("the savepoint was opened")
+                await add_item(uow, "sugar")
+
+        await stocked.run(work)
+
+        assert await stocked.names() == ["tea", "coffee", "milk", "sugar"]
+
+    async def test_what_was_pending_and_is_right_outlives_the_savepoint(self, stocked: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            for number, edge in enumerate(_edges_of(stocked)):
+                coffee = await uow.items.one(Item.name == "coffee")
+                coffee.note = f"strong {number}"
+                uow.session.add(Item(name=f"milk {number}", price=1))
+                with pytest.raises(KeyError):
+                    async with edge(uow):
+                        raise KeyError
+                assert (await uow.items.one(Item.name == "coffee")).note == f"strong {number}"
+
+        await stocked.run(work)
+
+        assert (await stocked.names())[2:] == [f"milk {number}" for number, _ in enumerate(_edges_of(stocked))]
+
+
+async def _undo_a_savepoint(uow: ShopUnitOfWork, change: Callable[[], Awaitable[object]]) -> None:
+    with pytest.raises(KeyError):
+        async with uow.savepoint():
+            await change()
+            raise KeyError
+
+
+async def _roll_back(uow: ShopUnitOfWork, change: Callable[[], Awaitable[object]]) -> None:
+    await change()
+    await uow.rollback()
+
+
+class TestAnEntityWhoseChangeWasUndone:
+    @pytest.mark.parametrize("undo", [_undo_a_savepoint, _roll_back])
+    async def test_can_say_its_key(self, shop: Shop, undo: Any) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            item = await add_item(uow, "tea")
+            meter = await uow.meters.create({"serial": 7, "reading": 1})
+            stock = await uow.stocks.create({"warehouse": "north", "item_code": 3, "amount": 5})
+            await uow.commit()
+            key = item.id
+
+            async def change() -> None:
+                await uow.items.update(item, {"note": "strong"})
+                await uow.meters.update(meter, {"reading": 2})
+                await uow.stocks.update(stock, {"amount": 6})
+
+            await undo(uow, change)
+
+            assert (item.id, meter.serial, stock.warehouse, stock.item_code) == (key, 7, "north", 3)
+            assert (await uow.items.update(item.id, {"note": "weak"})).note == "weak"
+            assert (await uow.meters.get(meter.serial)).reading == 1
+            assert (await uow.stocks.get((stock.warehouse, stock.item_code))).amount == 5
+
+        await shop.run(work)
+
+    async def test_has_nothing_that_belongs_to_the_undone_row(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            added: list[Item] = []
+
+            async def add() -> None:
+                added.append(await add_item(uow, "tea"))
+
+            await _undo_a_savepoint(uow, add)
+            assert await uow.items.count() == 0
+            assert added[0] not in uow.session
+
+        await shop.run(work)
+
+    async def test_names_the_savepoint_where_something_cannot_be_read(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            item = await add_item(uow, "tea")
+            await _undo_a_savepoint(uow, lambda: uow.items.update(item, {"note": "strong"}))
+            with pytest.raises(UnitOfWorkError, match=r"^Item\b.* when a savepoint was rolled back; .*query"):
+                _ = item.name
+            await uow.items.get(item.id)
+            assert item.name == "tea"
+            await uow.commit()
+            await uow.items.update(item, {"note": "strong"})
+            await uow.rollback()
+            with pytest.raises(UnitOfWorkError, match=r"^Item\b.* when the unit of work was rolled back; .*query"):
+                _ = item.name
+
+        await shop.run(work)
+
+    async def test_of_another_class_is_left_alone(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            category = await uow.categories.create({"name": "drinks"})
+            item = await add_item(uow, "tea")
+            await _undo_a_savepoint(uow, lambda: uow.items.update(item, {"note": "strong"}))
+            assert category.name == "drinks"
+            assert isinstance(category, Category)
+
+        await shop.run(work)
