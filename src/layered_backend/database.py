@@ -23,7 +23,10 @@ from layered_backend.dialects.base import Closeable
 from layered_backend.dialects.connecting import replace_lost_connections
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.models import Base
-from layered_backend.session import GuardedSession, UnbegunReads, drive, guard_engine, read_in_autocommit, restrict
+from layered_backend.session import GuardedSession, UnbegunReads, drive, guard_engine, read_in_autocommit
+from layered_backend.upstream.sqlalchemy.concurrency import verify_concurrency
+from layered_backend.upstream.sqlalchemy.connection import verify_connection
+from layered_backend.upstream.sqlalchemy.restriction_compiler import restrict, verify_restriction
 
 __all__ = ["Database"]
 
@@ -217,6 +220,8 @@ class Database:
             raise ModuleNotFoundError(f"{url.drivername}:// needs a driver: {install}", name=error.name) from error
 
     def _prepare(self, engine: Engine) -> None:
+        for verify in (verify_concurrency, verify_connection, verify_restriction):
+            verify()
         event.listen(engine, "connect", self._keep_database_alive)
         self.dialect.configure(engine)
         if self._statement_timeout is not None:

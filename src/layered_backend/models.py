@@ -298,8 +298,7 @@ def _created_at(context: DefaultExecutionContext) -> datetime:
 def _actor(context: DefaultExecutionContext) -> str | None:
     """Return who works, in the words of the unit of work whose connection executes the statement; None for nobody."""
     connection: Any = context.root_connection
-    session = getattr(connection, "watcher", None)  # of this transaction: nothing is left with a pooled connection
-    name_of_actor: Callable[[], str | None] | None = getattr(session, "actor_name", None)
+    name_of_actor: Callable[[], str | None] | None = getattr(connection, "actor_name", None)  # of a guarded connection
     name = None if name_of_actor is None else _told_by(name_of_actor)
     if name is not None and len(name) > _LONGEST_NAME:
         raise InvalidDataError(f"the name of the actor has more than {_LONGEST_NAME} characters; override actor_name()")

@@ -320,12 +320,6 @@ class TestEnds:
         assert str(uow.outcome) == "committed"
         assert await async_shop.names() == ["tea"]
 
-    async def test_the_transactions_own_object_is_not_handed_out(self, async_shop: Shop) -> None:
-        async with async_shop.unit() as uow:
-            await add_item(uow, "tea")
-            with pytest.raises(UnitOfWorkError, match="would go past the unit of work"):
-                uow.session.get_transaction()
-
     def test_autocommit_is_no_isolation_level_of_a_transaction(self) -> None:
         with pytest.raises(ValueError, match="cannot be AUTOCOMMIT"):
             Database("sqlite://", isolation_level="AUTOCOMMIT")

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Any, ClassVar
 
 import pytest
+from sqlalchemy import literal, select
 
 from layered_backend import (
     BaseRepository,
@@ -171,6 +172,60 @@ class TestLazyLoads:
             assert await uow.items.count() == 1
 
         await shop.run(work)
+
+
+class TestLookingAtTheSession:
+    async def test_the_engine_can_be_read(self, async_shop: Shop) -> None:
+        async with async_shop.unit() as uow:
+            assert uow.session.bind.dialect.name == async_shop.database.url.get_backend_name()
+            async with uow.session.bind.connect() as connection:
+                assert await connection.scalar(select(literal(1))) == 1
+            with pytest.raises(UnitOfWorkError, match=r"session\.bind"):
+                uow.session.bind = async_shop.database.engine
+
+    async def test_the_transaction_can_be_read_and_not_ended(self, async_shop: Shop) -> None:
+        async with async_shop.unit() as uow:
+            assert uow.session.get_transaction() is None
+            await add_item(uow, "tea")
+            transaction = uow.session.get_transaction()
+            assert transaction is not None
+            assert transaction.is_active
+            assert not transaction.nested
+            assert uow.session.get_nested_transaction() is None
+            for end in (transaction.commit, transaction.rollback):
+                with pytest.raises(UnitOfWorkError, match="would go past the unit of work"):
+                    await end()
+            async with uow.savepoint():
+                nested = uow.session.get_nested_transaction()
+                assert nested is not None
+                assert nested.nested
+                with pytest.raises(UnitOfWorkError, match="would go past the unit of work"):
+                    await nested.rollback()
+        assert await async_shop.names() == ["tea"]
+
+    async def test_the_synchronous_transaction_can_be_read_and_not_ended(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            await add_item(uow, "tea")
+            transaction = uow.session.sync_session.get_transaction()
+            assert transaction is not None
+            assert transaction.is_active
+            assert transaction.parent is None
+            assert transaction.session is uow.session.sync_session
+            for end in (transaction.commit, transaction.rollback, transaction.close, transaction.prepare):
+                with pytest.raises(UnitOfWorkError, match="would go past the unit of work"):
+                    end()
+            with pytest.raises(UnitOfWorkError, match="would go past the unit of work"), transaction:
+                pytest.fail("it was entered")
+            async with uow.savepoint():
+                nested = uow.session.sync_session.get_nested_transaction()
+                assert nested is not None
+                assert nested.parent is not None
+                with pytest.raises(UnitOfWorkError, match="would go past the unit of work"):
+                    nested.parent.rollback()
+
+        await shop.run(work)
+
+        assert await shop.names() == ["tea"]
 
 
 class TestSavepoints:

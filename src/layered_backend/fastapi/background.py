@@ -16,7 +16,7 @@ from layered_backend.fastapi.background_jobs import BackgroundJob
 from layered_backend.fastapi.installation import Installation, Serving, installed_in, serving
 from layered_backend.fastapi.job_transaction import JobTransaction
 from layered_backend.jobs import Job, JobQueue, Work, actor_here, check_call, check_work, name_of
-from layered_backend.unit_of_work import UnitOfWork, still_open
+from layered_backend.unit_of_work import OpenUnit, UnitOfWork, still_open
 
 __all__ = ["background_idle", "run_in_background"]
 
@@ -121,11 +121,11 @@ def _opener(installation: Installation, wanted: type[UnitOfWork]) -> Callable[[]
     return open_unit
 
 
-def _after_commits(units: Collection[UnitOfWork], begin: Callable[[], Awaitable[None] | None]) -> None:
+def _after_commits(units: Collection[OpenUnit], begin: Callable[[], Awaitable[None] | None]) -> None:
     """Call *begin* when the last of *units* has committed; one that rolls back never says so."""
     pending = set(units)
 
-    def committed(unit: UnitOfWork) -> Awaitable[None] | None:
+    def committed(unit: OpenUnit) -> Awaitable[None] | None:
         pending.discard(unit)
         return None if pending else begin()
 

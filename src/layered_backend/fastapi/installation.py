@@ -23,7 +23,7 @@ from layered_backend.fastapi.periodic import repeating
 from layered_backend.fastapi.request_ids import add_request_ids
 from layered_backend.fastapi.security_schemes import describe
 from layered_backend.seeding import SeedRunner
-from layered_backend.unit_of_work import UnitOfWork, end_abandoned, opened_units
+from layered_backend.unit_of_work import OpenUnit, UnitOfWork, end_abandoned, opened_units
 
 __all__ = ["Installation", "Serving", "install", "installation_of", "installed_in", "serving"]
 
@@ -156,7 +156,7 @@ class _InstallationMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[_SCOPE_KEY] = self._installation
-        opened: set[UnitOfWork] = set()
+        opened: set[OpenUnit] = set()
         serves = Serving(self._installation, scope["type"], asyncio.get_running_loop())
         token, of_serving = opened_units.set(opened), serving.set(serves)
         try:

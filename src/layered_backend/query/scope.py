@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.interfaces import ORMOption
 
 from layered_backend.errors import PermissionDeniedError, UnitOfWorkError
-from layered_backend.session import Restriction, Restrictions
+from layered_backend.upstream.sqlalchemy.restriction import Restriction, Restrictions
 
 __all__ = ["ActiveScopes", "Scope", "TenantScope", "active_scopes"]
 

@@ -3,8 +3,6 @@
 from layered_backend.session.connection import guard_engine, read_in_autocommit, state_of
 from layered_backend.session.coroutines import at_once, drive, uninterrupted
 from layered_backend.session.errors import describe, rolled_back
-from layered_backend.session.restriction import Restriction, Restrictions
-from layered_backend.session.restriction_compiler import restrict
 from layered_backend.session.session import GuardedSession
 from layered_backend.session.sync_session import GuardedSyncSession, TransactionNeededError, UnbegunReads
 from layered_backend.session.transaction_state import Frame, Hook, TransactionState
@@ -14,8 +12,6 @@ __all__ = [
     "GuardedSession",
     "GuardedSyncSession",
     "Hook",
-    "Restriction",
-    "Restrictions",
     "TransactionNeededError",
     "TransactionState",
     "UnbegunReads",
@@ -24,7 +20,6 @@ __all__ = [
     "drive",
     "guard_engine",
     "read_in_autocommit",
-    "restrict",
     "rolled_back",
     "state_of",
     "uninterrupted",

@@ -48,6 +48,11 @@ class GuardedConnection(ObservedConnection):
     state: TransactionState
     streams_alone: bool
 
+    @property
+    def actor_name(self) -> Callable[[], str | None] | None:
+        """Tells who works, for rows that keep it; `layered_backend.models` looks for it by name."""
+        return self.state.actor_name
+
     def execute(self, *args: Any, **kwargs: Any) -> Any:
         self._refuse_statement()
         with self.owner:

@@ -37,12 +37,13 @@ class TransactionNeededError(LayeredError):
 class UnbegunReads(Protocol):
     """A way to read before a transaction has begun, as `layered_backend.accelerators` has one.
 
-    Attributes:
-        engine: Its connections send nothing but reads that need no transaction, and refuse others with
-            TransactionNeededError.
+    Its connections send nothing but reads that need no transaction, and refuse others with TransactionNeededError.
     """
 
-    engine: Engine
+    @property
+    def engine(self) -> Engine:
+        """Where its connections come from."""
+        ...
 
     def has_begun(self, connection: Connection) -> bool:
         """Tell whether BEGIN was sent on *connection*."""
@@ -86,7 +87,6 @@ class GuardedSyncSession(Session):
         unbegun_reads: How to read before a transaction has begun; None where every read is in the transaction.
         guarded_connection: The transaction's connection; None before the first one, and in the end.
         before_begin: A function that is called before a transaction begins, so that it can refuse.
-        actor_name: Tells who works, for rows that keep it; None where nobody knows.
     """
 
     def __init__(
@@ -107,7 +107,6 @@ class GuardedSyncSession(Session):
         self.unbegun_reads = unbegun_reads
         self.guarded_connection: Connection | None = None
         self.before_begin: Callable[[], None] | None = None
-        self.actor_name: Callable[[], str | None] | None = None
         self._call = _Call(self.owner, self.state, engine.dialect.name)
         self._opens_savepoint = False
         self._expired_when: str | None = None
@@ -370,7 +369,7 @@ class GuardedSyncSession(Session):
         finally:
             self.owner.close()
             # These know the session: no cycle is left to be collected.
-            self.guarded_connection = self.before_begin = self.actor_name = None
+            self.guarded_connection = self.before_begin = self.state.actor_name = None
 
     def _give_back(self) -> None:
         with self.owner:

@@ -55,6 +55,7 @@ class TransactionState:
         is_committed: Whether the last COMMIT has succeeded.
         is_ended_by_database: Whether the database has ended the transaction by itself, so that a statement would be
             outside of it.
+        actor_name: Tells who works, for rows that keep it; None where nobody knows.
         streams: The results that are still being streamed.
         last_undone: The error that the last rollback to a savepoint was for, should the savepoint turn out to be gone.
     """
@@ -66,6 +67,7 @@ class TransactionState:
         self.is_commit_sent = False
         self.is_committed = False
         self.is_ended_by_database = False
+        self.actor_name: Callable[[], str | None] | None = None
         self.streams: set[Stream] = set()  # strongly: one that nobody has any more must be closed too
         self.last_undone: BaseException | None = None
 

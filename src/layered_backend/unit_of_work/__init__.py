@@ -2,6 +2,7 @@
 
 from layered_backend.unit_of_work.completion import Outcome
 from layered_backend.unit_of_work.open_units import (
+    OpenUnit,
     begin_apart,
     end_abandoned,
     open_in_this_task,
@@ -13,6 +14,7 @@ from layered_backend.unit_of_work.savepoint import Savepoint
 from layered_backend.unit_of_work.unit_of_work import UnitOfWork
 
 __all__ = [
+    "OpenUnit",
     "Outcome",
     "Savepoint",
     "UnitOfWork",

@@ -1,16 +1,18 @@
-"""Which units of work are open, here and in the tasks that were started from here."""
+"""The units of work that are open, here and in the tasks that were started from here."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from contextvars import ContextVar
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
 from layered_backend.database import Database
+from layered_backend.session import Hook
 
 __all__ = [
+    "OpenUnit",
     "begin_apart",
     "end_abandoned",
     "entered_here",
@@ -23,9 +25,10 @@ __all__ = [
 
 
 class OpenUnit(Protocol):
-    """A unit of work, as far as it matters here."""
+    """A unit of work that somebody has entered, as its neighbours see it."""
 
     database: Database
+    actor: Any
 
     @property
     def has_begun(self) -> bool:
@@ -35,6 +38,10 @@ class OpenUnit(Protocol):
     @property
     def is_finished(self) -> bool:
         """Whether the block has ended."""
+        ...
+
+    def on_commit(self, hook: Hook) -> None:
+        """Run *hook* after the commit."""
         ...
 
     def is_open_here(self) -> bool:

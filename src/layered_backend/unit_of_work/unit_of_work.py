@@ -296,7 +296,7 @@ class UnitOfWork:
             isolation_level=self.isolation_level,
         )
         session.sync_session.before_begin = self._refuse_waiting_for_itself
-        session.sync_session.actor_name = self.actor_name
+        session.state.actor_name = self.actor_name
         if self.scopes:
             ActiveScopes(self.scopes, lambda: self.actor).carry(session.info)
         self._session, self._completion = session, Completion(session)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import ParamSpec, TypeVar
+from typing import TypeVar, TypeVarTuple, Unpack
 
 from sqlalchemy.util import concurrency
 
@@ -12,8 +12,8 @@ from layered_backend.upstream.verification import Undocumented
 
 __all__ = ["await_in_greenlet", "is_in_greenlet", "run_in_greenlet", "verify_concurrency"]
 
-P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 def verify_concurrency() -> None:
@@ -29,14 +29,14 @@ def verify_concurrency() -> None:
     )
 
 
-async def run_in_greenlet(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def run_in_greenlet(function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
     """Run *function*, in which the driver's coroutines are awaited.
 
     It uses `sqlalchemy.util.concurrency.greenlet_spawn`. The public `AsyncSession.run_sync` and
     `AsyncConnection.run_sync` need a session or an open connection. Without it each read outside of a transaction
     would take three steps through the event loop in place of one.
     """
-    return await concurrency.greenlet_spawn(function, *args, **kwargs)
+    return await concurrency.greenlet_spawn(function, *args)
 
 
 def is_in_greenlet() -> bool:

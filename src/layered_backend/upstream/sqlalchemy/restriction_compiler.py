@@ -1,8 +1,9 @@
-"""The compiler that restricts what SQLAlchemy leaves out.
+"""The compiler that restricts what SQLAlchemy leaves out: it subclasses `SQLCompiler`, and reads how a SELECT is put together.
 
 SQLAlchemy restricts the entities that a statement selects and joins, and what is loaded with them. It leaves out, depending
 on its release, entities that only a criterion names, as `relationship.any` does before 2.1, the aliases in a relationship
-of a class to itself, tables without an entity, and the parts of a UNION.
+of a class to itself, tables without an entity, and the parts of a UNION. Nothing public reaches these; without the compiler
+rows that a scope hides would be read through them.
 """
 
 from __future__ import annotations
@@ -12,13 +13,47 @@ from itertools import chain
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Engine, FromClause, Select, and_, literal, or_, select
+from sqlalchemy.orm import LoaderCriteriaOption
+from sqlalchemy.orm.interfaces import CriteriaOption
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.selectable import FromGrouping, Join
 
 from layered_backend.memoization import unique
-from layered_backend.session.restriction import Restriction, Restrictions
+from layered_backend.upstream.sqlalchemy.package import SQLALCHEMY
+from layered_backend.upstream.sqlalchemy.restriction import Restriction, Restrictions
+from layered_backend.upstream.verification import Undocumented
 
-__all__ = ["restrict"]
+__all__ = ["restrict", "verify_restriction"]
+
+
+def verify_restriction() -> None:
+    """Check that statements can be restricted.
+
+    Raises:
+        UnsupportedVersionError: SQLAlchemy has changed.
+    """
+    statement = select(literal(1))
+    SQLALCHEMY.require(
+        Undocumented(SQLCompiler, "visit_select", ("select_stmt",)),
+        Undocumented(SQLCompiler, "visit_update", ("update_stmt",)),
+        Undocumented(SQLCompiler, "visit_delete", ("delete_stmt",)),
+        Undocumented(SQLCompiler, "_display_froms_for_select", ("asfrom", "lateral")),
+        Undocumented(SQLCompiler, "_default_stack_entry"),
+        *(
+            Undocumented(statement, name)
+            for name in (
+                "_annotations",
+                "_from_obj",
+                "_memoized_select_entities",
+                "_raw_columns",
+                "_setup_joins",
+                "_with_options",
+            )
+        ),
+        Undocumented(LoaderCriteriaOption, "_resolve_where_criteria", ("ext_info",)),
+        Undocumented(LoaderCriteriaOption, "get_global_criteria", ("attributes",)),
+        Undocumented(CriteriaOption, "process_compile_state", ("compile_state",)),
+    )
 
 
 def restrict(engine: Engine) -> None:

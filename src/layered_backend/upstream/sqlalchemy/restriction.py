@@ -1,4 +1,8 @@
-"""Restrictions: what the rows of a mapped class must meet, wherever in a statement they are read."""
+"""Restrictions: criteria for the rows of a mapped class, wherever in a statement they are read.
+
+They subclass the option that the public `with_loader_criteria` returns, which is for one class and is not told which alias it
+restricts. Without them a statement would carry an option for each class, and a scope would need another text for each alias.
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import join as orm_join
 from layered_backend import Base as LibraryBase
 from layered_backend import IntegerPrimaryKey, Scope
 from layered_backend.query.scope import ActiveScopes
-from layered_backend.session import restrict
+from layered_backend.upstream.sqlalchemy.restriction_compiler import restrict
 
 
 class Base(LibraryBase):
