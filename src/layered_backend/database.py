@@ -105,6 +105,7 @@ class Database:
         """
         kept = {name: value for name, value in self._engine_options.items() if name not in _OF_POOLS}
         options: dict[str, Any] = {**kept, "poolclass": NullPool, "connect_timeout": self._connect_timeout}
+        options["deferred_begin"] = self.deferred_begin
         return Database(self.url, sync_url=self.sync_url, pgbouncer=self.pgbouncer, **options)
 
     def __repr__(self) -> str:

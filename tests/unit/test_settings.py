@@ -330,6 +330,13 @@ class TestDatabases:
         )
         assert _connect_arguments(limited.sync_engine)["options"] == "-c statement_timeout=5000"
 
+    def test_begin_is_deferred_only_where_it_is_asked_for(self, environment: pytest.MonkeyPatch) -> None:
+        server = {"DATABASE_URL": "postgresql://h/d"}
+        assert not _read(environment, DatabaseSettings, server).database().deferred_begin
+        asked = _read(environment, DatabaseSettings, {**server, "DATABASE_DEFERRED_BEGIN": "true"})
+        assert asked.database().deferred_begin
+        assert asked.database().unpooled().deferred_begin
+
 
 class TestKeys:
     def test_one_key_is_the_default_one(self, environment: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ class DatabaseSettings(Settings):
         database_pgbouncer: Whether the URL leads to PgBouncer in transaction pooling mode.
         database_connect_timeout: Seconds to wait for a new connection; None for what the driver waits.
         database_statement_timeout: Seconds after which the database ends a statement; None for what the server says.
+        database_deferred_begin: Whether reads may be sent before BEGIN, which is faster and less certain.
     """
 
     database_url: SecretStr = Field(examples=["sqlite:///shop.db"])
@@ -47,6 +48,7 @@ class DatabaseSettings(Settings):
     database_pgbouncer: bool = False
     database_connect_timeout: Seconds | None = None
     database_statement_timeout: Seconds | None = None
+    database_deferred_begin: bool = False
 
     def database(self, **engine_options: Any) -> Database:
         """Return a new database, which opens nothing before its first use: call it once in a process.
@@ -61,6 +63,7 @@ class DatabaseSettings(Settings):
             pgbouncer=self.database_pgbouncer,
             connect_timeout=self.database_connect_timeout,
             statement_timeout=self.database_statement_timeout,
+            deferred_begin=self.database_deferred_begin,
             **({} if "poolclass" in engine_options else self._pool_options()) | engine_options,
         )
 
