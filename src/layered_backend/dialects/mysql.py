@@ -102,6 +102,7 @@ _BY_ERRNO: Mapping[int, type[errors.LayeredError]] = {
     1045: errors.DatabaseUnavailableError,  # the server refuses the credentials
     1049: errors.DatabaseUnavailableError,  # the server has no such database
     1053: errors.DatabaseUnavailableError,  # shutting down
+    1180: errors.DatabaseUnavailableError,  # an error during COMMIT
     1698: errors.DatabaseUnavailableError,  # the server refuses the credentials, MariaDB
     1927: errors.DatabaseUnavailableError,  # connection killed
     2002: errors.DatabaseUnavailableError,
@@ -116,6 +117,7 @@ _SENTENCES: Mapping[int, str] = {
     1049: NO_DATABASE,
     1698: REFUSED,
 }
+_OUTCOME_UNKNOWN = frozenset({1180})  # an error during COMMIT, which the storage engine may have carried out
 _FOREIGN_KEY = re.compile(r"`(?P<table>[^`]+)`, CONSTRAINT `(?P<constraint>[^`]+)` FOREIGN KEY \((?P<columns>[^)]+)\)")
 _KEY = re.compile(r"for key '(?:(?P<table>[^'.]+)\.)?(?P<constraint>[^']+)'\s*$")
 _COLUMN = re.compile(r"(?:Column|Field|column) [`'](?:[^']*`\.`)?(?P<columns>[^'`]+)[`']")
@@ -238,7 +240,8 @@ class MySQLDialect(DatabaseDialect):
         found = _PATTERNS[kind].search(str(error.args[1])) if kind in _PATTERNS else None
         facts = found.groupdict() if found else {}
         columns = tuple(name.strip(" `") for name in (facts.get("columns") or "").split(",") if name)
-        return Reading(kind, facts.get("constraint"), facts.get("table"), columns, _SENTENCES.get(error.args[0], ""))
+        sentence, is_unknown = _SENTENCES.get(error.args[0], ""), error.args[0] in _OUTCOME_UNKNOWN
+        return Reading(kind, facts.get("constraint"), facts.get("table"), columns, sentence, is_unknown)
 
     def lock(self, connection: Connection, name: str, timeout: float | None = None) -> None:
         """Take a lock of *connection*'s session, which is given back when the pool gets the connection back.

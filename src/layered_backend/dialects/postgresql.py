@@ -95,6 +95,7 @@ _BY_SQLSTATE: Mapping[str, type[errors.LayeredError]] = {
     "25006": errors.ReadOnlyError,
     "25P02": errors.RolledBackError,
     "40001": errors.SerializationFailureError,
+    "40003": errors.DatabaseUnavailableError,  # statement completion unknown
     "40P01": errors.DeadlockError,
     "55P03": errors.LockTimeoutError,
     "57014": errors.StatementTimeoutError,
@@ -121,6 +122,7 @@ _REFUSALS: Mapping[re.Pattern[str], str] = {
     re.compile(r"fe_sendauth: no password supplied"): REFUSED,
     re.compile(r"FATAL:  database \".*\" does not exist"): NO_DATABASE,
 }
+_OUTCOME_UNKNOWN = frozenset({"08007", "40003"})  # transaction resolution unknown, statement completion unknown
 _PAUSE = 0.1  # seconds between two requests for a lock
 _logger = logging.getLogger("layered_backend")
 _NOTICE_LOST_CLIENT = (
@@ -236,7 +238,8 @@ class PostgreSQLDialect(DatabaseDialect):
             return None
         facts = _Facts(error)
         sentence = _SENTENCES.get(sqlstate, "")
-        return Reading(kind, facts["constraint_name"], facts["table_name"], facts.columns, sentence)
+        is_unknown = sqlstate in _OUTCOME_UNKNOWN
+        return Reading(kind, facts["constraint_name"], facts["table_name"], facts.columns, sentence, is_unknown)
 
     def _read_client_side(self, error: BaseException) -> Reading | None:
         """Read an error that a driver raised itself, about a statement that the server did not see."""
