@@ -30,8 +30,8 @@ from layered_backend import (
     Outcome,
     RolledBackError,
 )
-from layered_backend.dialects.single_trip import SingleTripConnection
 from layered_backend.query import Lock
+from layered_backend.upstream.sqlalchemy.aiosqlite_adapter import SingleTripConnection
 from tests.databases import Shop
 from tests.shop import Country, Item, ItemRead, ShopUnitOfWork, add_item
 

@@ -20,7 +20,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import IdentifierError
 
 from layered_backend import errors
-from layered_backend.dialects.base import Reading
+from layered_backend.dialects.reading import Reading
 from layered_backend.dialects.rows import ROWS, Rows
 
 __all__ = ["completed", "statement_table"]

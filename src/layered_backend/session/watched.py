@@ -78,9 +78,9 @@ class WatchedSession(Session):
     ) -> None:
         super().__init__(info=info, expire_on_commit=False, close_resets_only=False)
         self.engine = engine
-        self.dialect = dialect_named(engine.dialect.name)
+        self.transactions = dialect_named(engine.dialect.name).transactions
         self.stack = SavepointStack()
-        self.turn = Turn(current, streams_alone=self.dialect.streams_alone)
+        self.turn = Turn(current, streams_alone=self.transactions.streams_alone)
         self.reading_alone = reading_alone
         self.has_begun = False
         self.is_ending = False
@@ -278,7 +278,9 @@ class WatchedSession(Session):
         followed = self.followed if self.has_begun else None
         if followed is None:
             return False
-        return followed.closed or followed.invalidated or self.turn.is_streaming or self.dialect.awaits_end(followed)
+        return (
+            followed.closed or followed.invalidated or self.turn.is_streaming or self.transactions.awaits_end(followed)
+        )
 
     def _close_streams(self, *, fatal: bool) -> None:
         try:

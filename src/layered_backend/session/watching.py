@@ -169,7 +169,7 @@ def _may_have_written(context: ExceptionContext) -> bool:
     A mistake that is found on the client's side, such as a missing parameter, has not touched the transaction; but of
     several rows the first ones may have been sent. Nor has a statement before which the transaction could not begin.
     """
-    if context.connection and dialect_named(context.dialect.name).has_refused_to_begin(context.connection):
+    if context.connection and dialect_named(context.dialect.name).transactions.has_refused_to_begin(context.connection):
         return False
     is_of_database = isinstance(context.original_exception, context.dialect.loaded_dbapi.Error)
     return is_of_database or bool(getattr(context.execution_context, "executemany", False))

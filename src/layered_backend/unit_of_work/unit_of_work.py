@@ -314,7 +314,7 @@ class UnitOfWork:
         return self.database.is_in_memory or (self._may_write() and other._may_write())
 
     def _may_write(self) -> bool:
-        return self.database.dialect.has_one_writer and not (self.read_only or self.begins_deferred)
+        return self.database.dialect.transactions.has_one_writer and not (self.read_only or self.begins_deferred)
 
     async def end_if_abandoned(self) -> None:
         """Roll back, where the task that has to leave the block is gone, or is the running one, and will not."""
@@ -432,7 +432,9 @@ class UnitOfWork:
             return Outcome.COMMITTED
         if not session.is_commit_sent:
             return Outcome.ROLLED_BACK
-        is_unheard = isinstance(error, DatabaseUnavailableError) and not self.database.dialect.answers_every_commit
+        is_unheard = (
+            isinstance(error, DatabaseUnavailableError) and not self.database.dialect.transactions.answers_every_commit
+        )
         return Outcome.UNKNOWN if is_unheard or not isinstance(error, Exception) else Outcome.ROLLED_BACK
 
     async def _run_due_hooks(self, session: GuardedSession) -> None:
