@@ -18,8 +18,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from layered_backend.accelerators import defer_begin
-from layered_backend.dialects import dialect_named
-from layered_backend.dialects.base import Closeable
+from layered_backend.dialects import Closeable, dialect_named
 from layered_backend.dialects.connecting import replace_lost_connections
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.models import Base
@@ -76,11 +75,11 @@ class Database:
             raise ValueError("units of work are transactions; the isolation level of a database cannot be AUTOCOMMIT")
         given = _parsed(url)
         self.dialect = dialect_named(given.get_backend_name())
-        resolved = self.dialect.effective_url(given)
-        self.url = _with_driver(resolved, self.dialect.async_driver)
+        resolved = self.dialect.connections.effective_url(given)
+        self.url = _with_driver(resolved, self.dialect.connections.async_driver)
         self.sync_url = self._synchronous(_parsed(sync_url) if sync_url else resolved)
         self.pgbouncer = pgbouncer
-        self.is_in_memory = self.dialect.is_in_memory(self.url)
+        self.is_in_memory = self.dialect.connections.is_in_memory(self.url)
         self._connect_arguments = {
             each: self._connect_arguments_of(each, pgbouncer, connect_timeout) for each in (self.url, self.sync_url)
         }
@@ -116,16 +115,16 @@ class Database:
         arguments: dict[str, Any] = {}
         if connect_timeout is not None:
             _refuse_no_time("connect_timeout", connect_timeout)
-            arguments |= self.dialect.connect_timeout_arguments(url, connect_timeout)
+            arguments |= self.dialect.connections.connect_timeout_arguments(url, connect_timeout)
         if pgbouncer:
-            arguments |= self.dialect.pgbouncer_arguments(url)
+            arguments |= self.dialect.connections.pgbouncer_arguments(url)
         return arguments
 
     def _refuse_limit(self, statement_timeout: float | None, *, pgbouncer: bool) -> None:
         if statement_timeout is None:
             return
         _refuse_no_time("statement_timeout", statement_timeout)
-        if not self.dialect.limits_statements:
+        if not self.dialect.connections.has_statement_timeout:
             raise ValueError(f"{self.url.get_backend_name()}:// has no statement_timeout; leave it out")
         if pgbouncer:
             raise ValueError(
@@ -134,9 +133,9 @@ class Database:
             )
 
     def _synchronous(self, url: URL) -> URL:
-        if url.drivername.partition("+")[2] in self.dialect.async_only:
+        if url.drivername.partition("+")[2] in self.dialect.connections.async_only:
             url = url.set(drivername=url.get_backend_name())
-        return _with_driver(url, self.dialect.sync_driver)
+        return _with_driver(url, self.dialect.connections.sync_driver)
 
     @property
     def engine(self) -> AsyncEngine:
@@ -168,7 +167,7 @@ class Database:
             engine = self._async_engines.pop(loop)
             beside = self._autocommit_engines.pop(engine, None)
             for abandoned in filter(None, (engine, beside)):
-                self.dialect.abandon(abandoned.sync_engine)
+                self.dialect.connections.abandon(abandoned.sync_engine)
 
     @property
     def sync_engine(self) -> Engine:
@@ -200,7 +199,7 @@ class Database:
     def _options(self, url: URL, *, asynchronous: bool) -> dict[str, Any]:
         """Return the arguments of `create_engine`: the caller's, over the dialect's, over ours."""
         ours = {"hide_parameters": True}  # the values of rows stay out of messages, and so out of logs
-        dialects = self.dialect.engine_options(url, asynchronous=asynchronous)
+        dialects = self.dialect.connections.engine_options(url, asynchronous=asynchronous)
         if "poolclass" in self._engine_options:  # whose arguments are the caller's too
             dialects = {
                 name: value for name, value in dialects.items() if not name.startswith(("pool", "max_overflow"))
@@ -217,17 +216,17 @@ class Database:
         try:
             yield
         except ModuleNotFoundError as error:
-            install = f"pip install 'layered-backend[{self.dialect.extra}]'"
+            install = f"pip install '{self.dialect.connections.requirement}'"
             raise ModuleNotFoundError(f"{url.drivername}:// needs a driver: {install}", name=error.name) from error
 
     def _prepare(self, engine: Engine) -> None:
         for verify in (verify_concurrency, verify_connection, verify_restriction):
             verify()
         event.listen(engine, "connect", self._keep_database_alive)
-        self.dialect.configure(engine)
+        self.dialect.connections.configure(engine)
         if self._statement_timeout is not None:
-            self.dialect.limit_statements(engine, self._statement_timeout)
-        if not self.dialect.answers_every_commit:
+            self.dialect.connections.limit_statements(engine, self._statement_timeout)
+        if not self.dialect.transactions.answers_every_commit:
             replace_lost_connections(engine)
         restrict(engine)
         unbegun_reads = defer_begin(engine) if self.deferred_begin else None
@@ -236,7 +235,7 @@ class Database:
         guard_engine(engine)
 
     def _keep_database_alive(self, connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-        self._keep_alive = self._keep_alive or self.dialect.keep_alive(self.url)
+        self._keep_alive = self._keep_alive or self.dialect.connections.keep_alive(self.url)
 
     def _refuse_second_kind(self, *, is_used: bool) -> None:
         if is_used and self.is_in_memory:
@@ -284,7 +283,7 @@ class Database:
             return self._variant(engine.sync_engine, read_only=False, deferred=False, isolation_level="AUTOCOMMIT")
         with self._lock:
             if engine not in self._autocommit_engines:
-                options = {**self.dialect.autocommit_options(), "pool_reset_on_return": None}
+                options = {**self.dialect.connections.autocommit_options(), "pool_reset_on_return": None}
                 self._autocommit_engines[engine] = self._make_async_engine(**options)
         return self._autocommit_engines[engine].sync_engine
 
@@ -293,7 +292,7 @@ class Database:
         variants = self._variants.setdefault(engine, {})
         key = tuple(transaction.values())
         if key not in variants:
-            variants[key] = engine.execution_options(**self.dialect.transaction_options(**transaction))
+            variants[key] = engine.execution_options(**self.dialect.transactions.options(**transaction))
         return variants[key]
 
     async def create_all(self, metadata: MetaData = Base.metadata) -> None:
@@ -314,7 +313,7 @@ class Database:
     async def _create_all(self, session: GuardedSession, metadata: MetaData) -> None:
         def create(session: Session) -> None:
             connection = session.connection()
-            self.dialect.lock(connection, "create_all")
+            self.dialect.locks.lock(connection, "create_all")
             metadata.create_all(connection)
 
         async with session.transaction():

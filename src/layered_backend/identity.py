@@ -30,7 +30,7 @@ def identity_of(mapper: Mapper[Any], key: object, dialect: Dialect) -> tuple[Any
         InvalidDataError: The key has another number of parts, or a part another type.
     """
     values = [_coerced(mapper, column, value) for column, value in zip(*_parts(mapper, key), strict=True)]
-    holds = dialect_named(dialect.name).holds
+    holds = dialect_named(dialect.name).values.holds
     for column, value in zip(mapper.primary_key, values, strict=True):
         if value is None or not holds(column.type.dialect_impl(dialect), value):
             return None

@@ -157,7 +157,7 @@ class Listing(Generic[T]):
 
     def _cut(self) -> Select[Any]:
         terms = total_order(self.source.mapper, self.order_by)
-        clauses = order_by_clauses(terms, dialect_named(self.source.dialect.name))
+        clauses = order_by_clauses(terms, dialect_named(self.source.dialect.name).ordering)
         return self._selected(self.source.statements.cut).order_by(None).order_by(*clauses)
 
 

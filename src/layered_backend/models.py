@@ -14,9 +14,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any, ClassVar, Protocol
 
 from sqlalchemy import DateTime, Dialect, Float, MetaData, Numeric, String, Uuid
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
@@ -80,7 +82,7 @@ class UTCDateTime(TypeDecorator[datetime]):
     # The base class would go through three functions for each value, and SQLite's own type writes ten times as slowly.
 
     def bind_processor(self, dialect: Dialect) -> _Processor | None:
-        if dialect.name != "sqlite":
+        if not isinstance(self.impl_instance, sqlite.DATETIME):
             return super().bind_processor(dialect)
         return lambda value: _written_out(self.process_bind_param(value, dialect))
 
@@ -130,8 +132,22 @@ class ExactDecimal(TypeDecorator[Decimal]):
     impl = Numeric
     cache_ok = True
 
+    storage: ClassVar[Numeric[Any]] = (
+        Numeric(38, 10).with_variant(Numeric(), "postgresql").with_variant(Float(), "sqlite")
+    )
+    """The type of the column, with a variant for each database that keeps more, or other, digits."""
+
+    @classmethod
+    def store_as(cls, column_type: Numeric[Any], *dialects: str) -> None:
+        """Have databases with one of these names store exact decimals in columns of *column_type*.
+
+        A `Float` keeps 15 digits, a `Numeric` as many as it says, and one without a precision 16,383 before the point and
+        behind it.
+        """
+        cls.storage = cls.storage.with_variant(column_type, *dialects)
+
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(_decimal_storage(dialect).type)
+        return dialect.type_descriptor(self.storage)
 
     def process_bind_param(self, value: Decimal | float | None, dialect: Dialect) -> Any:
         if value is None:
@@ -205,14 +221,23 @@ class _DecimalStorage:
 
 
 _DOUBLE_DIGITS = 15  # that a binary double keeps of any decimal number
-_POSTGRESQL = _DecimalStorage(Numeric(), magnitude=16_383, digits=16_383)
-_MYSQL = _DecimalStorage(Numeric(38, 10), magnitude=27, digits=38)
-_SQLITE = _DecimalStorage(Float(), magnitude=300, digits=_DOUBLE_DIGITS)
-_DECIMAL_STORAGE = {"sqlite": _SQLITE, "mysql": _MYSQL, "mariadb": _MYSQL}
+_DOUBLE_MAGNITUDE = 300
+_UNLIMITED = 16_383  # digits that PostgreSQL keeps behind the point, and more before it
 
 
 def _decimal_storage(dialect: Dialect) -> _DecimalStorage:
-    return _DECIMAL_STORAGE.get(dialect.name, _POSTGRESQL)
+    return _storage_of(ExactDecimal.storage.dialect_impl(dialect))
+
+
+@lru_cache(maxsize=100)  # types of columns, one for each engine
+def _storage_of(column_type: TypeEngine[Any]) -> _DecimalStorage:
+    if isinstance(column_type, Float):
+        return _DecimalStorage(column_type, magnitude=_DOUBLE_MAGNITUDE, digits=_DOUBLE_DIGITS)
+    assert isinstance(column_type, Numeric)
+    if column_type.precision is None:
+        return _DecimalStorage(column_type, magnitude=_UNLIMITED, digits=_UNLIMITED)
+    before_point = column_type.precision - (column_type.scale or 0)
+    return _DecimalStorage(column_type, magnitude=before_point - 1, digits=column_type.precision)
 
 
 # Decimal's own arithmetic rounds to 28 digits, so these look at the digits as they are written.

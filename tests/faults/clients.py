@@ -129,7 +129,7 @@ async def seed(url: str, titles: list[str]) -> int:
     async with Database(url) as database, ShopUnitOfWork(database) as uow:
 
         def insert_missing(session: Session) -> int:
-            database.dialect.lock(session.connection(), "seed")
+            database.dialect.locks.lock(session.connection(), "seed")
             present = set(session.scalars(select_rows(Document.title)))
             missing = [title for title in titles if title not in present]
             session.add_all(Document(title=title) for title in missing)

@@ -128,7 +128,7 @@ class TestGetMany:
         await shop.run(work)
 
     async def test_more_keys_than_a_statement_takes_are_split(self, shop: Shop) -> None:
-        limit = dialect_named(shop.backend.server).parameter_limit
+        limit = dialect_named(shop.backend.server).keys.parameter_limit
 
         async def work(uow: ShopUnitOfWork) -> int:
             item = await add_item(uow, "a")

@@ -9,7 +9,7 @@ from tests.shop import ShopUnitOfWork, add_item
 
 
 async def _lock(shop: Shop, uow: ShopUnitOfWork) -> None:
-    await uow.session.run_sync(lambda session: shop.database.dialect.lock(session.connection(), "a test"))
+    await uow.session.run_sync(lambda session: shop.database.dialect.locks.lock(session.connection(), "a test"))
 
 
 async def test_a_lock_is_held_until_what_was_written_under_it_is_committed(async_shop: Shop) -> None:

@@ -26,7 +26,7 @@ from layered_backend import (
     Outcome,
     RolledBackError,
 )
-from layered_backend.dialects.single_trip import SingleTripConnection
+from layered_backend.upstream.sqlalchemy.aiosqlite_adapter import SingleTripConnection
 from tests.databases import Shop
 from tests.shop import Item, ItemRead, ShopUnitOfWork, add_item
 

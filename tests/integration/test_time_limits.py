@@ -93,12 +93,12 @@ class TestStatements:
     @pytest.mark.parametrize("shop", _ASYNCHRONOUS, indirect=True, ids=str)
     async def test_waiting_for_the_lock_of_all_processes_is_no_statement_that_takes_too_long(self, shop: Shop) -> None:
         limited = _limited(shop, statement_timeout=0.3)
-        dialect = dialect_named(shop.database.url.get_backend_name())
+        locks = dialect_named(shop.database.url.get_backend_name()).locks
         holds, done = asyncio.Event(), asyncio.Event()
 
         async def hold() -> None:
             async with shop.unit() as uow:
-                await uow.session.run_sync(lambda session: dialect.lock(session.connection(), "create_all"))
+                await uow.session.run_sync(lambda session: locks.lock(session.connection(), "create_all"))
                 holds.set()
                 await done.wait()
 
@@ -165,7 +165,7 @@ class TestConnecting:
     def test_each_driver_is_told_in_its_own_word(self, url: str, arguments: dict[str, float]) -> None:
         parsed = make_url(url)
 
-        assert dialect_named(parsed.get_backend_name()).connect_timeout_arguments(parsed, 2.5) == arguments
+        assert dialect_named(parsed.get_backend_name()).connections.connect_timeout_arguments(parsed, 2.5) == arguments
 
     def test_a_driver_that_is_not_known_is_refused(self) -> None:
         with pytest.raises(ValueError, match="knows the drivers asyncpg and psycopg, not pg8000"):

@@ -228,7 +228,7 @@ def test_a_lock_that_another_process_keeps_is_waited_for_no_longer_than_asked(pr
         project.database.url, connect_args={"timeout": 0.1} if "sqlite" in str(project.database.url) else {}
     )
     with holder.unpooled().sync_engine.connect() as connection:
-        if not holder.dialect.lock_session(connection, "migrations"):
+        if not holder.dialect.locks.lock_session(connection, "migrations"):
             connection.begin()
         brief = holder.unpooled()
 

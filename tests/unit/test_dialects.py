@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from layered_backend import errors
-from layered_backend.dialects import Reading, dialect_named
+from layered_backend.dialects import Errors, Reading, dialect_named
 from layered_backend.dialects.lock_names import lock_label, lock_number
 
-POSTGRESQL, MARIADB, SQLITE = (dialect_named(name) for name in ("postgresql", "mariadb", "sqlite"))
+POSTGRESQL, MARIADB, SQLITE = (dialect_named(name).errors for name in ("postgresql", "mariadb", "sqlite"))
 
 
 class PostgresError(Exception):
@@ -41,6 +41,22 @@ def test_a_sqlstate_has_its_error(sqlstate: str, error: type[errors.LayeredError
 
     assert reading is not None
     assert reading.error is error
+
+
+@pytest.mark.parametrize(
+    ("reader", "error"),
+    [
+        (POSTGRESQL, PostgresError("40003")),
+        (POSTGRESQL, PostgresError("08007")),
+        (MARIADB, Exception(1180, "Got error 1180 during COMMIT")),
+    ],
+)
+def test_a_server_can_say_that_it_does_not_know_the_outcome(reader: Errors, error: Exception) -> None:
+    assert reader.read(error) == Reading(errors.DatabaseUnavailableError, is_outcome_unknown=True)
+
+
+def test_a_lost_connection_says_nothing_of_the_outcome() -> None:
+    assert POSTGRESQL.read(PostgresError("08006")) == Reading(errors.DatabaseUnavailableError)
 
 
 def test_bad_sql_has_no_error_of_ours() -> None:

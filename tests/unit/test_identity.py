@@ -17,9 +17,9 @@ from layered_backend.dialects import dialect_named
 from layered_backend.identity import identity_of
 from tests.shop import Base, Country, Document, Item, Stock
 
-SQLITE = dialect_named("sqlite")
-POSTGRESQL = dialect_named("postgresql")
-MARIADB = dialect_named("mariadb")
+SQLITE = dialect_named("sqlite").values
+POSTGRESQL = dialect_named("postgresql").values
+MARIADB = dialect_named("mariadb").values
 SQLITE_ENGINE: Dialect = sqlite.dialect()
 POSTGRESQL_ENGINE: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # is not annotated
 

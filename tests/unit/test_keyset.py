@@ -42,7 +42,7 @@ from sqlalchemy.types import TypeEngine
 from layered_backend import Base as LibraryBase
 from layered_backend import InvalidCursorError
 from layered_backend.dialects import dialect_named
-from layered_backend.dialects.sqlite import SQLiteDialect
+from layered_backend.dialects.sqlite.ordering import SQLiteOrdering
 from layered_backend.query.cursor import Cursor, decoded, encoded, fingerprint
 from layered_backend.query.order import keys_of
 from layered_backend.query.ordering import Term, listed, order_by_clauses, total_order
@@ -57,7 +57,7 @@ class Base(LibraryBase):
     metadata = MetaData()
 
 
-class SQLiteWithoutRows(SQLiteDialect):
+class SQLiteWithoutRows(SQLiteOrdering):
     """Compares one column after the other, as MariaDB must."""
 
     seeks_by_row = False
@@ -177,7 +177,7 @@ class TestOrder:
             connection.exec_driver_sql("CREATE TABLE things (id, a, b)")
             if rows:
                 connection.exec_driver_sql("INSERT INTO things VALUES (?, ?, ?)", rows)
-            order_by = order_by_clauses(terms, dialect_named("sqlite"))
+            order_by = order_by_clauses(terms, dialect_named("sqlite").ordering)
             in_order = connection.execute(select(table.c.id, *(t.expression for t in terms)).order_by(*order_by)).all()
 
             def read(stretches: Iterable[Stretch]) -> list[int]:
@@ -185,9 +185,9 @@ class TestOrder:
                 assert len(parts) <= 2 * len(terms), "the number of statements is bound by that of the terms"
                 return [number for part in parts for number in part]
 
-            dialect, keys = (SQLiteDialect if by_row else SQLiteWithoutRows)(), keys_of(terms, engine.dialect)
-            every = read(whole(keys, dialect))
-            tails = [read(behind(keys, row[1:], dialect)) for row in in_order]
+            ordering, keys = (SQLiteOrdering if by_row else SQLiteWithoutRows)(), keys_of(terms, engine.dialect)
+            every = read(whole(keys, ordering))
+            tails = [read(behind(keys, row[1:], ordering)) for row in in_order]
         engine.dispose()
 
         assert [row[0] for row in in_order] == every == expected
@@ -266,7 +266,8 @@ class TestOrder:
         def clauses(name: str) -> str:
             (term, _) = _terms([name])
             written = [
-                str(clause).replace("(", "").replace(")", "") for clause in term.clauses(dialect_named(database))
+                str(clause).replace("(", "").replace(")", "")
+                for clause in term.clauses(dialect_named(database).ordering)
             ]
             return ", ".join(written)
 
@@ -365,10 +366,10 @@ class TestForms:
         self, column_type: TypeEngine[Any], message: str
     ) -> None:
         with pytest.raises(TypeError, match=message):
-            dialect_named("mariadb").sort_form(column("x", column_type), mysql_dialect())
+            dialect_named("mariadb").ordering.sort_form(column("x", column_type), mysql_dialect())
 
     def test_an_enum_that_is_no_column_is_sorted_by_name_on_mariadb(self) -> None:
-        form = dialect_named("mariadb").sort_form(func.coalesce(Thing.color, "RED"), mysql_dialect())
+        form = dialect_named("mariadb").ordering.sort_form(func.coalesce(Thing.color, "RED"), mysql_dialect())
 
         assert isinstance(form.read.type, String)
         assert not isinstance(form.read.type, Enum)

@@ -1,43 +1,64 @@
-"""What differs between SQLite, PostgreSQL and MariaDB: nowhere else is a database's name compared."""
+"""What differs between databases: nowhere else is a database's name compared."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from layered_backend.dialects.base import DatabaseDialect, Reading
+from layered_backend.dialects.dialect import DatabaseDialect
 from layered_backend.dialects.given_keys import GivenKeys
-from layered_backend.dialects.mysql import MySQLDialect
-from layered_backend.dialects.postgresql import PostgreSQLDialect
-from layered_backend.dialects.rows import Rows
+from layered_backend.dialects.portable import (
+    PortableConnections,
+    PortableErrors,
+    PortableKeys,
+    PortableLocks,
+    PortableMigrations,
+    PortableOrdering,
+    PortableTransactions,
+    PortableValues,
+    PortableWriting,
+)
+from layered_backend.dialects.protocols import (
+    Closeable,
+    Connections,
+    Errors,
+    Keys,
+    Locks,
+    Migrations,
+    Ordering,
+    Transactions,
+    Values,
+    Writing,
+)
+from layered_backend.dialects.reading import Reading
+from layered_backend.dialects.registry import dialect_named, register_dialect
+from layered_backend.dialects.rows import Rows, UpsertRule
 from layered_backend.dialects.sort_forms import GivenLater, SortForm
-from layered_backend.dialects.sqlite import SQLiteDialect
 
 __all__ = [
+    "Closeable",
+    "Connections",
     "DatabaseDialect",
+    "Errors",
     "GivenKeys",
     "GivenLater",
+    "Keys",
+    "Locks",
+    "Migrations",
+    "Ordering",
+    "PortableConnections",
+    "PortableErrors",
+    "PortableKeys",
+    "PortableLocks",
+    "PortableMigrations",
+    "PortableOrdering",
+    "PortableTransactions",
+    "PortableValues",
+    "PortableWriting",
     "Reading",
     "Rows",
     "SortForm",
+    "Transactions",
+    "UpsertRule",
+    "Values",
+    "Writing",
     "dialect_named",
+    "register_dialect",
 ]
-
-_DIALECTS: Mapping[str, DatabaseDialect] = {
-    "sqlite": SQLiteDialect(),
-    "postgresql": PostgreSQLDialect(),
-    "mysql": MySQLDialect(),
-    "mariadb": MySQLDialect(),
-}
-
-
-def dialect_named(name: str) -> DatabaseDialect:
-    """Return the dialect that SQLAlchemy calls *name*.
-
-    Raises:
-        ValueError: The database is not one of those that are supported.
-    """
-    try:
-        return _DIALECTS[name]
-    except KeyError:
-        known = ", ".join(f"{known}://" for known in _DIALECTS)
-        raise ValueError(f"{name}:// is not supported; a database URL begins with one of {known}") from None

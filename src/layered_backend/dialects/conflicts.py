@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Insert
+from sqlalchemy import Insert
+
+from layered_backend.dialects.rows import UpsertRule
 
 __all__ = ["on_conflict"]
 
 
-def on_conflict(
-    insert: Any,
-    on: Sequence[Column[Any]],
-    changes: Callable[[Any], Mapping[Column[Any], Any]],
-    condition: ColumnElement[bool] | None,
-) -> Insert:
-    """Return *insert*, which changes the row with the same key instead where there is one, and *condition* holds."""
-    changed = changes(insert.excluded)
+def on_conflict(insert: Any, rule: UpsertRule) -> Insert:
+    """Return *insert*, which changes the row with the same key instead where there is one and the condition holds.
+
+    Args:
+        insert: The database's own, as the class depends on it.
+        rule: What to change.
+    """
+    changed = rule.changes(insert.excluded)
     statement: Insert = (
-        insert.on_conflict_do_update(index_elements=on, set_=changed, where=condition)
+        insert.on_conflict_do_update(index_elements=rule.on, set_=changed, where=rule.condition)
         if changed
-        else insert.on_conflict_do_nothing(index_elements=on)
+        else insert.on_conflict_do_nothing(index_elements=rule.on)
     )
     return statement

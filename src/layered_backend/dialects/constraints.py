@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import (
@@ -19,7 +20,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import IdentifierError
 
 from layered_backend import errors
-from layered_backend.dialects.base import Reading
+from layered_backend.dialects.reading import Reading
 from layered_backend.dialects.rows import ROWS, Rows
 
 __all__ = ["completed", "statement_table"]
@@ -53,14 +54,15 @@ def completed(reading: Reading, written: Table | None, dialect: Dialect) -> Read
         if _has_name(constraint, reading.constraint, dialect) or (
             reading.constraint is None and set(columns) == set(reading.columns)
         ):
-            return Reading(reading.error, _name(constraint) or reading.constraint, table.name, columns)
+            name = _name(constraint) or reading.constraint
+            return replace(reading, constraint=name, table=table.name, columns=columns)
     return _with_table(reading, table)
 
 
 def _with_table(reading: Reading, table: Table | None) -> Reading:
     if reading.table or table is None:
         return reading
-    return Reading(reading.error, reading.constraint, table.name, reading.columns)
+    return replace(reading, table=table.name)
 
 
 def _table_key(name: str | None, written: Table) -> str:

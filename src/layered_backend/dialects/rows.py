@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Column, Dialect, Table
+from sqlalchemy import Column, ColumnElement, Dialect, Table
 from sqlalchemy.types import TypeEngine
 
-__all__ = ["ROWS", "Rows", "processed"]
+__all__ = ["ROWS", "Rows", "UpsertRule", "processed"]
 
 ROWS = "layered_backend_rows"
 """The execution option that tells which rows a statement of text writes."""
@@ -50,6 +50,24 @@ class Rows:
         if not keys:
             return [dict(constants) for _ in range(self.size)]
         return [dict(zip(keys, row, strict=True), **constants) for row in zip(*self.values.values(), strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertRule:
+    """How a row is inserted, or the one with the same key changed.
+
+    Attributes:
+        table: Where to insert.
+        on: The columns of the key.
+        changes: From the row that could not be inserted, its values by column key, to what to change; where that is
+            nothing, the row with the same key stays as it is.
+        condition: What the row with the same key must meet to be changed; None for nothing.
+    """
+
+    table: Table
+    on: Sequence[Column[Any]]
+    changes: Callable[[Any], Mapping[Column[Any], Any]]
+    condition: ColumnElement[bool] | None
 
 
 def processed(column_type: TypeEngine[Any], values: Sequence[Any], dialect: Dialect) -> Sequence[Any]:

@@ -21,16 +21,16 @@ Include = Callable[[Any, str | None, str, bool, Any], bool]
 
 def comparing(database: Database, options: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the arguments of Alembic's `configure` for *database*: ours, and over them the caller's *options*."""
-    is_sqlite = database.url.get_backend_name() == "sqlite"
+    migrations = database.dialect.migrations
     ours: dict[str, Any] = {
         "compare_server_default": _differ,
         "autogenerate_plugins": ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"],
         "render_item": rendered,
-        "render_as_batch": is_sqlite,
+        "render_as_batch": migrations.alters_by_copy,
         "process_revision_directives": leave_out_needless,
     }
-    if is_sqlite:
-        ours["transactional_ddl"] = True  # Alembic knows only the driver's own BEGIN, which is not used here
+    if migrations.transactional_ddl is not None:
+        ours["transactional_ddl"] = migrations.transactional_ddl
     return {**ours, **options, "include_object": _including(options.get("include_object"))}
 
 

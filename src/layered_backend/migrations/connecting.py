@@ -10,9 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from sqlalchemy import URL, Connection
 
 from layered_backend.database import Database
-from layered_backend.dialects.base import NO_DATABASE, NO_FILE, REFUSED
+from layered_backend.dialects.reading import NO_DATABASE, NO_FILE, REFUSED
 from layered_backend.errors import DatabaseUnavailableError, MigrationSetupError
-from layered_backend.migrations.sqlite import name_checks
 
 __all__ = ["on_connection"]
 
@@ -49,7 +48,7 @@ def on_connection(database: Database, work: Work, *, wait: float) -> None:
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(asyncio.run, _awaited(alone, work, patience)).result()
     _wait(alone, patience)
-    name_checks(engine.dialect)
+    database.dialect.migrations.prepare_dialect(engine.dialect)
     with engine.connect() as connection:
         return work(connection)
 
@@ -62,7 +61,7 @@ async def _awaited(database: Database, work: Work, patience: _Patience) -> None:
                 break
             except DatabaseUnavailableError as error:
                 await asyncio.sleep(patience.pause_after(error))
-        name_checks(database.engine.dialect)
+        database.dialect.migrations.prepare_dialect(database.engine.dialect)
         async with database.engine.connect() as connection:
             await connection.run_sync(work)
 

@@ -11,12 +11,11 @@ from alembic import context
 from sqlalchemy import Connection, MetaData
 
 from layered_backend.database import Database
-from layered_backend.dialects.base import DatabaseDialect
+from layered_backend.dialects import Locks
 from layered_backend.errors import LockTimeoutError, MigrationSetupError
 from layered_backend.migrations.comparing import comparing
 from layered_backend.migrations.connecting import on_connection
 from layered_backend.migrations.request import Request
-from layered_backend.migrations.sqlite import foreign_keys_kept, suspend_foreign_keys
 
 __all__ = ["run_migrations"]
 
@@ -63,7 +62,7 @@ def _write(database: Database, options: Mapping[str, Any]) -> None:
 
 
 def _read(database: Database, options: Mapping[str, Any], connection: Connection) -> None:
-    reading = database.dialect.transaction_options(read_only=True, deferred=True, isolation_level=None)
+    reading = database.dialect.transactions.options(read_only=True, deferred=True, isolation_level=None)
     context.configure(connection=connection.execution_options(**reading), dont_mutate=True, **options)
     with context.begin_transaction():
         context.run_migrations()
@@ -71,27 +70,27 @@ def _read(database: Database, options: Mapping[str, Any], connection: Connection
 
 def _migrate(database: Database, timeout: float, options: Mapping[str, Any], connection: Connection) -> None:
     """Run what the command asks for, under the lock."""
-    is_locked = not database.pgbouncer and database.dialect.lock_session(connection, _LOCK, timeout)
+    is_locked = not database.pgbouncer and database.dialect.locks.lock_session(connection, _LOCK, timeout)
     if options.get("transaction_per_migration") and not is_locked:
         raise MigrationSetupError(
             "transaction_per_migration needs a lock that outlives a transaction, which there is neither on SQLite nor "
             "behind PgBouncer"
         )
-    suspend_foreign_keys(connection)
+    database.dialect.migrations.prepare(connection)
     context.configure(connection=connection, **options)
     if not is_locked:
-        _begin_locked(connection, database.dialect, timeout)
-    with context.begin_transaction(), foreign_keys_kept(connection):
+        _begin_locked(connection, database.dialect.locks, timeout)
+    with context.begin_transaction(), database.dialect.migrations.checked(connection):
         context.run_migrations()
 
 
-def _begin_locked(connection: Connection, dialect: DatabaseDialect, timeout: float) -> None:
+def _begin_locked(connection: Connection, locks: Locks, timeout: float) -> None:
     """Begin a transaction that has the lock; SQLite's own patience is shorter than ours."""
     deadline = time.monotonic() + timeout
     while True:
         try:
             connection.begin()
-            return dialect.lock(connection, _LOCK, timeout)
+            return locks.lock(connection, _LOCK, timeout)
         except LockTimeoutError:
             if time.monotonic() >= deadline:
                 raise

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Mapper, aliased, selectinload, undefer
 from sqlalchemy.orm.collections import collection_adapter
 from sqlalchemy.orm.interfaces import ORMOption
 
-from layered_backend.dialects import DatabaseDialect
+from layered_backend.dialects import Keys
 from layered_backend.memoization import memoized
 from layered_backend.query.statements import Statements
 
@@ -93,7 +93,7 @@ class Plan(Generic[SchemaT]):
         return () if self.columns and not self.nested else _key_of(self.mapper, self.mapper.class_)
 
     def records(
-        self, rows: Sequence[Any], connection: Connection, dialect: DatabaseDialect, options: Sequence[ORMOption]
+        self, rows: Sequence[Any], connection: Connection, by_keys: Keys, options: Sequence[ORMOption]
     ) -> list[Record]:
         """Return *rows* as the schema takes them, with the rows that are nested in them."""
         make = self.record
@@ -101,7 +101,7 @@ class Plan(Generic[SchemaT]):
         if self.nested and records:
             keys = [tuple(row[len(self.columns) : self.width]) for row in rows]
             for nested in self.nested:
-                nested.attach(records, keys, connection, dialect, options)
+                nested.attach(records, keys, connection, by_keys, options)
         return records
 
 
@@ -141,31 +141,31 @@ class _Nested:
         records: Sequence[Record],
         keys: Sequence[tuple[Any, ...]],
         connection: Connection,
-        dialect: DatabaseDialect,
+        by_keys: Keys,
         options: Sequence[ORMOption],
     ) -> None:
         """Give each of *records*, whose keys are *keys*, what is nested in it."""
         found: dict[tuple[Any, ...], list[Record]] = {}
         wanted = list(dict.fromkeys(keys))
-        size = dialect.parameter_limit // len(keys[0])
+        size = by_keys.parameter_limit // len(keys[0])
         for start in range(0, len(wanted), size):
-            statement = self._statement(wanted[start : start + size], dialect).options(*options)
+            statement = self._statement(wanted[start : start + size], by_keys).options(*options)
             rows = connection.execute(statement).all()
-            inner = self.plan.records(rows, connection, dialect, options)
+            inner = self.plan.records(rows, connection, by_keys, options)
             for row, record in zip(rows, inner, strict=True):
                 found.setdefault(tuple(row[self.plan.width :]), []).append(record)
         for record, key in zip(records, keys, strict=True):
             several = found.get(key, [])
             record[self.name] = several if self.is_list else next(iter(several), None)
 
-    def _statement(self, keys: Sequence[tuple[Any, ...]], dialect: DatabaseDialect) -> Select[Any]:
+    def _statement(self, keys: Sequence[tuple[Any, ...]], by_keys: Keys) -> Select[Any]:
         """Return the statement of the inner rows; behind the plan's columns comes the key of the outer row."""
         outer = aliased(self.outer.class_)  # it may be the inner class as well
         outer_key = _key_of(self.outer, outer)
         order_by = self.outer.relationships[self.relationship].order_by or self.plan.mapper.primary_key
         statement = self.plan.statements.rows.add_columns(*outer_key)
         joined = statement.select_from(outer).join(getattr(outer, self.relationship))
-        return joined.where(dialect.among(outer_key, keys)).order_by(*order_by)
+        return joined.where(by_keys.among(outer_key, keys)).order_by(*order_by)
 
 
 @memoized

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection, Dialect, Select
 from sqlalchemy.orm import Mapper
 
-from layered_backend.dialects import DatabaseDialect, dialect_named
+from layered_backend.dialects import Keys, dialect_named
 from layered_backend.errors import NotFoundError
 from layered_backend.identity import identity_of
 from layered_backend.listing import Listing, read_on
@@ -205,8 +205,8 @@ class _SchemaRows(Generic[SchemaT]):
         return self.source.dialect
 
     @property
-    def ours(self) -> DatabaseDialect:
-        return dialect_named(self.dialect.name)
+    def by_keys(self) -> Keys:
+        return dialect_named(self.dialect.name).keys
 
     @property
     def statements(self) -> Statements:
@@ -228,11 +228,11 @@ class _SchemaRows(Generic[SchemaT]):
         self, statement: Select[Any], parameters: Mapping[str, Any] | None = None
     ) -> tuple[Sequence[SchemaT], Sequence[Sequence[Any]]]:
         options = self.source.scopes.options()
-        scoped, dialect = statement.options(*options) if options else statement, self.ours
+        scoped, by_keys = statement.options(*options) if options else statement, self.by_keys
 
         def read(connection: Connection) -> tuple[Sequence[Any], list[Record]]:
             rows = connection.execute(scoped, parameters).all()
-            return rows, self.plan.records(rows, connection, dialect, options)
+            return rows, self.plan.records(rows, connection, by_keys, options)
 
         rows, records = await self.source.read(read)
         return self.plan.adapter.validate_python(records), rows

@@ -67,12 +67,12 @@ class Order:
         return self.statements.rows.add_columns(*read)
 
     def _stretches(self, cursor: Cursor | None) -> Sequence[Stretch]:
-        ours = dialect_named(self.dialect.name)
+        ordering = dialect_named(self.dialect.name).ordering
         if cursor is None:
-            return list(whole(self.keys, ours))
+            return list(whole(self.keys, ordering))
         keys = [key.reversed() for key in self.keys] if cursor.is_backward else self.keys
         values = [None if value is None else GivenLater(_place(n)) for n, value in enumerate(cursor.values)]
-        return list((from_place if cursor.is_inclusive else behind)(keys, values, ours))
+        return list((from_place if cursor.is_inclusive else behind)(keys, values, ordering))
 
 
 def order_of(statements: Statements, order_by: OrderBy | None, dialect: Dialect) -> Order:
@@ -100,8 +100,8 @@ def keys_of(terms: Sequence[Term], dialect: Dialect) -> list[Key]:
     Raises:
         TypeError: The database sorts by one of them as it cannot be compared.
     """
-    ours = dialect_named(dialect.name)
-    return [Key(term, ours.sort_form(term.expression, dialect)) for term in terms]
+    ordering = dialect_named(dialect.name).ordering
+    return [Key(term, ordering.sort_form(term.expression, dialect)) for term in terms]
 
 
 def place_parameters(cursor: Cursor | None, limit: int) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from sqlalchemy import ClauseElement, Column, ColumnElement, ColumnExpressionArg
 from sqlalchemy.orm import Mapper
 from sqlalchemy.sql import operators
 
-from layered_backend.dialects import DatabaseDialect
+from layered_backend.dialects import Ordering
 from layered_backend.errors import InvalidDataError
 from layered_backend.query.unique_keys import tells_rows_apart
 
@@ -57,11 +57,11 @@ class Term:
         """Return the term that sorts the other way round."""
         return replace(self, is_descending=not self.is_descending, nulls_first=not self.nulls_first)
 
-    def clauses(self, dialect: DatabaseDialect) -> tuple[ColumnElement[Any], ...]:
+    def clauses(self, ordering: Ordering) -> tuple[ColumnElement[Any], ...]:
         """Return what to write behind ORDER BY."""
         if not self.is_nullable:
             return (self.expression.desc() if self.is_descending else self.expression.asc(),)
-        return dialect.sorted_with_nulls(
+        return ordering.sorted_with_nulls(
             self.expression, is_descending=self.is_descending, nulls_first=self.nulls_first
         )
 
@@ -84,9 +84,9 @@ def total_order(mapper: Mapper[Any], order_by: OrderBy | None) -> list[Term]:
     return terms + [_term(mapper, column.desc() if is_descending else column) for column in by_key]
 
 
-def order_by_clauses(terms: Sequence[Term], dialect: DatabaseDialect) -> list[ColumnElement[Any]]:
+def order_by_clauses(terms: Sequence[Term], ordering: Ordering) -> list[ColumnElement[Any]]:
     """Return what to write behind ORDER BY for all *terms*."""
-    return [clause for term in terms for clause in term.clauses(dialect)]
+    return [clause for term in terms for clause in term.clauses(ordering)]
 
 
 def row_number(name: str, value: int) -> int:

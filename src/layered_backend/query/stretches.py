@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, Select, and_, or_, tuple_
 
-from layered_backend.dialects import DatabaseDialect, SortForm
+from layered_backend.dialects import Ordering, SortForm
 from layered_backend.query.ordering import Term
 
 __all__ = ["Key", "Stretch", "behind", "from_place", "whole"]
@@ -43,9 +43,9 @@ class Key:
         """Return the criterion of the rows that have *value*."""
         return self.is_null if value is None else self.form.compared == self.form.place(value)
 
-    def sorted(self, dialect: DatabaseDialect) -> Sequence[ColumnElement[Any]]:
+    def sorted(self, ordering: Ordering) -> Sequence[ColumnElement[Any]]:
         """Return what to write behind ORDER BY."""
-        return self.term.clauses(dialect)
+        return self.term.clauses(ordering)
 
     @property
     def direction(self) -> ColumnElement[Any]:
@@ -80,37 +80,37 @@ class Stretch:
         return select.where(*self.where).order_by(*self.order_by).limit(limit)
 
 
-def whole(keys: Sequence[Key], dialect: DatabaseDialect) -> Iterator[Stretch]:
+def whole(keys: Sequence[Key], ordering: Ordering) -> Iterator[Stretch]:
     """Yield the stretches of all rows, in the order of *keys*."""
-    return _Stretches(keys, (), dialect).whole()
+    return _Stretches(keys, (), ordering).whole()
 
 
-def behind(keys: Sequence[Key], values: Sequence[Any], dialect: DatabaseDialect) -> Iterator[Stretch]:
+def behind(keys: Sequence[Key], values: Sequence[Any], ordering: Ordering) -> Iterator[Stretch]:
     """Yield the stretches of the rows that come behind a place in the order of *keys*.
 
     Args:
         keys: What is sorted by; all rows differ in them.
         values: Those of the place, one for each key: None for NULL, a `GivenLater` for one that the statement gets.
-        dialect: The database.
+        ordering: The database's.
     """
-    return _Stretches(keys, values, dialect).behind()
+    return _Stretches(keys, values, ordering).behind()
 
 
-def from_place(keys: Sequence[Key], values: Sequence[Any], dialect: DatabaseDialect) -> Iterator[Stretch]:
+def from_place(keys: Sequence[Key], values: Sequence[Any], ordering: Ordering) -> Iterator[Stretch]:
     """Yield the row at a place, and the stretches `behind` it."""
     row = Stretch([key.equals(value) for key, value in zip(keys, values, strict=True)], ())
-    return chain([row], behind(keys, values, dialect))
+    return chain([row], behind(keys, values, ordering))
 
 
 @dataclass(frozen=True, slots=True)
 class _Stretches:
     keys: Sequence[Key]
     values: Sequence[Any]
-    dialect: DatabaseDialect
+    ordering: Ordering
 
     def whole(self) -> Iterator[Stretch]:
         key, term = self.keys[0], self.keys[0].term
-        is_placed = self.dialect.places_nulls(is_descending=term.is_descending, nulls_first=term.nulls_first)
+        is_placed = self.ordering.places_nulls(is_descending=term.is_descending, nulls_first=term.nulls_first)
         if not term.is_nullable or is_placed:
             yield Stretch((), self._order(0))
             return
@@ -136,7 +136,7 @@ class _Stretches:
         start, count = 0, len(self.keys)
         for place in range(1, count):
             if not self._goes_on(place):
-                yield from [range(start, place)] if self.dialect.seeks_past_ties else _singly(start, place)
+                yield from [range(start, place)] if self.ordering.seeks_past_ties else _singly(start, place)
                 start = place
         yield range(start, count)  # all keys have a part in this one, and no other row is equal to the place
 
@@ -154,7 +154,7 @@ class _Stretches:
             key, value = self.keys[place], self.values[place]
             if value is None:
                 order += self._of_null(place)
-            if value is not None and self.dialect.fixes_by_range and key.form.is_combinable:
+            if value is not None and self.ordering.fixes_by_range and key.form.is_combinable:
                 at = key.form.place(value)
                 criteria += [key.form.compared >= at, key.form.compared <= at]
                 order.append(key.direction)
@@ -163,10 +163,10 @@ class _Stretches:
         return Stretch(criteria, order)
 
     def _of_null(self, place: int) -> Sequence[ColumnElement[Any]]:
-        return [self.keys[place].direction] if self.dialect.sorts_by_fixed_nulls else ()
+        return [self.keys[place].direction] if self.ordering.sorts_by_fixed_nulls else ()
 
     def _order(self, start: int) -> Sequence[ColumnElement[Any]]:
-        return [clause for key in self.keys[start:] for clause in key.sorted(self.dialect)]
+        return [clause for key in self.keys[start:] for clause in key.sorted(self.ordering)]
 
     def _follows(self, run: range) -> ColumnElement[bool]:
         keys = [self.keys[place] for place in run]
@@ -174,7 +174,7 @@ class _Stretches:
         compare = _comparison(keys[0].term)
         if len(run) == 1:
             return compare(keys[0].form.compared, places[0])
-        if self.dialect.seeks_by_row:
+        if self.ordering.seeks_by_row:
             return compare(tuple_(*(key.form.compared for key in keys)), tuple_(*places))
         return or_(
             *(

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Column, Index, Table, UniqueConstraint
 from sqlalchemy.orm import Mapper
 
-__all__ = ["tells_rows_apart"]
+__all__ = ["is_partial", "tells_rows_apart"]
 
 
 def tells_rows_apart(mapper: Mapper[Any], columns: Collection[Column[Any]]) -> bool:
@@ -36,9 +36,10 @@ def _columns_of_keys(table: Table) -> Iterator[Sequence[Column[Any]]]:
         if isinstance(constraint, UniqueConstraint) and constraint.columns and not constraint.deferrable:
             yield list(constraint.columns)
     for index in table.indexes:
-        if index.unique and not _is_partial(index) and all(isinstance(part, Column) for part in index.expressions):
+        if index.unique and not is_partial(index) and all(isinstance(part, Column) for part in index.expressions):
             yield list(index.columns)
 
 
-def _is_partial(index: Index) -> bool:
+def is_partial(index: Index) -> bool:
+    """Tell whether *index* is of some rows only."""
     return any(options.get("where") is not None for options in index.dialect_options.values())

@@ -55,7 +55,7 @@ def insert_given(session: Session, mapper: Mapper[Any], rows: Sequence[Mapping[s
 
 
 def _insert_rows(connection: Connection, rows: Rows) -> None:
-    dialect_named(connection.dialect.name).insert_rows(connection, with_defaults(rows, connection))
+    dialect_named(connection.dialect.name).writing.insert_rows(connection, with_defaults(rows, connection))
 
 
 def alike(mapper: Mapper[Any], batch: Batch) -> Iterator[Rows]:

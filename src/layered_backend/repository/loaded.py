@@ -55,9 +55,9 @@ async def reread(session: AsyncSession, mapper: Mapper[Any], entities: Iterable[
     key = mapper.primary_key
     names = [attribute.key for attribute in mapper.column_attrs if not attribute.deferred]
     columns = [getattr(mapper.class_, name) for name in names]
-    ours = dialect_named(session.get_bind().dialect.name)
-    async for batch in batched(by_identity, ours.parameter_limit // len(key)):
-        for row in await session.execute(select(*key, *columns).where(ours.among(key, batch))):
+    by_keys = dialect_named(session.get_bind().dialect.name).keys
+    async for batch in batched(by_identity, by_keys.parameter_limit // len(key)):
+        for row in await session.execute(select(*key, *columns).where(by_keys.among(key, batch))):
             identity, values = tuple(row[: len(key)]), row[len(key) :]
             if identity in by_identity:
                 forget_with_savepoint(session.sync_session, by_identity[identity])

@@ -147,7 +147,7 @@ def _write(
 
     def execute(connection: Connection) -> Record | None:
         rows = connection.execute(statement, write.parameters).all()
-        records = plan.records(rows, connection, dialect_named(connection.dialect.name), scopes.options())
+        records = plan.records(rows, connection, dialect_named(connection.dialect.name).keys, scopes.options())
         return records[0] if records else None
 
     return write_in(session, execute)

@@ -13,12 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, Mapper, Session
 
 from layered_backend.batch import NOTHING, Batch
-from layered_backend.dialects import DatabaseDialect, dialect_named
+from layered_backend.dialects import DatabaseDialect, UpsertRule, dialect_named
 from layered_backend.dialects.rows import processed
 from layered_backend.errors import InvalidDataError, UniqueViolationError
 from layered_backend.field_values import Data
 from layered_backend.memoization import memoized
 from layered_backend.query.scope import active_scopes
+from layered_backend.query.unique_keys import is_partial
 from layered_backend.repository.defaults import with_defaults
 from layered_backend.repository.direct import columns_by_name, is_direct, values_on_update
 from layered_backend.repository.inserting import alike, insert_rows
@@ -127,9 +128,9 @@ class Upsert:
             def changes(new: Any, changed: Sequence[Column[Any]] = changed) -> dict[Column[Any], Any]:
                 return _changes(self.mapper, new, changed, by_rule)
 
-            statement = self._dialect.upsert(table, key, changes, and_(*scopes) if scopes else None)
+            rule = UpsertRule(table, key, changes, and_(*scopes) if scopes else None)
             for rows in alike(self.mapper, part):
-                self._dialect.upsert_rows(connection, statement, key, with_defaults(rows, connection))
+                self._dialect.writing.upsert_rows(connection, rule, with_defaults(rows, connection))
 
     def _parts(self, batch: Batch) -> Iterator[Batch]:
         """Yield the rows in parts that can be written at once: none has a key twice, and all set, so change, the same."""
@@ -156,12 +157,12 @@ class Upsert:
         """Raise for rows that the database has left as they were, and that are none of ours."""
         scopes = active_scopes(self.session.info)
         others = [key for key in _unique_keys(self.mapper) if key != frozenset(self.on)]
-        if not (scopes.concern(self.mapper.class_) or (self._dialect.upserts_by_any_key and others)):
+        if not (scopes.concern(self.mapper.class_) or (self._dialect.writing.upserts_by_any_key and others)):
             return
         given = zip(*(batch.fields[name] for name in self.on), strict=True)
         keys = list(dict(zip(self._keys(batch), given, strict=True)).values())
         columns = [columns_by_name(self.mapper)[name] for name in self.on]
-        found = select(func.count()).select_from(self.mapper).where(self._dialect.among(columns, keys))
+        found = select(func.count()).select_from(self.mapper).where(self._dialect.keys.among(columns, keys))
         if (await self.session.scalar(found.options(*scopes.options())) or 0) < len(keys):
             raise UniqueViolationError(table=columns[0].table.name)
 
@@ -206,14 +207,9 @@ def _unique_keys(mapper: Mapper[Any]) -> Sequence[frozenset[str]]:
     """Return the sets of attributes that no two rows have in common, as the metadata declares them."""
     table = cast("Table", mapper.local_table)
     constraints = [constraint.columns for constraint in table.constraints if isinstance(constraint, UniqueConstraint)]
-    indexes = [index.columns for index in table.indexes if index.unique and not _is_partial(index)]
+    indexes = [index.columns for index in table.indexes if index.unique and not is_partial(index)]
     named = {column.key: name for name, column in columns_by_name(mapper).items()}
     return [
         frozenset(_primary_key(mapper)),
         *sorted((frozenset(named[column.key] for column in key) for key in (*constraints, *indexes)), key=sorted),
     ]
-
-
-def _is_partial(index: Any) -> bool:
-    options = index.dialect_options
-    return any(options[name].get("where") is not None for name in ("postgresql", "sqlite") if name in options)

@@ -128,8 +128,8 @@ class SeedContext:
         if self.is_dry_run or not (self._tally.has_written or has_own_run(self._seeder)):
             return
         tables = self._tables.written_by(self._seeder)
-        dialect = self._uow.database.dialect
-        await self.session.run_sync(lambda session: dialect.check_deferred(session.connection(), tables))
+        transactions = self._uow.database.dialect.transactions
+        await self.session.run_sync(lambda session: transactions.check_deferred(session.connection(), tables))
 
     def _new_reconciliation(self) -> Reconciliation:
         definition = definition_of(self._seeder)

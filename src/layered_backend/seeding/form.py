@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.types import JSON, Float, Integer, Numeric, String
 
 from layered_backend.batch import MISSING
-from layered_backend.dialects import DatabaseDialect, dialect_named
+from layered_backend.dialects import Values, dialect_named
 from layered_backend.errors import UnknownFieldError
 from layered_backend.seeding.references import NewRow, Ref
 from layered_backend.seeding.sources import EMPTY
@@ -34,7 +34,7 @@ class Field:
         value_type: What it holds.
         stored_form: What makes of a value the form it is compared in, or None where values come back whole.
         impl: SQLAlchemy's own type of the column on this database.
-        dialect: The database's ways.
+        ways: How the database stores values.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Field:
     value_type: ValueType
     stored_form: Callable[[Any], Any] | None
     impl: Any
-    dialect: DatabaseDialect
+    ways: Values
 
     @property
     def is_json(self) -> bool:
@@ -118,9 +118,9 @@ class Field:
         kinds = set(map(type, values))
         if kinds == {str} and isinstance(self.impl, String):
             longest = max(values, key=len)
-            return self.dialect.holds(self.impl, "".join(values)) and self._text_refusal(longest) is None
+            return self.ways.holds(self.impl, "".join(values)) and self._text_refusal(longest) is None
         if kinds == {int} and isinstance(self.impl, Integer):
-            return self.dialect.holds(self.impl, min(values)) and self.dialect.holds(self.impl, max(values))
+            return self.ways.holds(self.impl, min(values)) and self.ways.holds(self.impl, max(values))
         return False
 
     def refusal(self, value: Any) -> str | None:
@@ -133,12 +133,12 @@ class Field:
             return self._text_refusal(value)
         if isinstance(value, Decimal) and isinstance(self.column.type, Numeric):
             return _decimal_refusal(value, self.column.type)
-        if isinstance(self.impl, Integer) and not self.dialect.holds(self.impl, value):
+        if isinstance(self.impl, Integer) and not self.ways.holds(self.impl, value):
             return "the number is too large for the column"
         return None
 
     def _text_refusal(self, value: str) -> str | None:
-        if not self.dialect.holds(self.impl, value):
+        if not self.ways.holds(self.impl, value):
             return "the text holds a character that the database cannot store"
         length: int | None = self.column.type.length if isinstance(self.column.type, String) else None
         return None if length is None or len(value) <= length else f"the text is longer than {length} characters"
@@ -163,7 +163,7 @@ def fields_of(mapper: Mapper[Any], dialect: Dialect) -> Mapping[str, Field]:
 
 
 def _field(name: str, column: Column[Any], dialect: Dialect) -> Field:
-    ways = dialect_named(dialect.name)
+    ways = dialect_named(dialect.name).values
     impl = column.type.dialect_impl(dialect)
     return Field(name, column, value_type_of(column.type), ways.stored_form(column.type, dialect), impl, ways)
 

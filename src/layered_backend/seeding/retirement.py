@@ -54,8 +54,10 @@ class Retirement:
         start = len(table.key) + len(table.own_references)
         for level in self._referring_first():
             await table.delete([row[start : start + len(table.identity)] for row in level])
-        dialect = self._uow.database.dialect
-        await self._uow.session.run_sync(lambda session: dialect.check_deferred(session.connection(), table.tables))
+        transactions = self._uow.database.dialect.transactions
+        await self._uow.session.run_sync(
+            lambda session: transactions.check_deferred(session.connection(), table.tables)
+        )
 
     async def _keys(self) -> list[Values]:
         keys = retired_keys(self.seeder, self._table)

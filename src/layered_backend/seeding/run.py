@@ -155,7 +155,7 @@ class Run:
     async def _lock(self, uow: UnitOfWork) -> None:
         if not self._options.is_dry_run:
             left = max(0.0, self._patience - time.monotonic())
-            lock = self._database.dialect.lock
+            lock = self._database.dialect.locks.lock
             await uow.session.run_sync(lambda session: lock(session.connection(), _LOCK, left))
         self._state.is_locked = True
 

@@ -98,7 +98,7 @@ class SeedTable:
 
     @cached_property
     def _given_keys(self) -> GivenKeys | None:
-        return self._ways.given_keys([self._attribute(name) for name in self.key])
+        return self._ways.keys.given([self._attribute(name) for name in self.key])
 
     def _kept_selecting(self, names: tuple[str, ...], given: GivenKeys) -> Any:
         """Return the statement that is the same for all batches: building it is a tenth of reading one."""
@@ -165,7 +165,7 @@ class SeedTable:
         """See to it that the database counts up keys beyond *value*."""
         column = self._counted_column
         if column is not None:
-            await self._session.run_sync(lambda s: self._ways.advance_sequence(s.connection(), column, value))
+            await self._session.run_sync(lambda s: self._ways.writing.advance_sequence(s.connection(), column, value))
 
     @property
     def counted(self) -> str | None:
@@ -192,7 +192,7 @@ class SeedTable:
         are to come. A row that refers to another one of its table stays where it is, behind that.
         """
         name = self.counted
-        if name is None or not self._ways.counts_on_by_row:
+        if name is None or not self._ways.writing.counts_on_by_row:
             return items
         free = [
             (row[name], index)
@@ -238,7 +238,7 @@ class SeedTable:
         """Return what the rows meet that have one of *keys*, of which those with the same NULLs are asked for together."""
         attributes = [self._attribute(name) for name in self.key]
         if None not in chain.from_iterable(keys):
-            return self._ways.among(attributes, keys)
+            return self._ways.keys.among(attributes, keys)
         by_nulls: dict[Values, list[Values]] = {}
         for key in keys:
             by_nulls.setdefault(tuple(part is None for part in key), []).append(key)
@@ -249,10 +249,10 @@ class SeedTable:
         given = [attribute for attribute, is_null in zip(attributes, nulls, strict=True) if not is_null]
         if not given:
             return and_(*empty)
-        return and_(*empty, self._ways.among(given, [tuple(filter(_is_not_none, key)) for key in keys]))
+        return and_(*empty, self._ways.keys.among(given, [tuple(filter(_is_not_none, key)) for key in keys]))
 
     def _has_identity(self, identities: Sequence[Values]) -> ColumnElement[bool]:
-        return self._ways.among([self._attribute(name) for name in self.identity], identities)
+        return self._ways.keys.among([self._attribute(name) for name in self.identity], identities)
 
 
 class Tables:

@@ -104,7 +104,7 @@ def guard_connection(connection: Connection, owner: SessionOwner, state: Transac
     observe(connection, GuardedConnection)
     assert isinstance(connection, GuardedConnection)
     connection.owner, connection.state = owner, state
-    connection.streams_alone = dialect_named(connection.dialect.name).streams_alone
+    connection.streams_alone = dialect_named(connection.dialect.name).transactions.streams_alone
 
 
 def state_of(connection: Connection | None) -> TransactionState | None:
@@ -179,7 +179,7 @@ def _may_have_written(context: ExceptionContext) -> bool:
     A mistake that is found on the client's side, such as a missing parameter, has not touched the transaction; but of
     several rows the first ones may have been sent. Nor has a statement before which the transaction could not begin.
     """
-    if context.connection and dialect_named(context.dialect.name).has_refused_to_begin(context.connection):
+    if context.connection and dialect_named(context.dialect.name).transactions.has_refused_to_begin(context.connection):
         return False
     is_from_database = isinstance(context.original_exception, context.dialect.loaded_dbapi.Error)
     return is_from_database or bool(getattr(context.execution_context, "executemany", False))

@@ -49,13 +49,13 @@ def translated_driver_error(context: ExceptionContext) -> LayeredError | None:
     original = context.original_exception
     if isinstance(original, LayeredError) and context.execution_context is None:
         return copy.copy(original)  # a scope, or a column's default, has found nobody to give it its value
-    dialect = dialect_named(context.dialect.name)
-    reading = dialect.read(original)
+    errors = dialect_named(context.dialect.name).errors
+    reading = errors.read(original)
     if not isinstance(original, context.dialect.loaded_dbapi.Error):
         is_lost = isinstance(original, OSError) or (reading is not None and reading.error is DatabaseUnavailableError)
         return DatabaseUnavailableError() if is_lost else _translated_value_error(context)
     if reading is not None:
-        reading = completed(dialect.probe(context, reading), statement_table(context), context.dialect)
+        reading = completed(errors.probe(context, reading), statement_table(context), context.dialect)
         return _raised(reading, context)
     is_connecting = context.connection is None
     return DatabaseUnavailableError() if context.is_disconnect or is_connecting else None
@@ -122,21 +122,21 @@ def _translated_connect_error(error: BaseException, dialect_name: str) -> Layere
         return None
     if isinstance(error, OSError):
         return DatabaseUnavailableError()
-    reading = dialect_named(dialect_name).read(error)
+    reading = dialect_named(dialect_name).errors.read(error)
     is_unavailable = reading is not None and reading.error is DatabaseUnavailableError
     return DatabaseUnavailableError(reading.sentence) if reading and is_unavailable else None
 
 
 def undoes_transaction(error: BaseException, context: ExceptionContext) -> bool:
     """Tell whether the database answered with *error* by undoing the whole transaction, its savepoints included."""
-    return isinstance(error, dialect_named(context.dialect.name).undoing_all)
+    return isinstance(error, dialect_named(context.dialect.name).transactions.undoing_all)
 
 
 def has_ended_transaction(context: ExceptionContext) -> bool:
     """Tell whether the database has ended the transaction with the error, so that nothing more belongs to it."""
     if context.connection is None or context.is_disconnect:
         return False
-    return dialect_named(context.dialect.name).has_ended_transaction(context.connection)
+    return dialect_named(context.dialect.name).transactions.has_ended(context.connection)
 
 
 def rolled_back(first: BaseException) -> RolledBackError:

@@ -101,7 +101,7 @@ class GuardedSyncSession(Session):
     ) -> None:
         super().__init__(bind=engine, info=info, expire_on_commit=False, close_resets_only=False)
         self.engine = engine
-        self.dialect = dialect_named(engine.dialect.name)
+        self.transactions = dialect_named(engine.dialect.name).transactions
         self.owner = SessionOwner(current)
         self.state = TransactionState()
         self.unbegun_reads = unbegun_reads
@@ -343,7 +343,7 @@ class GuardedSyncSession(Session):
         if connection.closed or connection.invalidated or self.state.streams:
             return True
         is_begun = self.unbegun_reads is None or self.unbegun_reads.has_begun(connection)
-        return is_begun and self.dialect.awaits_end(connection)
+        return is_begun and self.transactions.awaits_end(connection)
 
     @property
     def is_commit_heard(self) -> bool:

@@ -69,8 +69,8 @@ class DatabaseSettings(Settings):
 
     def _pool_options(self) -> dict[str, Any]:
         url = make_url(self.database_url.get_secret_value())
-        dialect = dialect_named(url.get_backend_name())
-        if dialect.is_in_memory(dialect.effective_url(url)):
+        connections = dialect_named(url.get_backend_name()).connections
+        if connections.is_in_memory(connections.effective_url(url)):
             return {"pool_timeout": self.database_pool_timeout}
         options: dict[str, Any] = {
             "pool_size": self.database_pool_size,

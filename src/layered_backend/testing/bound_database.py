@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any, NoReturn, cast
 from weakref import WeakKeyDictionary
 
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from layered_backend.database import Database
-from layered_backend.dialects.base import DatabaseDialect
+from layered_backend.dialects import PortableTransactions, Transactions
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.memoization import unique
 from layered_backend.testing.one_connection import AUTOCOMMIT, READ_ONLY, OneConnection
@@ -29,7 +30,7 @@ class BoundDatabase(Database):
     def __init__(self, original: Database, one: OneConnection) -> None:
         vars(self).update(vars(original))
         self.one = one
-        self.dialect = _nested(type(original.dialect))()
+        self.dialect = replace(original.dialect, transactions=_nested(type(original.dialect.transactions))())
         self.is_in_memory = False  # in which units of work would have to wait for each other
         self._variants = WeakKeyDictionary()
         self._unbegun_reads = WeakKeyDictionary()
@@ -70,18 +71,18 @@ class BoundDatabase(Database):
         """Do nothing: the test still has its connection."""
 
 
-class _Nested(DatabaseDialect):
+class _Nested(PortableTransactions):
     """What is different for a transaction inside another one: it waits for none, and has no isolation of its own."""
 
     has_one_writer = False
 
-    def transaction_options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
+    def options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         return {READ_ONLY: read_only}
 
 
 @unique
-def _nested(dialect: type[DatabaseDialect]) -> type[DatabaseDialect]:
-    return cast("type[DatabaseDialect]", type(f"Nested{dialect.__name__}", (_Nested, dialect), {}))
+def _nested(outer: type[Transactions]) -> type[Transactions]:
+    return cast("type[Transactions]", type(f"Nested{outer.__name__}", (_Nested, outer), {}))
 
 
 def _refuse(possible: str, tried: str, fixture: str) -> NoReturn:

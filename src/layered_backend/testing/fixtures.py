@@ -98,7 +98,7 @@ async def committed(database: Database, metadata: MetaData, unit_of_work: type[U
             yield (*own, database)[0]
         finally:
             async with database.engine.begin() as connection:
-                await connection.run_sync(database.dialect.empty, metadata.sorted_tables)
+                await connection.run_sync(database.dialect.writing.empty, metadata.sorted_tables)
             await database.engine.dispose()
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, NullPool, event
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util import await_only
 
-from layered_backend.dialects.base import DatabaseDialect
+from layered_backend.dialects import DatabaseDialect
 from layered_backend.errors import ReadOnlyError, UnitOfWorkError
 from layered_backend.session import guard_engine, state_of
 from layered_backend.testing.nested_connection import NestedConnection
@@ -111,7 +111,7 @@ class OneConnection:
     def check_at_commit(self, unit: NestedConnection) -> None:
         """Check what the database would check at the COMMIT of *unit*."""
         self._wait_for_inner(unit)
-        self._dialect.check_at_commit(self.driver)
+        self._dialect.transactions.check_at_commit(self.driver)
 
     def send(self, statement: str) -> None:
         """Execute *statement*, past SQLAlchemy."""

@@ -175,7 +175,7 @@ class Completion:
 
     def _outcome_after(self, error: BaseException) -> Outcome:
         """Tell what became of the transaction when *error* came out of its commit."""
-        state, dialect = self._session.state, self._session.sync_session.dialect
+        state, transactions = self._session.state, self._session.sync_session.transactions
         # The database has answered, and a listener of the application's raised after the fact.
         if state.is_committed:
             return Outcome.COMMITTED
@@ -186,7 +186,7 @@ class Completion:
         if not isinstance(error, Exception):
             return Outcome.UNKNOWN
         # The connection was lost on the way, or the database itself does not know.
-        if isinstance(error, DatabaseUnavailableError) and not dialect.answers_every_commit:
+        if isinstance(error, DatabaseUnavailableError) and not transactions.answers_every_commit:
             return Outcome.UNKNOWN
         # The database has answered with an error: a deferred constraint, a serialization failure.
         return Outcome.ROLLED_BACK

@@ -319,7 +319,7 @@ class UnitOfWork:
         return self.database.is_in_memory or (self._may_write() and other._may_write())
 
     def _may_write(self) -> bool:
-        return self.database.dialect.has_one_writer and not (self.read_only or self.begins_deferred)
+        return self.database.dialect.transactions.has_one_writer and not (self.read_only or self.begins_deferred)
 
     async def end_if_abandoned(self) -> None:
         """Roll back, where the task that has to leave the block is gone, or is the running one, and will not."""

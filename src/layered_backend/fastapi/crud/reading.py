@@ -132,7 +132,7 @@ class Reading:
         """Return a page out of the service's own `list`, with as many rows on all pages as that has."""
         where, wanted = _asked_for(query)
         terms = total_order(self.mapper, wanted)
-        order_by = order_by_clauses(terms, dialect_named(service.uow.session.get_bind().dialect.name))
+        order_by = order_by_clauses(terms, dialect_named(service.uow.session.get_bind().dialect.name).ordering)
         items: Sequence[Any] = await service.list(
             *where, order_by=order_by, limit=query.size, offset=query.offset, **self._options()
         )

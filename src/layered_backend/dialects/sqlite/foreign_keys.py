@@ -13,8 +13,8 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.sql.dml import UpdateBase
 
 from layered_backend import errors
-from layered_backend.dialects.base import Reading
 from layered_backend.dialects.constraints import statement_table
+from layered_backend.dialects.reading import Reading
 from layered_backend.dialects.rows import ROWS, Rows
 
 __all__ = ["column_keys", "deferred_violation", "refuse_unmet", "violated_key"]

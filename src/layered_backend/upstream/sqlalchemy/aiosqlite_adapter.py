@@ -1,27 +1,64 @@
-"""aiosqlite with one trip to its thread for each statement.
+"""An adapter of aiosqlite that makes one trip to its thread for each statement.
 
 SQLAlchemy's own adapter makes a trip for each of cursor, statement, rows and close, and each trip wakes a thread and the
 event loop. Here BEGIN goes along with the first statement too, and nobody waits for the end of a transaction that has
-only read: the thread takes it before whatever comes next.
+only read: the thread ends it before whatever comes next.
+
+It subclasses SQLAlchemy's adapter of a connection, and implements the interface of SQLAlchemy's cursors, neither of which
+is documented; nothing documented changes how a statement is sent. Without them, or without what it needs of aiosqlite,
+SQLAlchemy's own adapter is used, and each transaction begins and ends as SQLAlchemy sends it.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar
+from functools import cache, partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection
-from sqlalchemy.util import await_only
+import sqlalchemy.util
 
-__all__ = ["SingleTripConnection"]
+from layered_backend.upstream import aiosqlite
+from layered_backend.upstream.verification import Package, Undocumented
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection as _Adapter
+else:  # where the class is gone, `is_offered` says so
+    _module = import_module("sqlalchemy.dialects.sqlite.aiosqlite")
+    _Adapter = getattr(_module, "AsyncAdapt_aiosqlite_connection", object)
+
+__all__ = ["SingleTripConnection", "connected", "is_offered"]
+
+_SQLALCHEMY = Package("sqlalchemy", "2.0.55 to 2.1")
+_ACCELERATION = "reaching aiosqlite's thread once for each statement"
 
 T = TypeVar("T")
 
 _READING = ("SELECT ", "PRAGMA query_only")
+
+
+@cache
+def is_offered() -> bool:
+    """Tell whether the installed releases have what the adapter uses; where they do not, a WARNING says so, once."""
+    adapter = Undocumented(import_module("sqlalchemy.dialects.sqlite.aiosqlite"), "AsyncAdapt_aiosqlite_connection")
+    uses = (
+        adapter,
+        Undocumented(sqlalchemy.util, "await_only"),
+        Undocumented(_Adapter, "__init__", ("dbapi", "connection")),
+        Undocumented(_Adapter, "cursor", ("server_side",)),
+        Undocumented(_Adapter, "_handle_exception", ("error",)),
+    )
+    return _SQLALCHEMY.offers(_ACCELERATION, *uses) and aiosqlite.PACKAGE.offers(
+        _ACCELERATION, *aiosqlite.cursor_trip_uses()
+    )
+
+
+def connected(dbapi: Any, connecting: Awaitable[Any]) -> SingleTripConnection:
+    """Return the adapter of the connection that *connecting* opens, for SQLAlchemy's *dbapi* of aiosqlite."""
+    return SingleTripConnection(dbapi, sqlalchemy.util.await_only(connecting))
 
 
 @dataclass(slots=True)
@@ -34,7 +71,7 @@ class _Outcome:
     rows: Sequence[Any] = ()
 
 
-class SingleTripConnection(AsyncAdapt_aiosqlite_connection):
+class SingleTripConnection(_Adapter):
     """A connection of aiosqlite, as SQLAlchemy takes it.
 
     Attributes:
@@ -59,7 +96,7 @@ class SingleTripConnection(AsyncAdapt_aiosqlite_connection):
     def _changes(self) -> int:
         """How many rows the connection has ever changed."""
         driver: Any = self._connection
-        return driver.total_changes if driver._connection else 0
+        return driver.total_changes if aiosqlite.open_connection(driver) else 0
 
     def begin(self, statements: list[str]) -> None:
         """Begin a transaction by *statements*, which are sent with the first one after them."""
@@ -86,9 +123,9 @@ class SingleTripConnection(AsyncAdapt_aiosqlite_connection):
         due, self.due = self.due, []
         self._is_ending = False  # what comes now has an end of its own
         try:
-            result: T = await_only(driver._execute(_run, driver, due, work))
+            result: T = sqlalchemy.util.await_only(aiosqlite.execute_in_thread(driver, _run, driver, due, work))
         except Exception as error:  # noqa: BLE001  # it is raised again
-            if due and driver._connection and not driver.in_transaction:
+            if due and aiosqlite.open_connection(driver) and not driver.in_transaction:
                 self.due = due  # or what comes next would be outside of a transaction
             self._handle_exception(error)
         return result
@@ -105,7 +142,7 @@ class SingleTripConnection(AsyncAdapt_aiosqlite_connection):
         """Tell whether nobody need await *end*: no transaction is open, or one that has only read, which is left to the thread."""
         driver: Any = self._connection
         is_unsent, self.due = bool(self.due), []
-        if is_unsent or not (driver._connection and driver.in_transaction):
+        if is_unsent or not (aiosqlite.open_connection(driver) and driver.in_transaction):
             return True
         if not self.only_reads:
             return False
@@ -123,7 +160,7 @@ class SingleTripConnection(AsyncAdapt_aiosqlite_connection):
     def leave(self, work: Callable[[sqlite3.Connection], object]) -> None:
         """Leave *work* to the connection's thread, to be done before whatever comes next."""
         driver: Any = self._connection
-        driver._tx.put_nowait((None, partial(_run, driver, [], work)))
+        aiosqlite.leave_to_thread(driver, partial(_run, driver, [], work))
 
 
 class _SingleTripCursor:
@@ -180,7 +217,7 @@ def _nothing(connection: sqlite3.Connection) -> None:
 
 def _run(driver: Any, due: list[str], work: Callable[[sqlite3.Connection], T]) -> T:
     """Run *work* after the statements that are *due*, which are so no longer once they are carried out."""
-    connection: sqlite3.Connection = driver._conn
+    connection = aiosqlite.sqlite_connection(driver)
     for statement in due:
         connection.execute(statement)
     due.clear()

@@ -1,0 +1,99 @@
+"""Connections to MariaDB and MySQL, through asyncmy or PyMySQL, and the transactions on them."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from layered_backend import errors
+from layered_backend.dialects.mysql.locks import answer, give_back_locks
+from layered_backend.dialects.portable import PortableConnections, PortableTransactions
+
+__all__ = ["MySQLConnections", "MySQLTransactions"]
+
+_logger = logging.getLogger("layered_backend")
+_SERVER = "layered_backend_server"
+_READ_ONLY = "layered_backend_read_only"
+
+
+class MySQLConnections(PortableConnections):
+    """Connections under READ COMMITTED, whose statements are stopped when they are cut off."""
+
+    async_driver = "asyncmy"
+    sync_driver = "pymysql"
+    async_only = frozenset({"asyncmy", "aiomysql"})
+    requirement = "layered-backend[mysql]"
+    has_statement_timeout = True
+
+    def engine_options(self, url: URL, *, asynchronous: bool) -> dict[str, Any]:
+        # Under REPEATABLE READ, the server's default, a re-read after a duplicate key does not find the row.
+        return {"isolation_level": "READ COMMITTED"}
+
+    def configure(self, engine: Engine) -> None:
+        event.listen(engine, "begin", _begin)
+        event.listen(engine, "connect", _remember_server)
+        event.listen(engine, "reset", give_back_locks)
+        event.listen(engine, "invalidate", partial(_stop_on_server, engine))
+
+    def connect_timeout_arguments(self, url: URL, seconds: float) -> Mapping[str, Any]:
+        return {"connect_timeout": seconds}  # all drivers call it so
+
+    def limit_statements(self, engine: Engine, seconds: float) -> None:
+        event.listen(engine, "connect", partial(_limit_statements, engine, seconds))
+
+
+class MySQLTransactions(PortableTransactions):
+    """Transactions that an error can undo, all savepoints included."""
+
+    undoing_all = (errors.DeadlockError, errors.SerializationFailureError, errors.RolledBackError)
+    streams_alone = True
+
+    def options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
+        options = dict(super().options(read_only=False, deferred=False, isolation_level=isolation_level))
+        return options | {_READ_ONLY: True} if read_only else options
+
+
+def _limit_statements(engine: Engine, seconds: float, connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    is_mariadb = getattr(engine.dialect, "is_mariadb", False)
+    # MySQL has a limit for SELECT alone.
+    limit = f"max_statement_time = {seconds:f}" if is_mariadb else f"max_execution_time = {math.ceil(seconds * 1000)}"
+    answer(connection, f"SET SESSION {limit}")
+
+
+def _begin(connection: Connection) -> None:
+    if connection.get_execution_options().get(_READ_ONLY):
+        connection.exec_driver_sql("START TRANSACTION READ ONLY")
+
+
+def _remember_server(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    record.info[_SERVER] = answer(connection, "SELECT @@hostname, @@port")
+
+
+def _stop_on_server(
+    engine: Engine, connection: DBAPIConnection, record: ConnectionPoolEntry, error: BaseException | None
+) -> None:
+    """Kill the server's side of a connection that is closed because a cancellation cut a statement off.
+
+    The server would carry the statement on, and keep the locks of its transaction, until it has an answer to send.
+    PostgreSQL's drivers tell their server themselves.
+    """
+    if error is None or isinstance(error, Exception):
+        return
+    driver_connection: Any = record.driver_connection
+    try:
+        other = engine.pool.recreate().connect()  # not from the pool itself, which may have none to give
+        try:
+            # Behind a load balancer this may be another server, where the number is somebody else's.
+            if answer(other, "SELECT @@hostname, @@port") == record.info.get(_SERVER):
+                answer(other, f"KILL {int(driver_connection.thread_id())}")
+        finally:
+            other.invalidate()
+    except Exception:
+        _logger.debug("a statement that was cut off could not be stopped on the server", exc_info=True)

@@ -1,0 +1,26 @@
+"""A dialect that is right for every database of SQLAlchemy's, where a faster one exists for some of them."""
+
+from __future__ import annotations
+
+from layered_backend.dialects.portable.connections import (
+    PortableConnections,
+    PortableMigrations,
+    PortableTransactions,
+)
+from layered_backend.dialects.portable.errors import PortableErrors
+from layered_backend.dialects.portable.locks import PortableLocks
+from layered_backend.dialects.portable.queries import INT64, PortableKeys, PortableOrdering, PortableValues
+from layered_backend.dialects.portable.writing import PortableWriting
+
+__all__ = [
+    "INT64",
+    "PortableConnections",
+    "PortableErrors",
+    "PortableKeys",
+    "PortableLocks",
+    "PortableMigrations",
+    "PortableOrdering",
+    "PortableTransactions",
+    "PortableValues",
+    "PortableWriting",
+]

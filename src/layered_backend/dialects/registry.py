@@ -1,0 +1,89 @@
+"""The dialects by the names that SQLAlchemy has for their databases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+
+from layered_backend.dialects.dialect import DatabaseDialect
+from layered_backend.models import ExactDecimal
+
+__all__ = ["ENTRY_POINTS", "dialect_named", "register_dialect"]
+
+ENTRY_POINTS = "layered_backend.dialects"
+"""The group of entry points that packages name their dialects in."""
+
+# Each is imported when a database of that name is first used.
+_SHIPPED: Mapping[str, str] = {
+    "sqlite": "layered_backend.dialects.sqlite",
+    "postgresql": "layered_backend.dialects.postgresql",
+    "mysql": "layered_backend.dialects.mysql",
+    "mariadb": "layered_backend.dialects.mysql",
+}
+_registered: dict[str, DatabaseDialect] = {}
+
+
+def register_dialect(name: str, dialect: DatabaseDialect) -> None:
+    """Have databases called *name* be used by *dialect*. Call it before the first `Database` of that name is made.
+
+    A package can name its dialect in an entry point of the group `layered_backend.dialects` instead: it is found when a
+    database of that name is first used.
+
+    Args:
+        name: The part of the URL before `://` or `+`, which is also the `name` of SQLAlchemy's own dialect.
+        dialect: The dialect.
+
+    Raises:
+        TypeError: *dialect* is something else, such as a class.
+        ValueError: There is a dialect of that name, or the name is not one that a URL can begin with.
+    """
+    if not isinstance(dialect, DatabaseDialect):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without types
+        raise TypeError(f"the dialect of {name}:// is to be a DatabaseDialect, not {dialect!r}")
+    if not name.isidentifier():
+        raise ValueError(f"{name!r} cannot be the name of a dialect: a database URL begins with it, without a driver")
+    if name in _SHIPPED or name in _registered:
+        raise ValueError(f"there is a dialect for {name}:// already; register yours under another name")
+    _registered[name] = dialect
+    if dialect.values.decimal_type is not None:
+        ExactDecimal.store_as(dialect.values.decimal_type, name)
+
+
+def dialect_named(name: str) -> DatabaseDialect:
+    """Return the dialect of the database that SQLAlchemy calls *name*.
+
+    Raises:
+        ImportError: An entry point names a dialect that cannot be loaded.
+        TypeError: An entry point names something else than a dialect.
+        ValueError: The database has no dialect.
+    """
+    dialect = _registered.get(name)
+    if dialect is not None:
+        return dialect
+    if name in _SHIPPED:
+        shipped: DatabaseDialect = import_module(_SHIPPED[name]).DIALECT
+        return _registered.setdefault(name, shipped)
+    found = next(iter(entry_points(group=ENTRY_POINTS, name=name)), None)
+    if found is None:
+        known = ", ".join(f"{each}://" for each in {**_SHIPPED, **_registered})
+        raise ValueError(
+            f"{name}:// is not supported; a database URL begins with one of {known}. To add a database, register a dialect "
+            "for it: see the page `dialects` of the documentation"
+        )
+    register_dialect(name, _loaded(found))
+    return _registered[name]
+
+
+def _loaded(entry_point: EntryPoint) -> DatabaseDialect:
+    try:
+        dialect: DatabaseDialect = entry_point.load()
+    except Exception as error:
+        raise ImportError(
+            f"the entry point {entry_point.name} = {entry_point.value!r} of {ENTRY_POINTS} cannot be loaded: {error}"
+        ) from error
+    if not isinstance(dialect, DatabaseDialect):  # pyright: ignore[reportUnnecessaryIsInstance]  # of another package
+        raise TypeError(
+            f"the entry point {entry_point.name} = {entry_point.value!r} of {ENTRY_POINTS} is to name a DatabaseDialect, "
+            f"not {dialect!r}"
+        )
+    return dialect

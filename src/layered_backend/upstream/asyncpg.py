@@ -1,0 +1,67 @@
+"""asyncpg's errors of its own, and what SQLAlchemy's adapter of asyncpg does not document."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from layered_backend.upstream.connecting import opened
+from layered_backend.upstream.verification import Package, Undocumented
+
+__all__ = ["connect_uninterrupted", "is_broken_off", "outside_transaction", "verify"]
+
+_SQLALCHEMY = Package("sqlalchemy", "2.0.55 to 2.1")
+
+
+def verify() -> None:
+    """Check what the clean end of connections rests on.
+
+    Raises:
+        UnsupportedVersionError: The installed release of SQLAlchemy adapts asyncpg in another way.
+    """
+    adapter: Any = import_module("sqlalchemy.dialects.postgresql.asyncpg")
+    _SQLALCHEMY.require(
+        Undocumented(adapter, "AsyncAdapt_asyncpg_dbapi"),
+        Undocumented(getattr(adapter, "AsyncAdapt_asyncpg_connection", None), "autocommit"),
+    )
+
+
+def connect_uninterrupted(options: dict[str, Any]) -> None:
+    """Have the *options* of a connection say that it is opened to the end, even if the caller is cancelled meanwhile.
+
+    Uses `async_creator_fn`, the argument in which SQLAlchemy's adapters hand on `create_async_engine(async_creator=)`;
+    that itself gets neither the URL nor the arguments. Without it, a cancelled connect leaves a future that fails later,
+    and asyncio reports an exception that nobody retrieved.
+    """
+    options.setdefault("async_creator_fn", _connect)
+
+
+async def _connect(*args: Any, **options: Any) -> Any:
+    asyncpg: Any = import_module("asyncpg")
+    return await opened(asyncpg.connect(*args, **options), lambda connection: connection.terminate())
+
+
+@contextmanager
+def outside_transaction(connection: Any) -> Generator[None]:
+    """Have statements in the block be sent without a BEGIN before them, on a new connection of the driver's.
+
+    Uses `autocommit`, which is psycopg's own, and which SQLAlchemy's adapter of asyncpg has as well; PEP 249 has nothing of
+    the kind. Without it, each new connection costs a BEGIN and a COMMIT more.
+    """
+    before = connection.autocommit
+    connection.autocommit = True
+    try:
+        yield
+    finally:
+        connection.autocommit = before
+
+
+def is_broken_off(error: BaseException) -> bool:
+    """Tell whether asyncpg found out in the middle of an answer that its connection was lost.
+
+    Uses the class `InternalClientError`, which is not documented to mean that; without it, the first request after a lost
+    connection is a 500 and no 503.
+    """
+    return type(error).__name__ == "InternalClientError"
