@@ -45,7 +45,7 @@ class SessionOwner:
     @property
     def task(self) -> Owner | None:
         """The task, or thread, that has a call under way; None where nobody has."""
-        return self._owner if _is_alive(self._owner) else None
+        return self._owner if self._owner is not None and _is_alive(self._owner) else None
 
     def __enter__(self) -> None:
         """Begin a call, a statement or a fetch.
@@ -61,7 +61,7 @@ class SessionOwner:
                 "(a background task, a stream, a cached object)"
             )
         if self._owner is not current:
-            if _is_alive(self._owner):
+            if self._owner is not None and _is_alive(self._owner):
                 raise ConcurrentUseError(
                     f"{describe_owner(current)} used a unit of work in which {describe_owner(self._owner)} had a call "
                     "under way; await the calls one after the other, or give each task a unit of work of its own"
@@ -112,7 +112,5 @@ def describe_owner(owner: object) -> str:
     return f"thread {getattr(owner, 'name', owner)!r}"
 
 
-def _is_alive(owner: Owner | None) -> bool:
-    if isinstance(owner, asyncio.Task):
-        return not owner.done()
-    return owner is not None and owner.is_alive()
+def _is_alive(owner: Owner) -> bool:
+    return not owner.done() if isinstance(owner, asyncio.Task) else owner.is_alive()

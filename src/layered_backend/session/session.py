@@ -7,8 +7,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Engine, Executable
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -21,6 +20,7 @@ from layered_backend.session.transaction_state import TransactionState
 
 __all__ = ["GuardedSession"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _POLLING_INTERVAL = 0.005  # seconds
@@ -36,10 +36,15 @@ class GuardedSession(AsyncSession):
         asynchronous: Whether it is awaited on an event loop, or driven without one.
         unbegun_reads: How to read before a transaction has begun; None where every read is in the transaction.
         info: SQLAlchemy's `Session.info`.
+
+    Attributes:
+        is_asynchronous: Whether it is awaited on an event loop.
+        state: The state of the transaction: its errors, its hooks and how far its end has come.
     """
 
     sync_session: GuardedSyncSession  # pyright: ignore[reportIncompatibleVariableOverride]  # set once, by the base class
     sync_session_class = GuardedSyncSession
+    state: TransactionState
 
     def __init__(
         self,
@@ -52,6 +57,7 @@ class GuardedSession(AsyncSession):
         current = current_task if asynchronous else threading.current_thread
         super().__init__(engine=engine, current=current, unbegun_reads=unbegun_reads, info=info)
         self.is_asynchronous = asynchronous
+        self.state = self.sync_session.state
 
     @property
     def bind(self) -> Any:
@@ -73,11 +79,6 @@ class GuardedSession(AsyncSession):
             # The base class would wait for the cursor to close, which only an asynchronous driver's cursor does.
             options = dict(kwargs.pop("execution_options", None) or {}, prebuffer_rows=True)  # as the base class does
             return await self.run_sync(lambda s: s.execute(statement, params, execution_options=options, **kwargs))
-
-    @property
-    def state(self) -> TransactionState:
-        """The state of the transaction: its errors, its hooks and how far its end has come."""
-        return self.sync_session.state
 
     @property
     def is_idle(self) -> bool:
@@ -125,21 +126,23 @@ class GuardedSession(AsyncSession):
 
     async def call(self, work: Callable[[], T]) -> T:
         """Run *work*, which reaches the database, as a call of the session: in turn, and its errors translated."""
-        return await self.run_sync(lambda _: self.sync_session.call(work))
+        return await self.run_sync(GuardedSyncSession.call, work)
 
-    async def end(self, ending: Callable[[], None]) -> None:
-        """Run *ending*, which ends the transaction on behalf of the unit of work, in one go."""
-        await self.run_sync(lambda _: ending())
+    if TYPE_CHECKING:  # the base class calls it with a plain `Session`; it is ours
+
+        async def run_sync(
+            self, fn: Callable[Concatenate[GuardedSyncSession, P], T], *args: P.args, **kwargs: P.kwargs
+        ) -> T: ...
 
     async def finish(self) -> None:
         """Give the connection back; every later call raises FinishedError."""
-        await self.end(self.sync_session.finish)
+        await self.run_sync(GuardedSyncSession.finish)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[None]:
         """Commit when the block ends, roll back when it raises, and finish: a small unit of work for the library itself."""
         try:
             yield
-            await self.end(partial(self.sync_session.end_transaction, commit=True))
+            await self.run_sync(GuardedSyncSession.end_transaction, commit=True)
         finally:
             await self.finish()

@@ -189,8 +189,9 @@ class GuardedSyncSession(Session):
             self.flush()
 
     def flush(self, *args: Any, **kwargs: Any) -> None:
-        if not self._opens_savepoint:
-            self._flush_by(partial(super().flush, *args, **kwargs))
+        if self._opens_savepoint or (self.owner.depth and self.is_clean):  # as each query of ours has it
+            return
+        self._flush_by(partial(super().flush, *args, **kwargs))
 
     def flush_by(self, write: Callable[[Connection], None]) -> None:
         """Run *write* in place of a flush, on the transaction's connection: an error undoes as much as there."""
@@ -348,11 +349,7 @@ class GuardedSyncSession(Session):
     @property
     def is_commit_heard(self) -> bool:
         """Whether somebody wants to know of a COMMIT, be it of nothing."""
-        return (
-            has_listeners(self, "before_commit")
-            or has_listeners(self, "after_commit")
-            or has_listeners(self.engine, "commit")
-        )
+        return has_listeners(self, "before_commit", "after_commit") or has_listeners(self.engine, "commit")
 
     @property
     def _is_transaction_heard(self) -> bool:
@@ -373,7 +370,8 @@ class GuardedSyncSession(Session):
 
     def _give_back(self) -> None:
         with self.owner:
-            self._close_streams(is_fatal=False)
+            if self.state.streams:
+                self._close_streams(is_fatal=False)
             try:
                 super().close()
             except BaseException as error:

@@ -79,7 +79,10 @@ class TransactionState:
     @property
     def error(self) -> BaseException | None:
         """The first error that nothing has undone, in whichever frame."""
-        return next((frame.error for frame in self._frames if frame.error), None)
+        for frame in self._frames:
+            if frame.error is not None:
+                return frame.error
+        return None
 
     @property
     def hooks(self) -> list[Hook]:

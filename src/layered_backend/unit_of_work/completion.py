@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from layered_backend.errors import CommitUnknownError, DatabaseUnavailableError
-from layered_backend.session import GuardedSession, Hook, at_once, drive, rolled_back, uninterrupted
+from layered_backend.session import GuardedSession, GuardedSyncSession, Hook, at_once, drive, rolled_back, uninterrupted
 
 __all__ = ["Completion", "Outcome", "run_hooks"]
 
@@ -117,7 +117,7 @@ class Completion:
             raise
         finally:
             try:
-                await self._session.end(lambda: self._end_in_one_go(failure))
+                await self._session.run_sync(lambda _: self._end_in_one_go(failure))
             finally:
                 await self._run_due_hooks()
         if failure is not error and failure is not None:
@@ -139,7 +139,7 @@ class Completion:
 
     async def _commit_and_run_hooks(self) -> None:
         try:
-            await self._session.end(self._commit)
+            await self._session.run_sync(lambda _: self._commit())
         finally:
             await self._run_due_hooks()
 
@@ -194,7 +194,7 @@ class Completion:
     async def _roll_back(self) -> None:
         session = self._session
         undoes_something = self.has_begun or self._outcome is Outcome.OPEN
-        await session.end(lambda: session.sync_session.end_transaction(commit=False))
+        await session.run_sync(GuardedSyncSession.end_transaction, commit=False)
         if undoes_something and self._outcome is not Outcome.UNKNOWN:  # that, no later rollback changes
             self._outcome = Outcome.ROLLED_BACK
 

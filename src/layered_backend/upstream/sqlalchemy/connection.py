@@ -108,19 +108,22 @@ def replace_cursor(context: ExecutionContext, cursor: DBAPICursor) -> None:
     context.cursor = cursor
 
 
-def has_listeners(target: Engine | Session, event: str, *, besides: int = 0) -> bool:
-    """Tell whether anybody listens to *event* of *target*.
+def has_listeners(target: Engine | Session, *events: str, besides: int = 0) -> bool:
+    """Tell whether anybody listens to one of *events* of *target*.
 
     It reads `target.dispatch`; the public `event.contains` must be given the listener. Without it a unit of work that
     has only read would send a COMMIT that nobody needs.
 
     Args:
         target: An engine or a session.
-        event: The name of the event.
-        besides: How many listeners do not count.
+        events: Their names.
+        besides: How many listeners of each do not count.
     """
-    listeners: Any = getattr(target.dispatch, event)
-    return len(listeners) > besides
+    for event in events:
+        listeners: Any = getattr(target.dispatch, event)
+        if len(listeners) > besides:
+            return True
+    return False
 
 
 def is_from_pool(error: BaseException) -> bool:
