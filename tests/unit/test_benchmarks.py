@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -297,3 +299,16 @@ def test_each_bar_was_measured_against_with_each_python() -> None:
         for database in run.databases:
             barred = {row.name for row in database.rows if any(cell.bar is not None for cell in row.cells.values())}
             assert barred == set(BARS)
+
+
+def test_the_steps_of_each_operation_are_counted() -> None:
+    options = ("--database", "SQLite", "--list", "get")
+    answer = subprocess.run(  # whose classes are not among those of the tests
+        [sys.executable, "-m", "benchmarks.steps", *options], capture_output=True, check=True, text=True
+    )
+
+    found = re.findall(r"^SQLite +(\w+) +(\d+) functions in +(\d+) files, +(\d+) calls$", answer.stdout, re.MULTILINE)
+    assert [operation for operation, *_ in found] == ["get", "create", "page", "upsert"]
+    assert all(int(files) <= int(functions) <= int(calls) for _, functions, files, calls in found)
+    assert "unit_of_work.py  UnitOfWork.__aexit__  1" in answer.stdout
+    assert "comp>" not in answer.stdout
