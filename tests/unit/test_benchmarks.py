@@ -25,6 +25,7 @@ from benchmarks.measuring import Operation, WrongResultError, check, measured
 from benchmarks.publishing import PAGE, results_in, stored_results, with_results
 from benchmarks.quietness import BestTimes, cache_file, load_once_quiet
 from benchmarks.results import Cell, DatabaseResults, Measure, Results, Row, Run, Spread, cells_of, compared
+from benchmarks.shape import Shape
 from benchmarks.tables import line_of, markdown_of
 
 OURS = "entities"
@@ -312,3 +313,52 @@ def test_the_steps_of_each_operation_are_counted() -> None:
     assert all(int(files) <= int(functions) <= int(calls) for _, functions, files, calls in found)
     assert "unit_of_work.py  UnitOfWork.__aexit__  1" in answer.stdout
     assert "comp>" not in answer.stdout
+
+
+_MODULE = '''"""A module."""
+
+from elsewhere import _inner
+
+
+class Thing:
+    """A class."""
+
+    size: int
+    """How large."""
+
+    def __init__(self) -> None:
+        self._size = 1  # a comment
+
+    def grow(self, other: object) -> int:
+        """Grow."""
+        self._check(other)
+        return getattr(other, "_hidden") + self._size
+
+    def _check(self, other: Any) -> None:
+        assert other._shown  # type: ignore[attr-defined]
+'''
+
+
+def test_the_shape_of_a_package_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "thing.py").write_text(_MODULE, encoding="utf-8")
+
+    shape = Shape.of(tmp_path)
+
+    (module,) = shape.modules
+    assert len(module.code) == 10
+    assert [(each.name, each.lines) for each in shape.functions] == [
+        ("Thing.__init__", 1),
+        ("Thing.grow", 2),
+        ("Thing._check", 1),
+    ]
+    assert [each.name for each in shape.called_once] == ["Thing._check"]
+    assert shape.undocumented == {"_inner": 1, "_hidden": 1, "_shown": 1}
+    assert shape.repeated == 0
+
+
+def test_repeated_code_is_counted_in_lines(tmp_path: Path) -> None:
+    same = "".join(f"value_{number} = function(1, 2)\n" for number in range(7))
+    (tmp_path / "one.py").write_text(f"first = 1\n{same}", encoding="utf-8")
+    (tmp_path / "two.py").write_text(f"{same}second = 2\n", encoding="utf-8")
+
+    assert Shape.of(tmp_path).repeated == 14
