@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
+from inspect import signature
 from typing import Any
 
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
@@ -98,7 +99,8 @@ def use(function: str, text: str, parameters: Mapping[str, Any]) -> str:
     if len(text) > _LONGEST:
         raise ToolError(f"the text has more than {_LONGEST:,} characters")
     tool = TOOLS[function]
-    return tool(text, **{name: parameters[name] for name in tool.__kwdefaults__ or () if name in parameters})
+    own = [name for name, each in signature(tool).parameters.items() if each.kind is each.KEYWORD_ONLY]
+    return tool(text, **{name: parameters[name] for name in own if name in parameters})
 
 
 def _sentences(text: str) -> list[str]:
