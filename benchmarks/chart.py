@@ -14,10 +14,12 @@ from benchmarks.contenders import (
     ADVANCED_ALCHEMY,
     ALONE,
     ENTITIES,
+    ENTITIES_DEFERRED,
     FASTAPI_PAGINATION,
     FASTCRUD,
     KEYSET,
     PROJECTION,
+    PROJECTION_DEFERRED,
     SQLAKEYSET,
 )
 from benchmarks.results import Cell, Results, Row
@@ -28,7 +30,9 @@ _TEXT = "#757d87"  # as far from white as from black
 _RATIOS = {"cpu", "wall"}
 _LOOKS = {
     ENTITIES: ("#2f81f7", "o"),
+    ENTITIES_DEFERRED: ("#79c0ff", "o"),
     PROJECTION: ("#3fb950", "s"),
+    PROJECTION_DEFERRED: ("#7ee787", "s"),
     ALONE: ("#a371f7", "D"),
     ADVANCED_ALCHEMY: ("#db8b28", "^"),
     FASTCRUD: ("#e5534b", "v"),
@@ -50,19 +54,23 @@ _STYLE = {
 
 def draw(results: Results, path: Path) -> None:
     """Write the chart of *results* to *path*, as SVG without a background: it is read on white and on black."""
-    names = list(dict.fromkeys(row.name for database in results.databases for row in _drawn(database.rows)))
+    names = list(dict.fromkeys(row.name for run in results.runs for each in run.databases for row in _drawn(each.rows)))
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(11, 1.2 + 0.36 * len(names)), layout="constrained")
-        panels: Any = figure.subplots(1, len(results.databases), sharex=True, sharey=True, squeeze=False)
-        for axes, database in zip(panels[0], results.databases, strict=True):
-            axes.set_title(database.name)
-            _fill(axes, _drawn(database.rows), names)
+        height = (0.6 + 0.4 * len(names)) * len(results.runs)
+        figure = Figure(figsize=(11, 0.8 + height), layout="constrained")
+        grid: Any = figure.subplots(len(results.runs), len(results.databases), sharex=True, sharey=True, squeeze=False)
+        panels: list[Any] = []
+        for line, run in zip(grid, results.runs, strict=True):
+            for axes, database in zip(line, results.databases, strict=True):
+                axes.set_title(f"{database}, Python {run.minor}")
+                _fill(axes, _drawn(run.rows_of(database)), names)
+                panels.append(axes)
         handles = {
-            label: handle for axes in panels[0] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+            label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(handles.values(), handles, loc="outside upper center", ncols=len(handles), frameon=False)
+        figure.legend(handles.values(), handles, loc="outside upper center", ncols=5, frameon=False)
         figure.supxlabel(
-            "part of what it takes by hand: median and range; an upright line is the bar", fontsize="medium"
+            "part of the hand-written operation: median and range; an upright line is the bar", fontsize="medium"
         )
         figure.savefig(path, format="svg", transparent=True, metadata={"Date": None})
 
@@ -88,7 +96,7 @@ def _fill(axes: Any, rows: Sequence[Row], names: Sequence[str]) -> None:
 
 
 def _points(axes: Any, points: Sequence[tuple[int, Cell]], name: str, colour: str, marker: str) -> None:
-    offset = (list(_LOOKS).index(name) - len(_LOOKS) / 2 + 0.5) * 0.09  # beside each other, not one on the other
+    offset = (list(_LOOKS).index(name) - len(_LOOKS) / 2 + 0.5) * 0.09  # next to each other, not one on the other
     drawn = [(place + offset, cell.spread, cell.bar) for place, cell in points if cell.spread]
     for place, spread, bar in drawn:
         axes.plot([spread.least, spread.greatest], [place, place], color=colour, linewidth=1, alpha=0.6)

@@ -1,4 +1,4 @@
-"""Who is measured, by the names that tables and bars use."""
+"""The contenders, by the names that tables and bars use."""
 
 from __future__ import annotations
 
@@ -9,41 +9,39 @@ __all__ = [
     "ALONE",
     "BARE",
     "ENTITIES",
+    "ENTITIES_DEFERRED",
     "FASTAPI_PAGINATION",
     "FASTCRUD",
     "HAND",
     "KEYSET",
+    "LIBRARY",
+    "PEERS",
     "PROJECTION",
+    "PROJECTION_DEFERRED",
     "SQLAKEYSET",
     "in_order",
 ]
 
-HAND = "by hand"
+HAND = "hand-written"
 BARE = "bare endpoint"
 
 ENTITIES = "entities"
+ENTITIES_DEFERRED = "entities, deferred BEGIN"
 PROJECTION = "projection"
+PROJECTION_DEFERRED = "projection, deferred BEGIN"
 ALONE = "projection alone"
+LIBRARY = (ENTITIES, ENTITIES_DEFERRED, PROJECTION, PROJECTION_DEFERRED, ALONE)
 
-KEYSET = "keyset by hand"
+KEYSET = "hand-written keyset"
 ADVANCED_ALCHEMY = "advanced-alchemy"
 FASTCRUD = "fastcrud"
 SQLAKEYSET = "sqlakeyset"
 FASTAPI_PAGINATION = "fastapi-pagination"
+PEERS = (ADVANCED_ALCHEMY, FASTCRUD, SQLAKEYSET, FASTAPI_PAGINATION)
 
-_ORDER = (
-    HAND,
-    KEYSET,
-    ENTITIES,
-    PROJECTION,
-    ALONE,
-    ADVANCED_ALCHEMY,
-    FASTCRUD,
-    SQLAKEYSET,
-    FASTAPI_PAGINATION,
-)
+_ORDER = (HAND, KEYSET, *LIBRARY, *PEERS)
 
 
 def in_order(names: Collection[str]) -> Sequence[str]:
-    """Return *names* in the order of columns: by hand, the library, the peers."""
+    """Return *names* in the order of columns: hand-written code, the library, the peers."""
     return [name for name in _ORDER if name in names]

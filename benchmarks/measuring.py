@@ -83,7 +83,7 @@ async def check(operation: Operation) -> None:
     """Compare what the contenders achieve.
 
     Raises:
-        WrongResultError: One differs from what is written by hand.
+        WrongResultError: One differs from the hand-written operation.
     """
     expected: Any = None
     for name in operation.contenders:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["TOLERANCE", "Cell", "DatabaseResults", "Measure", "Results", "Row", "Spread", "compared"]
+from benchmarks.contenders import ENTITIES, PEERS, in_order
 
-TOLERANCE = 0.05  # of a ratio of processor time: two runs of the same code differ by as much
+__all__ = ["TOLERANCE", "Cell", "DatabaseResults", "Measure", "Results", "Row", "Run", "Spread", "cells_of", "compared"]
+
+TOLERANCE = 0.03  # of a ratio of processor time: the medians of two quiet runs of the same code differ by as much
 
 Measure = Literal["cpu", "wall", "microseconds", "mebibytes"]
 """Ratios of processor time or of elapsed time, or an amount as it is."""
@@ -46,21 +49,21 @@ class Cell(_Record):
     bar: float | None = None
 
     def is_met(self, measure: Measure) -> bool | None:
-        """Tell whether the bar is met, or None where there is none; what is not there does not meet it."""
+        """Tell whether the bar is met, or None if the cell has no bar. An operation that is missing does not meet it."""
         if self.bar is None:
             return None
-        tolerance = TOLERANCE if measure == "cpu" else 0
+        tolerance = {"cpu": TOLERANCE, "microseconds": TOLERANCE * self.bar}.get(measure, 0)
         return self.spread is not None and self.spread.median <= self.bar + tolerance
 
 
 class Row(_Record):
-    """One operation, and what each contender took for it.
+    """One operation, and what each contender needed for it.
 
     Attributes:
         section: The table that it belongs to.
-        name: Of the operation.
+        name: The operation's name.
         measure: What the numbers are.
-        microseconds: What one call takes that is written by hand; None where the numbers are amounts themselves.
+        microseconds: The time of one hand-written call; None where the numbers are amounts themselves.
         cells: By contender.
     """
 
@@ -75,37 +78,62 @@ class Row(_Record):
         """The contenders that do not meet their bar."""
         return [name for name, cell in self.cells.items() if cell.is_met(self.measure) is False]
 
+    @property
+    def cheaper_peers(self) -> Sequence[str]:
+        """The peers whose median is below that of the library's entities."""
+        medians = {name: cell.spread.median for name, cell in self.cells.items() if cell.spread is not None}
+        return [name for name in PEERS if ENTITIES in medians and name in medians and medians[name] < medians[ENTITIES]]
+
 
 class DatabaseResults(_Record):
-    """All rows of one database, and which version of it."""
+    """All rows of one database, and its version."""
 
     name: str
     version: str
     rows: Sequence[Row]
 
-    @property
-    def sections(self) -> Mapping[str, Sequence[Row]]:
-        """The rows by section, in the order in which they were measured."""
-        sections: dict[str, list[Row]] = {}
-        for row in self.rows:
-            sections.setdefault(row.section, []).append(row)
-        return sections
 
-
-class Results(_Record):
-    """One run.
+class Run(_Record):
+    """One run, with one Python.
 
     Attributes:
+        measured: The day.
         python: The version of the interpreter.
-        packages: The versions of what was measured, and of what it works with.
-        rounds: How many rounds each spread is of, but for those that are measured once.
+        packages: The versions of the measured packages, and of those they use.
+        rounds: The number of rounds that each spread is made of, except where an operation is measured once.
         databases: What was measured on each.
     """
 
+    measured: date
     python: str
     packages: Mapping[str, str]
     rounds: int
     databases: Sequence[DatabaseResults]
+
+    @property
+    def minor(self) -> str:
+        """The version of Python without its patch level, such as 3.13."""
+        return ".".join(self.python.split(".")[:2])
+
+    def rows_of(self, database: str) -> Sequence[Row]:
+        """Return the rows of the database with that name; none if it was not measured."""
+        return [row for each in self.databases if each.name == database for row in each.rows]
+
+
+class Results(_Record):
+    """The published runs: the last one with each Python, the oldest Python first."""
+
+    runs: Sequence[Run]
+
+    @property
+    def databases(self) -> Sequence[str]:
+        """The names of the databases, in the order in which they were measured."""
+        return list(dict.fromkeys(each.name for run in self.runs for each in run.databases))
+
+    def with_run(self, run: Run) -> Results:
+        """Return the results with *run* in the place of an earlier one with the same Python."""
+        others = [each for each in self.runs if each.minor != run.minor]
+        return Results(runs=sorted((*others, run), key=lambda each: [int(part) for part in each.minor.split(".")]))
 
 
 def compared(times: Mapping[str, Sequence[float]], baseline: str, measure: Measure) -> Mapping[str, Sequence[float]]:
@@ -116,3 +144,15 @@ def compared(times: Mapping[str, Sequence[float]], baseline: str, measure: Measu
         parts[name] = [(own - its) * 1e6 if measure == "microseconds" else own / its for own, its in pairs]
     del parts[baseline]
     return parts
+
+
+def cells_of(values: Mapping[str, Sequence[float]], bars: Mapping[str, float | str]) -> Mapping[str, Cell]:
+    """Return the cells of a row.
+
+    Args:
+        values: The values of the rounds, by contender.
+        bars: The bars, by contender; a name in place of a number is the contender whose median is the bar.
+    """
+    spreads = {name: Spread.of(rounds) for name, rounds in values.items()}
+    limits = {name: spreads[bar].median if isinstance(bar, str) else bar for name, bar in bars.items()}
+    return {name: Cell(spread=spreads.get(name), bar=limits.get(name)) for name in in_order({*spreads, *limits})}

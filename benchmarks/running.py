@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable
+from datetime import UTC, datetime
 from importlib.metadata import version
 from statistics import median
 
 from benchmarks.bars import bars_of
-from benchmarks.contenders import HAND, in_order
+from benchmarks.choice import Choice
+from benchmarks.contenders import HAND
 from benchmarks.databases import DATABASES
 from benchmarks.measuring import Operation, checked_and_measured
 from benchmarks.operations.bulk import bulk
@@ -18,10 +19,10 @@ from benchmarks.operations.http import http
 from benchmarks.operations.memory import memory_rows
 from benchmarks.operations.seeding import seeding
 from benchmarks.operations.single import reading, writing
-from benchmarks.results import Cell, DatabaseResults, Results, Row, Spread, compared
+from benchmarks.results import DatabaseResults, Row, Run, cells_of, compared
 from benchmarks.stage import Stage, stage_at
 
-__all__ = ["Choice", "run"]
+__all__ = ["run"]
 
 _PACKAGES = (
     "sqlalchemy",
@@ -38,38 +39,12 @@ _SHORT = (reading, writing, bulk, http)
 _LONG = (seeding, far)
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What to measure.
-
-    Attributes:
-        databases: The names of the databases.
-        rounds: How many rounds.
-        only: Parts of the names of operations; all of them without any.
-        is_quick: Whether to leave out what takes minutes.
-    """
-
-    databases: Sequence[str] = tuple(DATABASES)
-    rounds: int = 7
-    only: Sequence[str] = ()
-    is_quick: bool = False
-
-    @property
-    def is_everything(self) -> bool:
-        """Whether nothing is left out."""
-        return set(self.databases) == set(DATABASES) and not self.only and not self.is_quick
-
-    def includes(self, operation: str) -> bool:
-        """Tell whether an operation is to be measured."""
-        return not self.only or any(part in operation for part in self.only)
-
-
-async def run(choice: Choice, show: Callable[[str, Row], None]) -> Results:
-    """Measure what is chosen, and show each row as soon as it is there.
+async def run(choice: Choice, show: Callable[[str, Row], None]) -> Run:
+    """Measure what is chosen, and show each row as soon as it is measured.
 
     Raises:
-        WrongResultError: A contender does something else than what is written by hand.
-        ServerMissingError: A database is not there.
+        WrongResultError: A contender does something else than the hand-written operation.
+        ServerMissingError: No server listens at the URL of a database.
     """
     databases: list[DatabaseResults] = []
     for name in choice.databases:
@@ -80,7 +55,13 @@ async def run(choice: Choice, show: Callable[[str, Row], None]) -> Results:
                 rows.append(row)
             databases.append(DatabaseResults(name=name, version=await stage.version(), rows=rows))
     packages = {package: version(package) for package in _PACKAGES}
-    return Results(python=platform.python_version(), packages=packages, rounds=choice.rounds, databases=databases)
+    return Run(
+        measured=datetime.now(UTC).date(),
+        python=platform.python_version(),
+        packages=packages,
+        rounds=choice.rounds,
+        databases=databases,
+    )
 
 
 async def _rows(stage: Stage, choice: Choice) -> AsyncGenerator[Row]:
@@ -100,12 +81,5 @@ async def _row(operation: Operation, dialect: str, rounds: int) -> Row:
         name=operation.name,
         measure=operation.measure,
         microseconds=round(median(times[HAND]) * 1e6, 1) if operation.baseline == HAND else None,
-        cells=_cells(compared(times, operation.baseline, operation.measure), bars_of(operation.name, dialect)),
+        cells=cells_of(compared(times, operation.baseline, operation.measure), bars_of(operation.name, dialect)),
     )
-
-
-def _cells(values: Mapping[str, Sequence[float]], bars: Mapping[str, float]) -> Mapping[str, Cell]:
-    return {
-        name: Cell(spread=Spread.of(values[name]) if name in values else None, bar=bars.get(name))
-        for name in in_order({*values, *bars})
-    }

@@ -63,7 +63,7 @@ def _now() -> datetime:
 
 
 class PlainItem(PlainBase):
-    """An item, by hand."""
+    """An item, in plain SQLAlchemy."""
 
     __tablename__ = "benchmark_plain_items"
 

@@ -1,4 +1,4 @@
-"""The stage: a database with the tables, and all who work on it."""
+"""The stage: a database with the tables, and the contenders that work on it."""
 
 from __future__ import annotations
 
@@ -25,16 +25,20 @@ class Stage:
     """One database, with the same rows in both tables.
 
     Attributes:
-        database: The library's way to it.
-        engine: SQLAlchemy's own, for what is written by hand and for the peers.
+        database: The library's way to it, with its defaults.
+        deferred: The same with BEGIN deferred until a statement needs it.
+        engine: SQLAlchemy's own, for the hand-written code and for the peers.
     """
 
     database: Database
+    deferred: Database
     engine: AsyncEngine
     sessions: async_sessionmaker[AsyncSession] = field(init=False)
     by_hand: Handwritten = field(init=False)
     entities: Entities = field(init=False)
+    deferred_entities: Entities = field(init=False)
     projections: Projections = field(init=False)
+    deferred_projections: Projections = field(init=False)
     alone: Alone = field(init=False)
     _is_grown: bool = field(init=False, default=False)
 
@@ -42,7 +46,9 @@ class Stage:
         self.sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         self.by_hand = Handwritten(self.sessions)
         self.entities = Entities(self.database)
+        self.deferred_entities = Entities(self.deferred)
         self.projections = Projections(self.database)
+        self.deferred_projections = Projections(self.deferred)
         self.alone = Alone(self.database)
 
     @property
@@ -105,12 +111,12 @@ async def stage_at(url: str) -> AsyncGenerator[Stage]:
 @asynccontextmanager
 async def opened_at(url: str) -> AsyncGenerator[Stage]:
     """Open the database at *url*, where the stage is set already."""
-    async with Database(url) as database:
+    async with Database(url) as database, Database(url, deferred_begin=True) as deferred:
         engine = create_async_engine(database.url)
         if engine.dialect.name == "sqlite":
             event.listen(engine.sync_engine, "connect", _write_as_safely)
         try:
-            yield Stage(database, engine)
+            yield Stage(database, deferred, engine)
         finally:
             await engine.dispose()
 

@@ -32,7 +32,13 @@ def layered_application(database: Database) -> FastAPI:
     """Return the application on *database*: each route three times, by what it returns and where it reads."""
     app = FastAPI()
     install(app, ShopUnitOfWork, database=database)
+    _add_nothing(app)
+    _add_entities(app)
+    _add_schemas(app)
+    return app
 
+
+def _add_nothing(app: FastAPI) -> None:
     @app.get("/nothing")
     async def nothing(service: ServiceDep) -> dict[str, bool]:
         return {"done": True}
@@ -41,6 +47,8 @@ def layered_application(database: Database) -> FastAPI:
     async def nothing_alone(items: ItemsDep) -> dict[str, bool]:
         return {"done": True}
 
+
+def _add_entities(app: FastAPI) -> None:
     @app.get("/entities/{item_id}", response_model=ItemRead)
     async def read_entity(item_id: int, service: ServiceDep) -> Item:
         return await service.get(item_id)
@@ -53,6 +61,8 @@ def layered_application(database: Database) -> FastAPI:
     async def create_entity(data: ItemCreate, service: ServiceDep) -> Item:
         return await service.create(data)
 
+
+def _add_schemas(app: FastAPI) -> None:
     @app.get("/schemas/{item_id}")
     async def read_schema(item_id: int, uow: UOWDep, items: ItemsDep) -> ItemRead:
         return await items.get(item_id)
@@ -72,5 +82,3 @@ def layered_application(database: Database) -> FastAPI:
     @app.get("/schemas-alone")
     async def read_schemas_alone(items: ItemsDep, offset: int = 0, limit: int = 50) -> Sequence[ItemRead]:
         return await items.list(offset=offset, limit=limit)
-
-    return app

@@ -13,7 +13,17 @@ from fastapi import FastAPI
 from benchmarks.applications.calling import Answer, call
 from benchmarks.applications.handwritten import bare_application, handwritten_application
 from benchmarks.applications.layered import layered_application
-from benchmarks.contenders import ADVANCED_ALCHEMY, ALONE, BARE, ENTITIES, FASTCRUD, HAND, PROJECTION
+from benchmarks.contenders import (
+    ADVANCED_ALCHEMY,
+    ALONE,
+    BARE,
+    ENTITIES,
+    ENTITIES_DEFERRED,
+    FASTCRUD,
+    HAND,
+    PROJECTION,
+    PROJECTION_DEFERRED,
+)
 from benchmarks.measuring import Operation, Work
 from benchmarks.operations.outcomes import items, result_as, stored
 from benchmarks.peers.advanced_alchemy_application import advanced_alchemy_application
@@ -27,7 +37,7 @@ __all__ = ["http"]
 def http(stage: Stage) -> Sequence[Operation]:
     """Return the requests."""
     hand = handwritten_application(stage.sessions)
-    layered = layered_application(stage.database)
+    layered, deferred = layered_application(stage.database), layered_application(stage.deferred)
     alchemy, crud = advanced_alchemy_application(stage.engine), fastcrud_application(stage.sessions)
     request = partial(Operation, section="HTTP")
 
@@ -41,7 +51,9 @@ def http(stage: Stage) -> Sequence[Operation]:
             contenders={
                 HAND: lambda number: call(hand, "GET", f"/items/{number % STORED + 1}"),
                 ENTITIES: lambda number: call(layered, "GET", f"/entities/{number % STORED + 1}"),
+                ENTITIES_DEFERRED: lambda number: call(deferred, "GET", f"/entities/{number % STORED + 1}"),
                 PROJECTION: lambda number: call(layered, "GET", f"/schemas/{number % STORED + 1}"),
+                PROJECTION_DEFERRED: lambda number: call(deferred, "GET", f"/schemas/{number % STORED + 1}"),
                 ALONE: lambda number: call(layered, "GET", f"/schemas-alone/{number % STORED + 1}"),
                 ADVANCED_ALCHEMY: lambda number: call(alchemy, "GET", f"/items/{number % STORED + 1}"),
                 FASTCRUD: lambda number: call(crud, "GET", f"/items/{number % STORED + 1}"),
@@ -53,7 +65,9 @@ def http(stage: Stage) -> Sequence[Operation]:
             contenders={
                 HAND: _get(hand, "/items"),
                 ENTITIES: _get(layered, "/entities"),
+                ENTITIES_DEFERRED: _get(deferred, "/entities"),
                 PROJECTION: _get(layered, "/schemas"),
+                PROJECTION_DEFERRED: _get(deferred, "/schemas"),
                 ALONE: _get(layered, "/schemas-alone"),
                 ADVANCED_ALCHEMY: _get(alchemy, "/items"),
                 FASTCRUD: _get(crud, "/items?offset=0&limit=50&sort=id"),

@@ -1,4 +1,4 @@
-"""What a million rows take of memory, each time in a process of its own, and measured once."""
+"""The memory that a million rows need, each time in a process of its own, and measured once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from benchmarks.bars import bars_of
 from benchmarks.memory import INSERTING, STREAMING, growth_of
-from benchmarks.results import Cell, Row, Spread
+from benchmarks.results import Row, cells_of
 from benchmarks.stage import Stage
 
 __all__ = ["MEMORY_ROWS", "memory_rows"]
@@ -34,10 +34,9 @@ async def _row(
     stage: Stage, name: str, what: str, contenders: tuple[str, ...], restore: Callable[[], Awaitable[None]]
 ) -> Row:
     url = stage.database.url.render_as_string(hide_password=False)
-    cells: dict[str, Cell] = {}
+    growths: dict[str, list[float]] = {}
     for contender in contenders:
-        growth = await growth_of(url, what, contender)
+        growths[contender] = [await growth_of(url, what, contender)]
         await restore()
-        bar = bars_of(name, stage.dialect).get(contender)
-        cells[contender] = Cell(spread=Spread.of([growth]), bar=bar)
+    cells = cells_of(growths, bars_of(name, stage.dialect))
     return Row(section="Memory for a million rows", name=name, measure="mebibytes", microseconds=None, cells=cells)

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from sqlalchemy import select
 
-from benchmarks.contenders import ALONE, ENTITIES, PROJECTION
+from benchmarks.contenders import LIBRARY
 from benchmarks.shop import Item, PlainItem
 from benchmarks.stage import Stage
 
@@ -21,7 +21,7 @@ _FIELDS = ("id", "name", "price", "quantity", "note")
 
 def mapped_class(contender: str) -> type[Any]:
     """Return the mapped class whose table a contender works on."""
-    return Item if contender in {ENTITIES, PROJECTION, ALONE} else PlainItem
+    return Item if contender in LIBRARY else PlainItem
 
 
 def result_as(form: Callable[[Any], Any]) -> Outcome:

@@ -1,4 +1,4 @@
-"""Seeding again what is there already, against a SELECT and a comparison written by hand."""
+"""Seeding rows again that are stored already, against a hand-written SELECT and comparison."""
 
 from __future__ import annotations
 

@@ -9,7 +9,18 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import insert
 
-from benchmarks.contenders import ADVANCED_ALCHEMY, ALONE, ENTITIES, FASTAPI_PAGINATION, FASTCRUD, HAND, PROJECTION
+from benchmarks.contenders import (
+    ADVANCED_ALCHEMY,
+    ALONE,
+    ENTITIES,
+    ENTITIES_DEFERRED,
+    FASTAPI_PAGINATION,
+    FASTCRUD,
+    HAND,
+    PROJECTION,
+    PROJECTION_DEFERRED,
+)
+from benchmarks.layered import Entities
 from benchmarks.measuring import Operation, Work
 from benchmarks.operations.outcomes import item, items, mapped_class, page, result_as, stored
 from benchmarks.peers.advanced_alchemy import AdvancedAlchemy
@@ -27,14 +38,15 @@ _DELETED = 1_000_000  # and above: the keys of the rows that are there to be del
 def reading(stage: Stage) -> Sequence[Operation]:
     """Return the operations that read."""
     hand, entities, projections, alone = stage.by_hand, stage.entities, stage.projections, stage.alone
+    deferred, deferred_projections = stage.deferred_entities, stage.deferred_projections
     alchemy, crud, pagination = (
         AdvancedAlchemy(stage.sessions),
         FastCrud(stage.sessions),
         FastapiPagination(stage.sessions),
     )
 
-    async def schemas_of_entities(_: int) -> Sequence[ItemRead]:
-        return _ITEMS.validate_python(await entities.list(100), from_attributes=True)
+    async def schemas_of(contender: Entities) -> Sequence[ItemRead]:
+        return _ITEMS.validate_python(await contender.list(100), from_attributes=True)
 
     def read(name: str, form: Any, contenders: Mapping[str, Work], **options: Any) -> Operation:
         return Operation(section="Reading", name=name, outcome=result_as(form), contenders=contenders, **options)
@@ -46,7 +58,9 @@ def reading(stage: Stage) -> Sequence[Operation]:
             {
                 HAND: lambda number: hand.get(_key(number)),
                 ENTITIES: lambda number: entities.get(_key(number)),
+                ENTITIES_DEFERRED: lambda number: deferred.get(_key(number)),
                 PROJECTION: lambda number: projections.get(_key(number)),
+                PROJECTION_DEFERRED: lambda number: deferred_projections.get(_key(number)),
                 ALONE: lambda number: alone.get(_key(number)),
                 ADVANCED_ALCHEMY: lambda number: alchemy.get(_key(number)),
                 FASTCRUD: lambda number: crud.get(_key(number)),
@@ -58,7 +72,9 @@ def reading(stage: Stage) -> Sequence[Operation]:
             {
                 HAND: lambda _: hand.list(100),
                 ENTITIES: lambda _: entities.list(100),
+                ENTITIES_DEFERRED: lambda _: deferred.list(100),
                 PROJECTION: lambda _: projections.list(100),
+                PROJECTION_DEFERRED: lambda _: deferred_projections.list(100),
                 ALONE: lambda _: alone.list(100),
                 ADVANCED_ALCHEMY: lambda _: alchemy.list(100),
                 FASTCRUD: lambda _: crud.list(100),
@@ -70,8 +86,10 @@ def reading(stage: Stage) -> Sequence[Operation]:
             items,
             {
                 HAND: lambda _: hand.list_schemas(100),
-                ENTITIES: schemas_of_entities,
+                ENTITIES: lambda _: schemas_of(entities),
+                ENTITIES_DEFERRED: lambda _: schemas_of(deferred),
                 PROJECTION: lambda _: projections.list(100),
+                PROJECTION_DEFERRED: lambda _: deferred_projections.list(100),
                 ALONE: lambda _: alone.list(100),
                 ADVANCED_ALCHEMY: lambda _: alchemy.list_schemas(100),
                 FASTCRUD: lambda _: crud.list_schemas(100),
@@ -84,7 +102,9 @@ def reading(stage: Stage) -> Sequence[Operation]:
             {
                 HAND: lambda number: hand.page(_page(number), 50),
                 ENTITIES: lambda number: entities.page(_page(number), 50),
+                ENTITIES_DEFERRED: lambda number: deferred.page(_page(number), 50),
                 PROJECTION: lambda number: projections.page(_page(number), 50),
+                PROJECTION_DEFERRED: lambda number: deferred_projections.page(_page(number), 50),
                 ALONE: lambda number: alone.page(_page(number), 50),
                 ADVANCED_ALCHEMY: lambda number: alchemy.page(_page(number), 50),
                 FASTCRUD: lambda number: crud.page(_page(number), 50),
@@ -98,6 +118,7 @@ def reading(stage: Stage) -> Sequence[Operation]:
             {
                 HAND: lambda number: hand.exists(_name(number)),
                 ENTITIES: lambda number: entities.exists(_name(number)),
+                ENTITIES_DEFERRED: lambda number: deferred.exists(_name(number)),
                 ADVANCED_ALCHEMY: lambda number: alchemy.exists(_name(number)),
                 FASTCRUD: lambda number: crud.exists(_name(number)),
             },
@@ -108,6 +129,7 @@ def reading(stage: Stage) -> Sequence[Operation]:
             {
                 HAND: lambda number: hand.count(number % 97),
                 ENTITIES: lambda number: entities.count(number % 97),
+                ENTITIES_DEFERRED: lambda number: deferred.count(number % 97),
                 ADVANCED_ALCHEMY: lambda number: alchemy.count(number % 97),
                 FASTCRUD: lambda number: crud.count(number % 97),
             },

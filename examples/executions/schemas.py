@@ -31,7 +31,7 @@ class Step(_Input):
 
     name: Name
     tool: Name
-    after: list[Name] = Field(default=[], max_length=20)
+    after: list[Name] = Field(default_factory=list[Name], max_length=20)
     configuration: Name | None = None
 
 

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
+from inspect import getfullargspec
 from typing import Any
 
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
@@ -93,12 +94,11 @@ def use(function: str, text: str, parameters: Mapping[str, Any]) -> str:
     Raises:
         ToolError: It cannot do anything with the text, which may be too long, or there is no such function.
     """
-    if function not in TOOLS:
+    if (tool := TOOLS.get(function)) is None:
         raise ToolError(f"there is no function called {function}")
     if len(text) > _LONGEST:
         raise ToolError(f"the text has more than {_LONGEST:,} characters")
-    tool = TOOLS[function]
-    return tool(text, **{name: parameters[name] for name in tool.__kwdefaults__ or () if name in parameters})
+    return tool(text, **{name: parameters[name] for name in getfullargspec(tool).kwonlyargs if name in parameters})
 
 
 def _sentences(text: str) -> list[str]:

@@ -250,9 +250,9 @@ class UnknownFieldError(InvalidDataError):
     def __init__(self, entity: str, field: str, known: Collection[str] = ()) -> None:
         self.entity = entity
         self.field = field
-        self.known = sorted(known)
+        self.known: list[str] = sorted(known)
         super().__init__()
-        self.args = (entity, field, self.known)
+        self.args: tuple[object, ...] = (entity, field, self.known)
 
     def __str__(self) -> str:
         return self._sentence()
@@ -409,7 +409,7 @@ class SettingsError(LayeredError):
     """
 
     def __init__(self, problems: Mapping[str, str]) -> None:
-        self.problems = dict(problems)
+        self.problems: dict[str, str] = dict(problems)
         super().__init__(self.problems)
 
     def __str__(self) -> str:

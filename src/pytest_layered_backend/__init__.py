@@ -7,10 +7,10 @@ the fixtures do is in `layered_backend.testing`; a project overrides those that 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Generator
 from functools import partial
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -27,7 +27,13 @@ except ModuleNotFoundError:  # the package is there, and this extra of it is not
     pytest_asyncio = None  # type: ignore[assignment]  # what is missing is said where it is needed
 
 
-def asynchronous(function: Callable[..., Any]) -> Any:
+class _Function(Protocol):
+    __name__: str
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any: ...
+
+
+def asynchronous(function: _Function) -> Any:
     """Make a fixture of a coroutine, or one that says what to install for that."""
     if pytest_asyncio is not None:
         return pytest_asyncio.fixture(function)

@@ -67,7 +67,9 @@ async def _measured(url: str, pid: int, options: argparse.Namespace) -> int:
         client.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
         load = _Load(client, (await client.get("/flows", params={"name": "Full report"})).json()["items"][0]["id"])
         await load.run(options.rate, seconds=3)  # until everything is imported and compiled
-        before, load.statuses, load.times = _memory(pid), Counter(), []
+        before = _memory(pid)
+        load.statuses = Counter()
+        load.times = []
         memories = await load.run(options.rate, options.seconds, watch=lambda: _memory(pid))
         begun = time.perf_counter()
         await load.until_idle()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["db"]
 
-db = typer.Typer(no_args_is_help=True, help="Bring the tables of the database to what the models say.")
+db: typer.Typer = typer.Typer(no_args_is_help=True, help="Bring the tables of the database to what the models say.")
 
 Folder = Annotated[
     str | None, typer.Option("--folder", help="The folder of the migrations; the configured one unless given.")

@@ -20,7 +20,9 @@ from layered_backend.seeding import Seeder, SeedReport, SeedRunner
 
 __all__ = ["seed"]
 
-seed = typer.Typer(no_args_is_help=True, help="Bring the rows that the application ships into the database.")
+seed: typer.Typer = typer.Typer(
+    no_args_is_help=True, help="Bring the rows that the application ships into the database."
+)
 
 Names = Annotated[list[str] | None, typer.Argument(help="The seeders that are wanted; what they depend on comes too.")]
 App = Annotated[str | None, typer.Option("--app", help="The seed runner, as module:attribute.")]

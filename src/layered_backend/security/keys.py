@@ -11,8 +11,8 @@ from layered_backend.security.missing import missing_package
 try:
     from jwt.algorithms import get_default_algorithms
     from jwt.exceptions import InvalidKeyError
-except ModuleNotFoundError as error:
-    raise missing_package(error) from error
+except ModuleNotFoundError as _error:
+    raise missing_package(_error) from _error
 
 __all__ = ["Secret", "SecretHolder", "TokenKeys"]
 

@@ -20,8 +20,8 @@ try:
     from pwdlib import PasswordHash
     from pwdlib.exceptions import UnknownHashError
     from pwdlib.hashers.argon2 import Argon2Hasher
-except ModuleNotFoundError as error:
-    raise missing_package(error) from error
+except ModuleNotFoundError as _error:
+    raise missing_package(_error) from _error
 
 __all__ = ["PasswordCheck", "PasswordHasher"]
 

@@ -17,8 +17,8 @@ from layered_backend.security.principal import Principal
 
 try:
     import jwt
-except ModuleNotFoundError as error:
-    raise missing_package(error) from error
+except ModuleNotFoundError as _error:
+    raise missing_package(_error) from _error
 
 __all__ = ["AccessTokens"]
 
@@ -74,7 +74,7 @@ class AccessTokens:
         leeway: int = 10,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.keys = keys if isinstance(keys, TokenKeys) else TokenKeys(keys)
+        self.keys: TokenKeys = keys if isinstance(keys, TokenKeys) else TokenKeys(keys)
         if not (issuer and audience):
             raise ValueError("tokens have an issuer and an audience; without them, those of another service would fit")
         if lifetime <= 0 or leeway < 0:

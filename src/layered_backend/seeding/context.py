@@ -55,8 +55,8 @@ class SeedContext:
         tally: Tally,
         on_batch: Callable[[int | None], None],
     ) -> None:
-        self.environment = transaction.environment
-        self.is_dry_run = transaction.uow.read_only
+        self.environment: str = transaction.environment
+        self.is_dry_run: bool = transaction.uow.read_only
         self._seeder = seeder
         self._uow = transaction.uow
         self._tables = transaction.tables

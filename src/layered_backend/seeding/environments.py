@@ -20,7 +20,7 @@ _KNOWN = tuple(environment.value for environment in Environment)
 
 def known_environments(seeders: Iterable[type[Seeder[Any]]]) -> tuple[str, ...]:
     """Return the environments that a run can be asked for: the usual ones and those that *seeders* name."""
-    named = {str(name) for seeder in seeders for name in seeder.environments}
+    named = {name for seeder in seeders for name in seeder.environments}
     return (*_KNOWN, *sorted(named - set(_KNOWN)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Column, Dialect
 from sqlalchemy.orm import Mapper
@@ -106,18 +106,18 @@ class Field:
             wanted, stored = self.stored_form(wanted), self.stored_form(stored)
         if isinstance(wanted, float) and isinstance(stored, float):
             return is_same_number(wanted, stored)
-        if isinstance(wanted, tuple | list) and isinstance(stored, tuple | list):  # an array
+        if isinstance(wanted, (tuple, list)) and isinstance(stored, (tuple, list)):  # an array
             return list(wanted) == list(stored)  # pyright: ignore[reportUnknownArgumentType]
         return _without_lost_offset(wanted, stored) == stored or self._compares_equal(wanted, stored)
 
     def _compares_equal(self, wanted: Any, stored: Any) -> bool:
-        return self.value_type.types is None and bool(self.column.type.compare_values(wanted, stored))
+        return self.value_type.types is None and self.column.type.compare_values(wanted, stored)
 
     def accepts_all(self, values: Sequence[Any]) -> bool:
         """Tell whether `refusal` has nothing to say of any of *values*, where that is known at a glance."""
         kinds = set(map(type, values))
         if kinds == {str} and isinstance(self.impl, String):
-            longest = max(values, key=len)
+            longest = max(cast("Sequence[str]", values), key=len)
             return self.ways.holds(self.impl, "".join(values)) and self._text_refusal(longest) is None
         if kinds == {int} and isinstance(self.impl, Integer):
             return self.ways.holds(self.impl, min(values)) and self.ways.holds(self.impl, max(values))

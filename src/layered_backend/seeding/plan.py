@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from layered_backend.errors import SeedPlanError
 from layered_backend.seeding.definition import definition_of
@@ -122,7 +122,9 @@ def _visit(seeder: SeederClass, path: tuple[SeederClass, ...], done: dict[Seeder
 
 
 def _listed(only: Iterable[str | SeederClass]) -> Iterable[str | SeederClass]:
-    return [only] if isinstance(only, str | type) else only
+    if isinstance(only, str):
+        return [only]
+    return [cast("SeederClass", only)] if isinstance(only, type) else only
 
 
 def _named(wanted: str | SeederClass, seeders: Sequence[SeederClass]) -> SeederClass:

@@ -246,7 +246,8 @@ class Reconciliation:
 
     async def _settle(self) -> None:
         """Write the lines that had to wait, each after those that it refers to."""
-        waiting, self._waiting = self._waiting, []
+        waiting = self._waiting
+        self._waiting = []
         optional = {name for name, field in self._table.fields.items() if field.is_optional} - set(self._table.key)
         for level in in_levels(waiting, optional):
             await self._resolve_lines(level)
@@ -323,7 +324,8 @@ async def _in_batches(rows: object) -> AsyncGenerator[tuple[int, Sequence[Data]]
             batch.append(row)
             if len(batch) == BATCH_SIZE:
                 yield number, batch
-                number, batch = number + len(batch), []
+                number += len(batch)
+                batch = []
         if batch:
             yield number, batch
         return
@@ -335,6 +337,6 @@ async def _in_batches(rows: object) -> AsyncGenerator[tuple[int, Sequence[Data]]
 
 def _iterable(rows: object) -> Iterable[Data]:
     kind = "nothing" if rows is None else type(rows).__name__
-    if isinstance(rows, Iterable) and not isinstance(rows, Mapping | str):
+    if isinstance(rows, Iterable) and not isinstance(rows, (Mapping, str)):
         return cast("Iterable[Data]", rows)
     raise SeedDataError(f"rows() returned {kind}; yield the rows, or return a list of them")

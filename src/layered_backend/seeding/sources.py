@@ -35,7 +35,7 @@ class FileRows:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.name = path.name
+        self.name: str = path.name
         reader = _READERS.get(path.suffix.lower())
         if reader is None:
             raise SeedDataError(f"rows come from {', '.join(_READERS)}", source=self.name)

@@ -47,14 +47,16 @@ class SeedTable:
 
     def __init__(self, definition: Definition, referable: Iterable[str], session: GuardedSession) -> None:
         self._session = session
-        self.key = definition.key
+        self.key: tuple[str, ...] = definition.key
         mapper = self._mapper = definition.mapper
         dialect = session.get_bind().dialect
         self._ways = dialect_named(dialect.name)
         self.fields: Mapping[str, Field] = fields_of(mapper, dialect)
-        self.identity = tuple(mapper.get_property_by_column(column).key for column in mapper.primary_key)
+        self.identity: tuple[str, ...] = tuple(
+            mapper.get_property_by_column(column).key for column in mapper.primary_key
+        )
         self._selects: dict[tuple[str, ...], Any] = {}
-        self.referable = (*self.identity, *(name for name in referable if name not in self.identity))
+        self.referable: tuple[str, ...] = (*self.identity, *(name for name in referable if name not in self.identity))
 
     @property
     def tables(self) -> Collection[Table]:

@@ -90,10 +90,9 @@ def _whole(value: object) -> int:
             return int(value)
         except ValueError:
             raise _refused(value, "a whole number") from None
-    is_whole = isinstance(value, int | float | Decimal) and not isinstance(value, bool) and value == value // 1
-    if not is_whole:
-        raise _refused(value, "a whole number")
-    return int(cast("int", value))
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool) and value == value // 1:
+        return int(value)
+    raise _refused(value, "a whole number")
 
 
 def _decimal(value: object) -> Decimal:
@@ -212,7 +211,7 @@ def _with_truths_apart(value: Any) -> Any:
     if isinstance(value, dict):
         items = cast("dict[object, object]", value).items()
         return {name: _with_truths_apart(each) for name, each in items}
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [_with_truths_apart(each) for each in cast("list[object]", value)]
     return ("truth", value) if isinstance(value, bool) else value
 

@@ -130,12 +130,11 @@ class Writer:
                 raise SeedDataError(reason, row=line.number, column=name, key=self._key_text(line))
 
     async def _insert(self, lines: Sequence[Line]) -> dict[Values, Values]:
+        rows: Sequence[Values] = []
         if self.is_dry_run:
             rows = [self._foreseen(line) for line in lines]
         elif lines:
             rows = await self._blaming(lines, lambda some: self._table.insert([line.values for line in some]))
-        else:
-            rows = []
         self._tally.inserted += len(lines)
         for line in lines:
             self._tally.record(RowChange(RowAction.INSERT, self._key_of(line), after={**line.values, **line.later}))

@@ -17,10 +17,10 @@ from layered_backend.settings.problems import RefusedError, problems_in, unreada
 try:
     import pydantic_settings
     from pydantic_settings import BaseSettings, SettingsConfigDict
-except ModuleNotFoundError as error:
+except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(
-        "settings need a package: pip install 'layered-backend[settings]'", name=error.name
-    ) from error
+        "settings need a package: pip install 'layered-backend[settings]'", name=_error.name
+    ) from _error
 
 __all__ = ["Settings"]
 
@@ -49,7 +49,7 @@ class Settings(BaseSettings):
         TypeError: There is no such field.
     """
 
-    model_config = SettingsConfigDict(
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_ignore_empty=True,
         extra="ignore",  # what else is in a file is for others
         frozen=True,
