@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from layered_backend import Background, FailedJob, LockTimeoutError, UnitOfWork, install
-from layered_backend.unit_of_work import still_open
+from layered_backend import Background, FailedJob, LockTimeoutError, install
+from layered_backend.unit_of_work import OpenUnit, still_open
 from tests.databases import Shop
 from tests.shop import ShopUnitOfWork, add_item
 
@@ -97,7 +97,7 @@ async def test_what_is_under_way_when_the_application_stops_is_undone(sqlite_sho
 
 
 async def test_it_is_no_part_of_what_is_open_where_the_application_starts(sqlite_shop: Shop) -> None:
-    is_done, open_here = asyncio.Event(), list[UnitOfWork]()
+    is_done, open_here = asyncio.Event(), list[OpenUnit]()
 
     async def work(uow: ShopUnitOfWork) -> None:
         open_here.extend(still_open())

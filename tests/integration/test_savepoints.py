@@ -39,7 +39,7 @@ EDGES: dict[str, Edge] = {
 Change = tuple[Callable[[ShopUnitOfWork], Awaitable[None]], type[LayeredError]]
 
 
-@pytest.fixture(params=PENDING.values(), ids=PENDING.keys())
+@pytest.fixture(params=list(PENDING.values()), ids=list(PENDING))
 def pending(request: pytest.FixtureRequest) -> Change:
     """A change that the session has not sent yet, and that fails when it does."""
     change: Change = request.param

@@ -145,6 +145,10 @@ class TestObservedConnection:
         assert "sa_savepoint_1 is released" not in journal.entries
 
 
+def _ignore(subject: object) -> None:
+    """Listen, and do nothing."""
+
+
 class TestConnection:
     def test_a_replaced_cursor_is_what_the_result_is_read_from(self, engine: Engine) -> None:
         class Cursor:
@@ -162,7 +166,7 @@ class TestConnection:
         def execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
             context.dialect.do_execute(cursor, statement, parameters, context)
             replaced.append(Cursor(cursor))
-            replace_cursor(context, replaced[0])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # quacks like one
+            replace_cursor(context, replaced[0])
             return True
 
         event.listen(engine, "do_execute", execute)
@@ -172,12 +176,12 @@ class TestConnection:
 
     def test_listeners_are_seen(self, engine: Engine) -> None:
         assert not has_listeners(engine, "commit")
-        event.listen(engine, "commit", lambda connection: None)
+        event.listen(engine, "commit", _ignore)
         assert has_listeners(engine, "commit")
         assert not has_listeners(engine, "commit", besides=1)
         with Session(engine) as session:
             assert not has_listeners(session, "before_commit")
-            event.listen(session, "before_commit", lambda session: None)
+            event.listen(session, "before_commit", _ignore)
             assert has_listeners(session, "before_commit")
 
     def test_an_error_of_opening_a_connection_is_told_from_others(self) -> None:
@@ -196,9 +200,11 @@ class TestConnection:
     def test_a_probe_of_sqlalchemys_own_is_told_from_a_statement(self) -> None:
         contexts: list[bool] = []
         engine = create_engine("sqlite://")
-        event.listen(
-            engine, "handle_error", lambda context: contexts.append(is_internal_probe(context.execution_context))
-        )
+
+        def look(context: ExceptionContext) -> None:
+            contexts.append(is_internal_probe(context.execution_context))
+
+        event.listen(engine, "handle_error", look)
         with engine.connect().execution_options(skip_user_error_events=True) as connection:
             with pytest.raises(OperationalError):
                 connection.execute(text("SELECT * FROM missing"))

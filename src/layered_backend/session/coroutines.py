@@ -24,7 +24,9 @@ def drive(awaitable: Awaitable[T]) -> T:
     Raises:
         UnitOfWorkError: It awaits something other than the database.
     """
-    coroutine = awaitable if isinstance(awaitable, Coroutine) else _awaited(awaitable)
+    coroutine: Coroutine[Any, Any, T] = (
+        cast("Coroutine[Any, Any, T]", awaitable) if isinstance(awaitable, Coroutine) else _awaited(awaitable)
+    )
     try:
         coroutine.send(None)
     except StopIteration as stop:

@@ -279,6 +279,20 @@ class GuardedSyncSession(Session):
         finally:
             self._opens_savepoint = False
 
+    def keep_identities(self, undone: SessionTransaction) -> None:
+        """Give the entities that a rollback has expired their keys back: it has not changed them.
+
+        The caller needs the keys to read the rows again, or to name them in an error.
+        """
+        self._expired_when = "a savepoint was rolled back" if undone.nested else "the unit of work was rolled back"
+        for entity in self.identity_map.values():
+            state = inspect(entity)
+            if state.expired and state.identity is not None:
+                for column, value in zip(state.mapper.primary_key, state.identity, strict=True):
+                    name = state.mapper.get_property_by_column(column).key
+                    state.dict[name] = value
+                    state.expired_attributes.discard(name)
+
     # What belongs to the unit of work.
 
     def commit(self) -> None:
@@ -426,15 +440,4 @@ def _guard_connection(session: GuardedSyncSession, transaction: SessionTransacti
 
 @event.listens_for(GuardedSyncSession, "after_soft_rollback")
 def _keep_identities(session: GuardedSyncSession, undone: SessionTransaction) -> None:
-    """Give the entities that the rollback has expired their keys back: those it has not changed.
-
-    The caller needs them to read the rows again, or to name them in an error.
-    """
-    session._expired_when = "a savepoint was rolled back" if undone.nested else "the unit of work was rolled back"
-    for entity in session.identity_map.values():
-        state = inspect(entity)
-        if state.expired and state.identity is not None:
-            for column, value in zip(state.mapper.primary_key, state.identity, strict=True):
-                name = state.mapper.get_property_by_column(column).key
-                state.dict[name] = value
-                state.expired_attributes.discard(name)
+    session.keep_identities(undone)

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import ExecutionContext
-from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.orm import Session
 
 from layered_backend.upstream.sqlalchemy.package import SQLALCHEMY
@@ -99,7 +98,7 @@ def observe(connection: Connection, kind: type[ObservedConnection]) -> None:
     connection.__class__ = kind
 
 
-def replace_cursor(context: ExecutionContext, cursor: DBAPICursor) -> None:
+def replace_cursor(context: ExecutionContext, cursor: Any) -> None:
     """Have the result of an execution read from *cursor*.
 
     It assigns to `ExecutionContext.cursor`, which is documented as readable only. Without it a streamed result could

@@ -1,4 +1,5 @@
 """The flush of a session, where something else stands in for it."""
+# pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
