@@ -6,14 +6,13 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 
 from layered_backend import Database
 from tests import plainsqlite
 from tests.databases import Backend, Shop
+from tests.repeated import repeated_tests
 from tests.integration import (
     test_bulk,
     test_bulk_keys,
@@ -25,7 +24,6 @@ from tests.integration import (
 from tests.samples import with_samples
 from tests.shop import Base
 
-_MODULES = (test_bulk, test_bulk_keys, test_bulk_rows, test_by_key, test_pages, test_repository)
 _BACKENDS = (Backend(plainsqlite.NAME, "aiosqlite"), Backend(plainsqlite.NAME, "pysqlite", asynchronous=False))
 
 
@@ -58,31 +56,7 @@ async def mapped(shop: Shop) -> AsyncGenerator[Shop]:
         yield prepared
 
 
-def _names_its_databases(test: object) -> bool:
-    """Tell whether *test* is about some of the databases that are shipped."""
-    marks = getattr(test, "pytestmark", ())
-    return any(mark.name == "parametrize" and mark.kwargs.get("indirect") for mark in marks)
-
-
-def _noun(module: ModuleType) -> str:
-    return module.__name__.rpartition("test_")[2]
-
-
-def _for_every_database(module: ModuleType) -> dict[str, Any]:
-    """Return the tests of *module*, for the fixtures of this one."""
-    found: dict[str, Any] = {}
-    for name, test in vars(module).items():
-        if name.startswith("Test") and isinstance(test, type) and test.__module__ == module.__name__:
-            others = {each: None for each, method in vars(test).items() if _names_its_databases(method)}
-            found[f"{name}Of{_noun(module).title()}"] = type(name, (test,), others)
-        elif name.startswith("test_") and callable(test) and not _names_its_databases(test):
-            found[f"{name}_of_{_noun(module)}"] = test
-    return found
-
-
-for _module in _MODULES:
-    globals().update(_for_every_database(_module))
-
+globals().update(repeated_tests(test_bulk, test_bulk_keys, test_bulk_rows, test_by_key, test_pages, test_repository))
 
 _ALONE = """
 import asyncio, sys

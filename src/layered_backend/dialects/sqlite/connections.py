@@ -200,4 +200,6 @@ def _reset(connection: DBAPIConnection, record: ConnectionPoolEntry, state: Pool
 
 
 def _allow_writing(connection: Any) -> None:
-    connection.cursor().execute("PRAGMA query_only = OFF").close()
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA query_only = OFF")
+    cursor.close()
