@@ -12,7 +12,6 @@ import pytest
 from layered_backend import Database
 from tests import plainsqlite
 from tests.databases import Backend, Shop
-from tests.repeated import repeated_tests
 from tests.integration import (
     test_bulk,
     test_bulk_keys,
@@ -21,6 +20,7 @@ from tests.integration import (
     test_pages,
     test_repository,
 )
+from tests.repeated import repeated_tests
 from tests.samples import with_samples
 from tests.shop import Base
 

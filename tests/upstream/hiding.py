@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import inspect
 from typing import Any
 
 import pytest
@@ -16,7 +16,9 @@ class _Hidden:
         self._name = name
 
     def __get__(self, instance: object, owner: type[Any]) -> Any:
-        if sys._getframe(1).f_globals["__name__"].startswith("layered_backend."):
+        frame = inspect.currentframe()
+        caller = frame.f_back if frame else None
+        if caller and caller.f_globals["__name__"].startswith("layered_backend."):
             raise AttributeError(self._name)
         if self._found is None:
             return vars(instance)[self._name]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from importlib import import_module
 from typing import Any
 
-import asyncpg as package
 import psycopg as psycopg_package
 import pytest
 from sqlalchemy import text
@@ -15,6 +15,7 @@ from layered_backend.upstream import asyncpg, psycopg
 from tests.databases import Shop, backends_of, database_at
 from tests.upstream.hiding import hide
 
+package: Any = import_module("asyncpg")  # which has no types
 _SYNC_PSYCOPG = [each for each in backends_of("postgresql") if not each.asynchronous]
 
 
