@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 import uuid
@@ -17,10 +18,11 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, ClassVar, Protocol
 
-from sqlalchemy import DateTime, Dialect, Float, MetaData, Numeric, String, Uuid
+from sqlalchemy import DateTime, Dialect, Float, MetaData, Numeric, PrimaryKeyConstraint, String, Uuid
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -46,6 +48,13 @@ NAMING_CONVENTION = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+
+@compiles(PrimaryKeyConstraint, "mysql", "mariadb")
+def _without_name(constraint: PrimaryKeyConstraint, compiler: Any, **options: Any) -> str:
+    """Leave out the name of a primary key, which the server would ignore, with a warning for each table."""
+    ddl: str = compiler.visit_primary_key_constraint(constraint, **options)
+    return re.sub(r"^CONSTRAINT .+? (?=PRIMARY KEY)", "", ddl)  # a quoted name may have blanks
 
 
 class _Processor(Protocol):
@@ -138,7 +147,7 @@ class ExactDecimal(TypeDecorator[Decimal]):
     """The type of the column, with a variant for each database that keeps more, or other, digits."""
 
     @classmethod
-    def store_as(cls, column_type: Numeric[Any], *dialects: str) -> None:
+    def store_as(cls, column_type: Numeric[Any] | Float[Any], *dialects: str) -> None:
         """Have databases with one of these names store exact decimals in columns of *column_type*.
 
         A `Float` keeps 15 digits, a `Numeric` as many as it says, and one without a precision 16,383 before the point and

@@ -22,7 +22,6 @@ from layered_backend import (
     UniqueViolationError,
     UnknownFieldError,
 )
-from layered_backend.dialects import dialect_named
 from tests.databases import Shop, backends_of, database_at
 from tests.shop import Category, Country, Item, ItemCreate, ShopUnitOfWork, add_item
 from tests.statements import Statements
@@ -128,7 +127,7 @@ class TestGetMany:
         await shop.run(work)
 
     async def test_more_keys_than_a_statement_takes_are_split(self, shop: Shop) -> None:
-        limit = dialect_named(shop.backend.server).keys.parameter_limit
+        limit = shop.database.dialect.keys.parameter_limit
 
         async def work(uow: ShopUnitOfWork) -> int:
             item = await add_item(uow, "a")
@@ -394,7 +393,7 @@ class TestRaces:
 
     async def _race(self, shop: Shop, work: Callable[[ShopUnitOfWork, int], Awaitable[Any]]) -> list[Any]:
         # On SQLite one transaction can write at a time, so that they cannot all have begun.
-        begun = asyncio.Barrier(1 if shop.backend.server == "sqlite" else 16)
+        begun = asyncio.Barrier(1 if shop.database.dialect.transactions.has_one_writer else 16)
 
         async def run(database: Database, number: int) -> Any:
             async with ShopUnitOfWork(database) as uow:

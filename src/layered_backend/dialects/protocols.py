@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import URL, Column, ColumnElement, Connection, Dialect, Engine, Table
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.types import Numeric, TypeEngine
+from sqlalchemy.types import Float, Numeric, TypeEngine
 
 from layered_backend.dialects.given_keys import GivenKeys
 from layered_backend.dialects.reading import Reading
@@ -310,7 +310,7 @@ class Locks(Protocol):
 class Values(Protocol):
     """How columns store values. Models, identities and the seeder call it."""
 
-    decimal_type: Numeric[Any] | None
+    decimal_type: Numeric[Any] | Float[Any] | None
     """The column type of an `ExactDecimal`; None for `Numeric(38, 10)`, or the variant that models.py declares."""
 
     def holds(self, column_type: TypeEngine[Any], value: object) -> bool:

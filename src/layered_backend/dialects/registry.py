@@ -67,10 +67,12 @@ def dialect_named(name: str) -> DatabaseDialect:
     if found is None:
         known = ", ".join(f"{each}://" for each in {**_SHIPPED, **_registered})
         raise ValueError(
-            f"{name}:// is not supported; a database URL begins with one of {known}. To add a database, register a dialect "
-            "for it: see the page `dialects` of the documentation"
+            f"{name}:// is not supported; a database URL begins with one of {known}. To add another, pass its dialect "
+            "to register_dialect(): see the page `dialects` of the documentation"
         )
-    register_dialect(name, _loaded(found))
+    loaded = _loaded(found)
+    if name not in _registered:  # by another thread, meanwhile
+        register_dialect(name, loaded)
     return _registered[name]
 
 

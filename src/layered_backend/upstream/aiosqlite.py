@@ -100,11 +100,12 @@ class _StopOnce:
         self._is_done = False
 
     def __call__(self) -> Any:
-        connection = self._connection()
+        connection: Any = self._connection()
         if connection is None or self._is_done:
             return None
         self._is_done = True
-        return type(connection).stop(connection)
+        stop: Callable[[Any], Any] = connection.__class__.stop  # not the instance's, which is this one
+        return stop(connection)
 
 
 def execute_in_thread(connection: Any, work: Callable[..., T], *args: Any) -> Awaitable[T]:

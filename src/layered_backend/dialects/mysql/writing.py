@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, PrimaryKeyConstraint, Table, and_, case
+from sqlalchemy import ColumnElement, Connection, Insert, Table, and_, case
 from sqlalchemy.dialects.mysql import insert
-from sqlalchemy.ext.compiler import compiles
 
 from layered_backend.dialects.rows import Rows, UpsertRule
 from layered_backend.dialects.standard import TupleWriting
@@ -50,10 +48,3 @@ def _on_duplicate_key(rule: UpsertRule) -> Insert:
         column.key: case((has_key, value), else_=column) for column, value in rule.changes(statement.inserted).items()
     }
     return statement.on_duplicate_key_update(changed or {rule.on[0].key: rule.on[0]})
-
-
-@compiles(PrimaryKeyConstraint, "mysql", "mariadb")
-def _without_name(constraint: PrimaryKeyConstraint, compiler: Any, **options: Any) -> str:
-    """Leave out the name of a primary key, which the server would ignore, with a warning for each table."""
-    ddl: str = compiler.visit_primary_key_constraint(constraint, **options)
-    return re.sub(r"^CONSTRAINT .+? (?=PRIMARY KEY)", "", ddl)  # a quoted name may have blanks

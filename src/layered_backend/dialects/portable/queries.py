@@ -77,7 +77,7 @@ class PortableOrdering(Ordering):
 class PortableValues(Values):
     """Integers of 64 bits, text of any characters, and floating-point numbers of 8 bytes unless the type says less."""
 
-    decimal_type: Numeric[Any] | None = None
+    decimal_type: Numeric[Any] | Float[Any] | None = None
 
     def holds(self, column_type: TypeEngine[Any], value: object) -> bool:
         if isinstance(column_type, Integer):

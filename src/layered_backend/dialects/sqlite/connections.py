@@ -70,7 +70,7 @@ class SQLiteConnections(PortableConnections):
 
     def configure(self, engine: Engine) -> None:
         event.listen(engine, "connect", _set_up_connection)
-        if engine.dialect.is_async:
+        if engine.dialect.driver == self.async_driver:
             aiosqlite.verify()
             event.listen(engine, "do_connect", connect)
             event.listen(engine, "connect", partial(remember_opened, engine))
@@ -90,7 +90,11 @@ class SQLiteConnections(PortableConnections):
 
 
 class SQLiteTransactions(PortableTransactions):
-    """Transactions of the one writer that SQLite has, which begin with the write lock."""
+    """Transactions of the one writer that SQLite has, which begin with the write lock.
+
+    Through our adapter of aiosqlite, BEGIN is sent with the first statement, and the end of one that has only read is not
+    waited for. Through every other, both are statements that are waited for.
+    """
 
     has_one_writer = True
     answers_every_commit = True
@@ -200,4 +204,6 @@ def _reset(connection: DBAPIConnection, record: ConnectionPoolEntry, state: Pool
 
 
 def _allow_writing(connection: Any) -> None:
-    connection.cursor().execute("PRAGMA query_only = OFF").close()
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA query_only = OFF")
+    cursor.close()

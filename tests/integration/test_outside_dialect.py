@@ -1,0 +1,84 @@
+"""The repository's tests again, on a database that only its own, registered dialect knows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+
+from layered_backend import Database
+from tests import plainsqlite
+from tests.databases import Backend, Shop
+from tests.integration import (
+    test_bulk,
+    test_bulk_keys,
+    test_bulk_rows,
+    test_by_key,
+    test_pages,
+    test_repository,
+)
+from tests.repeated import repeated_tests
+from tests.samples import with_samples
+from tests.shop import Base
+
+_BACKENDS = (Backend(plainsqlite.NAME, "aiosqlite"), Backend(plainsqlite.NAME, "pysqlite", asynchronous=False))
+
+
+async def _shop_on(backend: Backend, folder: Path) -> AsyncGenerator[Shop]:
+    path = folder / "shop.db"
+    async with Database(f"{plainsqlite.NAME}:///{path}", pool_size=2, max_overflow=0) as database:
+        if backend.asynchronous:
+            await database.create_all(Base.metadata)
+        else:
+            database.create_all_sync(Base.metadata)
+        yield Shop(backend, database)
+        assert Shop(backend, database).checked_out == 0, "a connection was not given back"
+
+
+@pytest.fixture(params=_BACKENDS, ids=str)
+async def shop(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Shop]:
+    async for shop in _shop_on(request.param, tmp_path):
+        yield shop
+
+
+@pytest.fixture(params=_BACKENDS[:1], ids=str)
+async def async_shop(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Shop]:
+    async for shop in _shop_on(request.param, tmp_path):
+        yield shop
+
+
+@pytest.fixture
+async def mapped(shop: Shop) -> AsyncGenerator[Shop]:
+    async for prepared in with_samples(shop):
+        yield prepared
+
+
+globals().update(repeated_tests(test_bulk, test_bulk_keys, test_bulk_rows, test_by_key, test_pages, test_repository))
+
+_ALONE = """
+import asyncio, sys
+from tests.plainsqlite import NAME
+from tests.shop import Base, Country, ShopUnitOfWork
+from layered_backend import Database
+
+async def main():
+    async with Database(f"{NAME}:///{sys.argv[1]}") as database:
+        await database.create_all(Base.metadata)
+        async with ShopUnitOfWork(database) as uow:
+            await uow.countries.upsert({"code": "NL", "name": "Netherlands"}, on=Country.code)
+
+asyncio.run(main())
+shipped = [each for each in sys.modules if each.startswith("layered_backend.dialects.")]
+print(*sorted({each.split(".")[2] for each in shipped} & {"sqlite", "postgresql", "mysql"}))
+"""
+
+
+def test_a_dialect_from_outside_imports_no_shipped_one(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _ALONE, str(tmp_path / "shop.db")], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.split() == []
