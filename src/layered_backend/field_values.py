@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import datetime
-import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from types import FunctionType
 from typing import Any, cast
 
 from pydantic import BaseModel
@@ -15,7 +13,6 @@ from pydantic_core import to_jsonable_python
 from sqlalchemy import (
     Boolean,
     Column,
-    ColumnDefault,
     Date,
     DateTime,
     Float,
@@ -33,8 +30,9 @@ from sqlalchemy.types import TypeDecorator
 from layered_backend.batch import MISSING, Batch
 from layered_backend.errors import ConflictError, InvalidDataError, UnknownFieldError
 from layered_backend.memoization import memoized
+from layered_backend.upstream.sqlalchemy.schema import takes_no_context
 
-__all__ = ["Data", "changed_values", "is_plain", "new_batch", "new_values", "takes_nothing", "whole_values"]
+__all__ = ["Data", "changed_values", "is_plain", "new_batch", "new_values", "whole_values"]
 
 _PLAIN_TYPES = (Boolean, Date, DateTime, Float, Integer, Numeric, String, Time, Uuid)
 _TAKEN_AS_THEY_ARE: frozenset[type] = frozenset(
@@ -43,9 +41,6 @@ _TAKEN_AS_THEY_ARE: frozenset[type] = frozenset(
         *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta),
     }
 )
-
-# SQLAlchemy wraps a function that takes nothing in one that takes the statement's context; there are two such wrappers.
-_WRAPPERS = {getattr(ColumnDefault(function).arg, "__code__", None) for function in (lambda: None, time.time)}
 
 Data = Mapping[str, Any] | BaseModel
 """What a repository writes: a mapping by attribute name, or a Pydantic model."""
@@ -130,14 +125,9 @@ def _default(mapper: Mapper[Any], name: str) -> Any:
         return _quoted(written) if isinstance(written, str) else written
     if not default.is_callable:
         return default.arg
-    if not takes_nothing(default.arg):
+    if not takes_no_context(default.arg):
         raise InvalidDataError(f"{mapper.class_.__name__}.{name} needs a value: its default depends on the INSERT")
     return default.arg(None)
-
-
-def takes_nothing(default: Any) -> bool:
-    """Tell whether the function of a column's default, as SQLAlchemy keeps it, does without the statement's context."""
-    return isinstance(default, FunctionType) and default.__code__ in _WRAPPERS
 
 
 def _quoted(written: str) -> Any:

@@ -11,20 +11,18 @@ from pydantic import AliasChoices, BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 from sqlalchemy import Column, Connection, Select, inspect, select
 from sqlalchemy.ext.hybrid import HybridExtensionType
-from sqlalchemy.orm import Mapper, aliased, selectinload, undefer
+from sqlalchemy.orm import InstanceState, Mapper, aliased, selectinload, undefer
 from sqlalchemy.orm.collections import collection_adapter
 from sqlalchemy.orm.interfaces import ORMOption
 
 from layered_backend.dialects import DatabaseDialect
 from layered_backend.memoization import memoized
 from layered_backend.query.statements import Statements
+from layered_backend.upstream.sqlalchemy.result import read_by_position
 
 __all__ = ["Plan", "Record", "plan_of"]
 
 SchemaT = TypeVar("SchemaT", bound=BaseModel)
-
-# Rows are read by position, so that SQLAlchemy need not find out which columns of a new statement they stand for.
-_BY_POSITION = {"_result_disable_adapt_to_context": True}
 
 Record = dict[str, Any]
 """The values of one row, by the names under which its schema takes them."""
@@ -53,7 +51,7 @@ class Plan(Generic[SchemaT]):
         """What selects the columns, and behind them the key where nested rows need it, or where there are no columns."""
         build: Any = select  # whose overloads count columns
         rows: Select[Any] = build(*self.selected)
-        return Statements(self.mapper, rows.select_from(self.mapper).execution_options(**_BY_POSITION))
+        return Statements(self.mapper, read_by_position(rows.select_from(self.mapper)))
 
     @property
     def selected(self) -> Sequence[Any]:
@@ -75,7 +73,7 @@ class Plan(Generic[SchemaT]):
 
     def is_loaded(self, entity: object) -> bool:
         """Tell whether *entity* holds all that the schema takes of it, so that nothing has to be read for it."""
-        held = vars(entity)
+        held = _loaded_values(entity)
         return all(getattr(column, "key", None) in held for column in self.columns.values()) and all(
             nested.relationship in held and all(map(nested.plan.is_loaded, nested.held_by(entity)))
             for nested in self.nested
@@ -125,7 +123,7 @@ class _Nested:
 
     def held_by(self, entity: object) -> Sequence[object]:
         """Return what *entity*, of which the relationship is loaded, has in it."""
-        held: Any = vars(entity)[self.relationship]
+        held = _loaded_values(entity)[self.relationship]
         if self.is_list:
             return list(collection_adapter(held))
         return () if held is None else (held,)
@@ -231,6 +229,11 @@ def _no_column(mapper: Mapper[Any], schema: type[BaseModel], name: str) -> TypeE
         f"{schema.__name__}.{name} cannot be read: {model} has no column of that name, and no relationship with a schema; "
         f"make it a computed_field, or a column_property or hybrid_property of {model}"
     )
+
+
+def _loaded_values(entity: object) -> Mapping[str, Any]:
+    state: InstanceState[Any] = inspect(entity, raiseerr=True)
+    return state.dict
 
 
 def _is_deferred(mapper: Mapper[Any], column: Any) -> bool:

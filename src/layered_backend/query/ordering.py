@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
-from sqlalchemy import ClauseElement, Column, ColumnElement, ColumnExpressionArgument, UnaryExpression
+from sqlalchemy import ClauseElement, Column, ColumnElement, ColumnExpressionArgument
 from sqlalchemy.orm import Mapper
-from sqlalchemy.sql import operators
 
 from layered_backend.dialects import DatabaseDialect
 from layered_backend.errors import InvalidDataError
 from layered_backend.query.unique_keys import tells_rows_apart
+from layered_backend.upstream.sqlalchemy.expression import split_sort_modifiers
 
 __all__ = [
     "LARGEST_ROW_NUMBER",
@@ -34,7 +34,6 @@ OrderBy: TypeAlias = ColumnExpressionArgument[Any] | Sequence[ColumnExpressionAr
 """What rows are sorted by: `Item.price.desc()`, or several such expressions."""
 
 LARGEST_ROW_NUMBER = 2**63 - 1  # that every database takes for a limit and an offset
-_MODIFIERS = (operators.asc_op, operators.desc_op, operators.nulls_first_op, operators.nulls_last_op)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +101,11 @@ def row_number(name: str, value: int) -> int:
 
 def opposite(expression: ColumnExpressionArgument[Any]) -> ColumnElement[Any]:
     """Return *expression* in the other direction; NULLs stay where it says that they stand."""
-    element, modifiers = _without_modifiers(expression)
-    directed = element.asc() if _is_descending(modifiers) else element.desc()
-    if operators.nulls_first_op in modifiers:
-        return directed.nulls_first()
-    return directed.nulls_last() if operators.nulls_last_op in modifiers else directed
+    element, modifiers = split_sort_modifiers(_clause(expression))
+    directed: ColumnElement[Any] = element.asc() if modifiers.is_descending else element.desc()
+    if modifiers.nulls_first is None:
+        return directed
+    return directed.nulls_first() if modifiers.nulls_first else directed.nulls_last()
 
 
 def listed(order_by: OrderBy | None) -> Sequence[ColumnExpressionArgument[Any]]:
@@ -122,39 +121,21 @@ def listed(order_by: OrderBy | None) -> Sequence[ColumnExpressionArgument[Any]]:
 
 
 def _term(mapper: Mapper[Any], expression: ColumnExpressionArgument[Any]) -> Term:
-    element, modifiers = _without_modifiers(expression)
+    element, modifiers = split_sort_modifiers(_clause(expression))
     if isinstance(element, Column) and not mapper.persist_selectable.is_derived_from(element.table):
         raise TypeError(
             f"{element} is not of {mapper.class_.__name__}, and to sort by it would multiply the rows; "
             "sort by a column_property, or by a scalar_subquery() of the related column"
         )
-    is_descending = _is_descending(modifiers)
-    is_placed = operators.nulls_first_op in modifiers or operators.nulls_last_op in modifiers
-    nulls_first = operators.nulls_first_op in modifiers if is_placed else is_descending
-    return Term(element, is_descending, nulls_first, _is_nullable(mapper, element))
-
-
-def _without_modifiers(expression: Any) -> tuple[ColumnElement[Any], list[Any]]:
-    """Return what `element.desc().nulls_last()` modifies, and the modifiers, outermost first."""
-    modifiers: list[Any] = []
-    element = _clause(expression)
-    while _is_modified(element):
-        modifiers.append(element.modifier)
-        element = _clause(element.element)
-    return element, modifiers
+    is_descending, nulls_first = modifiers.is_descending, modifiers.nulls_first
+    return Term(
+        element, is_descending, is_descending if nulls_first is None else nulls_first, _is_nullable(mapper, element)
+    )
 
 
 def _clause(expression: Any) -> Any:
     """Return the SQL expression that an attribute of a mapped class stands for; any other is one itself."""
     return expression if isinstance(expression, ClauseElement) else expression.__clause_element__()
-
-
-def _is_descending(modifiers: Sequence[Any]) -> bool:
-    return operators.desc_op in modifiers
-
-
-def _is_modified(expression: Any) -> bool:
-    return isinstance(expression, UnaryExpression) and expression.modifier in _MODIFIERS
 
 
 def _is_nullable(mapper: Mapper[Any], element: ColumnElement[Any]) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from sqlalchemy import Column, Connection, Table, insert
-from sqlalchemy.orm import Mapper, Session
-from sqlalchemy.orm.attributes import instance_state, set_committed_value
+from sqlalchemy import Column, Connection, Table, insert, inspect
+from sqlalchemy.orm import InstanceState, Mapper, Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from layered_backend.memoization import memoized
 from layered_backend.repository.direct import columns_by_name, has_default, inserts_directly, is_direct_row
 from layered_backend.session import WatchedSession
+from layered_backend.upstream.sqlalchemy.mapper import can_register_written, is_heard, register_written
 
 __all__ = ["write_new"]
 
@@ -36,14 +37,16 @@ def write_new(session: Session, mapper: Mapper[Any], entity: object) -> None:
 
 def _inserts_alone(session: Session, mapper: Mapper[Any], entity: object) -> bool:
     """Tell whether one statement writes *entity*, and all that it has by default is known then."""
-    if instance_state(entity).key is not None or type(entity) is not mapper.class_:
+    state = _state(entity)
+    if state.key is not None or type(entity) is not mapper.class_:
         return False
     return (
-        _has_simple_columns(mapper)
-        and vars(entity).keys().isdisjoint(mapper.relationships.keys())
+        can_register_written()
+        and _has_simple_columns(mapper)
+        and state.dict.keys().isdisjoint(mapper.relationships.keys())
         and inserts_directly(mapper, session)
         and is_direct_row(mapper, _values(mapper, entity))
-        and not cast("Any", mapper.class_manager).dispatch.refresh_flush
+        and not is_heard(mapper.class_manager, "refresh_flush")
     )
 
 
@@ -58,12 +61,17 @@ def _insert(session: Session, mapper: Mapper[Any], entity: object, connection: C
     key = cast("Sequence[Any]", result.inserted_primary_key)
     for name, value in zip(_key_names(mapper), key, strict=True):
         set_committed_value(entity, name, value)
-    session._register_persistent({instance_state(entity)})  # pyright: ignore[reportPrivateUsage]
+    register_written(session, entity)
 
 
 def _values(mapper: Mapper[Any], entity: object) -> dict[str, Any]:
-    held = vars(entity)
+    held = _state(entity).dict
     return {name: held[name] for name in columns_by_name(mapper) if name in held}
+
+
+def _state(entity: object) -> InstanceState[Any]:
+    state: InstanceState[Any] = inspect(entity, raiseerr=True)
+    return state
 
 
 def _takes_default(column: Column[Any], value: object) -> bool:

@@ -25,7 +25,7 @@ from layered_backend.query import Criterion
 from layered_backend.repository.adding import write_new
 from layered_backend.repository.batches import batched
 from layered_backend.repository.by_key import change_by_key, delete_by_key
-from layered_backend.repository.direct import deletes_directly, is_changed_unheard, updates_directly
+from layered_backend.repository.direct import deletes_directly, updates_directly
 from layered_backend.repository.inserting import insert_rows
 from layered_backend.repository.loaded import loaded_entities, read_back, read_back_new, reread
 from layered_backend.repository.nested import undone_alone
@@ -39,6 +39,7 @@ from layered_backend.repository.scoped_values import (
     refuse_foreign,
 )
 from layered_backend.repository.upserting import Attributes, Upsert
+from layered_backend.upstream.sqlalchemy.mapper import is_change_heard
 
 __all__ = ["BaseRepository", "repository_of"]
 
@@ -369,7 +370,7 @@ class BaseRepository(EntityReader[ModelT]):
             raise StaleError
 
     def _updates_directly(self, names: Iterable[str]) -> bool:
-        return updates_directly(self._mapper, self.session.sync_session) and is_changed_unheard(self._mapper, names)
+        return updates_directly(self._mapper, self.session.sync_session) and not is_change_heard(self._mapper, names)
 
     def _refuse_no_criteria(self, where: Sequence[Criterion], method: str) -> None:
         if not where:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
-from sqlalchemy import Column, Delete, Table, Update, bindparam, delete, or_, update
-from sqlalchemy.orm import Mapper, Session, make_transient_to_detached
+from sqlalchemy import Column, Update, bindparam, delete, or_, update
+from sqlalchemy.orm import Mapper, Session
 
 from layered_backend.field_values import is_plain
 from layered_backend.memoization import memoized
@@ -15,14 +15,13 @@ from layered_backend.query.statements import has_key, key_parameters
 from layered_backend.repository.direct import (
     columns_by_name,
     deletes_directly,
-    is_changed_unheard,
     is_direct_row,
     updates_directly,
 )
-from layered_backend.repository.loaded import forget_with_savepoint
+from layered_backend.repository.loaded import expire_with_savepoint
+from layered_backend.upstream.sqlalchemy.mapper import is_change_heard
 
 __all__ = [
-    "BY_POSITION",
     "change_by_key",
     "changes_by_key",
     "changing",
@@ -33,9 +32,6 @@ __all__ = [
 ]
 
 EntityT = TypeVar("EntityT")
-
-# Rows are read by position, so that SQLAlchemy need not find out which columns of a statement they stand for.
-BY_POSITION = {"_result_disable_adapt_to_context": True}
 
 _UNSYNCHRONIZED = {"synchronize_session": False}
 _EAGER = frozenset({"immediate", "joined", "selectin", "subquery", False})
@@ -59,7 +55,7 @@ def change_by_key(
     parameters = key_parameters(identity) | new_parameters(values)
     entity = session.execute(statement, parameters, execution_options=_UNSYNCHRONIZED).scalar_one_or_none()
     if entity is not None:
-        forget_with_savepoint(session, entity)
+        expire_with_savepoint(session, [entity])
     return entity
 
 
@@ -71,25 +67,12 @@ def delete_by_key(
         return None
     if session.in_nested_transaction():  # whose rollback gives the entity back to the session
         return None
-    if _is_loading_heard(session, mapper):
-        return None
-    criteria = scopes.criteria(mapper.class_)
-    statement = _deleting_row(mapper).where(*criteria) if criteria else _deleting_row(mapper)
-    row = session.connection().execute(statement, key_parameters(identity)).one_or_none()
-    return None if row is None else _detached(mapper, row)
-
-
-def _is_loading_heard(session: Session, mapper: Mapper[Any]) -> bool:
-    """Tell whether somebody wants to know of an entity that is loaded, or of the statement that does it."""
-    of_session, of_entities = cast("Any", session.dispatch), cast("Any", mapper.class_manager).dispatch
-    return bool(of_session.do_orm_execute or of_session.loaded_as_persistent or of_entities.load)
-
-
-def _detached(mapper: Mapper[EntityT], row: Sequence[Any]) -> EntityT:
-    """Return the entity of a row that is no more: one that belongs to no session."""
-    entity: EntityT = cast("Any", mapper.class_manager).new_instance()
-    vars(entity).update(zip(_undeferred(mapper), row, strict=True))
-    make_transient_to_detached(entity)
+    options, statement = scopes.options(), _deleting_entity(mapper)
+    statement = statement.options(*options) if options else statement
+    deleted = session.execute(statement, key_parameters(identity), execution_options=_UNSYNCHRONIZED)
+    entity = deleted.scalar_one_or_none()
+    if entity is not None:
+        session.expunge(entity)  # its row is gone
     return entity
 
 
@@ -102,7 +85,7 @@ def changes_by_key(session: Session, mapper: Mapper[Any], values: Mapping[str, A
         and is_direct_row(mapper, values)
         and _are_plain(mapper, frozenset(values))
         and updates_directly(mapper, session)
-        and is_changed_unheard(mapper, values)
+        and not is_change_heard(mapper, values)
     )
 
 
@@ -140,17 +123,8 @@ def _changing_entity(mapper: Mapper[Any], names: frozenset[str]) -> Any:
 
 
 @memoized
-def _deleting_row(mapper: Mapper[Any]) -> Any:
-    table = cast("Table", mapper.local_table)
-    statement: Delete = delete(table).where(*has_key(mapper))
-    return statement.returning(*_undeferred(mapper).values()).execution_options(**BY_POSITION)
-
-
-@memoized
-def _undeferred(mapper: Mapper[Any]) -> Mapping[str, Column[Any]]:
-    """Return the columns that come with an entity, by the names of their attributes."""
-    columns = columns_by_name(mapper)
-    return {name: column for name, column in columns.items() if not mapper.column_attrs[name].deferred}
+def _deleting_entity(mapper: Mapper[Any]) -> Any:
+    return delete(mapper.class_).where(*has_key(mapper)).returning(mapper.class_)
 
 
 def is_loaded(session: Session, mapper: Mapper[Any], identity: tuple[Any, ...]) -> bool:

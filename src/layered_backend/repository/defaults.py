@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Column, Connection
 
 from layered_backend.dialects import Rows
-from layered_backend.field_values import takes_nothing
 from layered_backend.models import READS
 from layered_backend.repository.direct import StatementContext
+from layered_backend.upstream.sqlalchemy.schema import takes_no_context
 
 __all__ = ["with_defaults"]
 
@@ -33,7 +33,7 @@ def with_defaults(rows: Rows, connection: Connection) -> Rows:
 
 
 def _is_known(function: Any) -> bool:
-    return function in READS or takes_nothing(function)
+    return function in READS or takes_no_context(function)
 
 
 def _with_default(rows: Rows, column: Column[Any], default: Any, connection: Connection) -> Rows:

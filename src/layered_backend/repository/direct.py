@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import attrgetter
+from collections.abc import Mapping
 from typing import Any, cast
 
 from sqlalchemy import ClauseElement, Column, Connection, Table
@@ -12,6 +11,7 @@ from sqlalchemy.orm.interfaces import RelationshipDirection
 
 from layered_backend.batch import Batch
 from layered_backend.memoization import memoized
+from layered_backend.upstream.sqlalchemy.mapper import has_plain_constructor, is_change_heard, is_heard
 
 __all__ = [
     "StatementContext",
@@ -19,42 +19,34 @@ __all__ = [
     "deletes_directly",
     "has_default",
     "inserts_directly",
-    "is_changed_unheard",
     "is_direct",
     "is_direct_row",
     "updates_directly",
     "values_on_update",
 ]
 
-_OWN_INIT_LISTENERS = 1  # SQLAlchemy's, by which it configures the mappers
 _FLUSH_EVENTS = ("before_flush", "after_flush", "after_flush_postexec")
 _SESSION_EVENTS: Mapping[str, tuple[str, ...]] = {
     "insert": ("before_attach", "after_attach", "transient_to_pending", "pending_to_persistent"),
     "update": (),
-    "delete": ("persistent_to_deleted",),
+    "delete": ("persistent_to_deleted", "persistent_to_detached"),
 }
 
 
 def inserts_directly(mapper: Mapper[Any], session: Session) -> bool:
     """Tell whether rows can be inserted without entities: no constructor, validator or event would notice."""
-    is_made_unheard = _has_own_constructor(mapper) and is_changed_unheard(mapper, columns_by_name(mapper))
-    return _is_plain(mapper) and is_made_unheard and not _is_listened_to(mapper, session, "insert")
+    is_made_unheard = has_plain_constructor(mapper) and not is_change_heard(mapper, columns_by_name(mapper))
+    return _is_plain(mapper) and is_made_unheard and not _is_write_heard(mapper, session, "insert")
 
 
 def updates_directly(mapper: Mapper[Any], session: Session) -> bool:
     """Tell whether rows can be changed by one statement: no validator or event would notice."""
-    return _is_plain(mapper) and not _is_listened_to(mapper, session, "update")
+    return _is_plain(mapper) and not _is_write_heard(mapper, session, "update")
 
 
 def deletes_directly(mapper: Mapper[Any], session: Session) -> bool:
     """Tell whether rows can be deleted by one statement: the ORM would not touch other rows, and no event notices."""
-    return _is_plain(mapper) and not _touches_others(mapper) and not _is_listened_to(mapper, session, "delete")
-
-
-def is_changed_unheard(mapper: Mapper[Any], names: Iterable[str]) -> bool:
-    """Tell whether nobody listens to a change of those attributes."""
-    manager: Any = mapper.class_manager
-    return not any(manager[name].dispatch.set for name in names if name in manager)
+    return _is_plain(mapper) and not _touches_others(mapper) and not _is_write_heard(mapper, session, "delete")
 
 
 def is_direct_row(mapper: Mapper[Any], values: Mapping[str, Any]) -> bool:
@@ -121,21 +113,11 @@ def _is_plain(mapper: Mapper[Any]) -> bool:
     return isinstance(mapper.local_table, Table) and not (has_family or mapper.validators)
 
 
-def _has_own_constructor(mapper: Mapper[Any]) -> bool:
-    manager: Any = mapper.class_manager
-    is_sqlalchemys = manager.original_init in {mapper.registry.constructor, object.__init__}
-    return is_sqlalchemys and len(manager.dispatch.init) <= _OWN_INIT_LISTENERS
-
-
-def _is_listened_to(mapper: Mapper[Any], session: Session, verb: str) -> bool:
-    of_mapper, of_session = _events(verb)
-    return any(of_mapper(mapper.dispatch)) or any(of_session(session.dispatch))
-
-
-@memoized
-def _events(verb: str) -> tuple[Callable[[Any], Sequence[Any]], Callable[[Any], Sequence[Any]]]:
-    """Return what gets, of a mapper's dispatch and of a session's, the events that an entity's writing would raise."""
-    return attrgetter(f"before_{verb}", f"after_{verb}"), attrgetter(*_FLUSH_EVENTS, *_SESSION_EVENTS[verb])
+def _is_write_heard(mapper: Mapper[Any], session: Session, verb: str) -> bool:
+    """Tell whether somebody listens to an event that the ORM raises when it writes an entity."""
+    return is_heard(mapper, f"before_{verb}", f"after_{verb}") or is_heard(
+        session, *_FLUSH_EVENTS, *_SESSION_EVENTS[verb]
+    )
 
 
 @memoized

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, ColumnElement, select
+from sqlalchemy import Column, ColumnElement, inspect, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstanceState, Mapper, Session, selectinload
-from sqlalchemy.orm.attributes import instance_state, set_committed_value
+from sqlalchemy.orm.attributes import flag_dirty, set_committed_value
 
 from layered_backend.dialects import dialect_named
 from layered_backend.query.scope import active_scopes
 from layered_backend.repository.batches import batched
 
-__all__ = ["forget_with_savepoint", "loaded_entities", "read_back", "read_back_new", "reread"]
+__all__ = ["expire_with_savepoint", "loaded_entities", "read_back", "read_back_new", "reread"]
 
 EntityT = TypeVar("EntityT")
 
@@ -57,29 +57,39 @@ async def reread(session: AsyncSession, mapper: Mapper[Any], entities: Iterable[
     columns = [getattr(mapper.class_, name) for name in names]
     ours = dialect_named(session.get_bind().dialect.name)
     async for batch in batched(by_identity, ours.parameter_limit // len(key)):
+        read: list[object] = []
         for row in await session.execute(select(*key, *columns).where(ours.among(key, batch))):
             identity, values = tuple(row[: len(key)]), row[len(key) :]
             if identity in by_identity:
-                forget_with_savepoint(session.sync_session, by_identity[identity])
-                _take(mapper, by_identity[identity], dict(zip(names, values, strict=True)))
+                read.append(by_identity[identity])
+                _take(session.sync_session, mapper, by_identity[identity], dict(zip(names, values, strict=True)))
+        await session.run_sync(expire_with_savepoint, read)
 
 
-def forget_with_savepoint(session: Session, entity: object) -> None:
-    """Have *session* expire what it knows of *entity*, which a statement has changed, where a savepoint is rolled back."""
-    session._register_altered([_state(entity)])  # pyright: ignore[reportPrivateUsage]
+def expire_with_savepoint(session: Session, entities: Sequence[object]) -> None:
+    """Have the rollback of the open savepoint expire *entities*, which a statement has changed.
+
+    It expires those that were flushed since the savepoint: one that is only marked as dirty is flushed without SQL.
+    """
+    if entities and session.in_nested_transaction():
+        for entity in entities:
+            flag_dirty(entity)
+        session.flush()
 
 
-def _take(mapper: Mapper[Any], entity: object, values: dict[str, Any]) -> None:
-    known = vars(entity)
+def _take(session: Session, mapper: Mapper[Any], entity: object, values: dict[str, Any]) -> None:
+    known = _state(entity).dict
     changed = {name: value for name, value in values.items() if name not in known or known[name] != value}
-    for name in _moved_references(mapper, entity, changed):
-        _state(entity)._expire_attributes(known, [name])  # pyright: ignore[reportPrivateUsage]
+    moved = _moved_references(mapper, entity, changed)
+    if moved:
+        session.expire(entity, moved)
     for name, value in changed.items():
         set_committed_value(entity, name, value)
 
 
 def _state(entity: object) -> InstanceState[Any]:
-    return instance_state(entity)
+    state: InstanceState[Any] = inspect(entity, raiseerr=True)
+    return state
 
 
 async def _load_again(session: AsyncSession, mapper: Mapper[Any], entity: object, references: Sequence[str]) -> None:
@@ -101,10 +111,11 @@ def _moved_references(mapper: Mapper[Any], entity: object, changed: Collection[s
     """Return the loaded relationships whose foreign key is among the *changed* fields."""
     if not changed:
         return []
+    loaded = _state(entity).dict
     return [
         relationship.key
         for relationship in mapper.relationships
-        if relationship.key in vars(entity)
+        if relationship.key in loaded
         and relationship.key not in changed
         and any(mapper.get_property_by_column(column).key in changed for column in relationship.local_columns)
     ]

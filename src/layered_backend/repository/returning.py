@@ -21,7 +21,6 @@ from layered_backend.projection import Plan, Projection, Record, SessionSource, 
 from layered_backend.query.scope import ActiveScopes, active_scopes
 from layered_backend.query.statements import has_key, key_parameters
 from layered_backend.repository.by_key import (
-    BY_POSITION,
     changes_by_key,
     changing,
     deletes_by_key,
@@ -30,6 +29,8 @@ from layered_backend.repository.by_key import (
 )
 from layered_backend.repository.direct import columns_by_name, has_default, inserts_directly, is_direct_row
 from layered_backend.repository.scoped_values import changed_in_scope, new_in_scope
+from layered_backend.upstream.sqlalchemy.mapper import is_heard
+from layered_backend.upstream.sqlalchemy.result import read_by_position
 
 __all__ = ["Returning", "Writer"]
 
@@ -129,6 +130,7 @@ class _Write:
 
     statement: Any
     parameters: Mapping[str, Any]
+    is_insert: bool = False
 
 
 def _write(
@@ -136,13 +138,12 @@ def _write(
 ) -> Record | None:
     """Return the row that was written; None where the entity has to be written instead, or where there is no row."""
     # Who listens to the ORM's statements may add criteria to them.
-    is_direct = _returned(plan) and not session.dispatch.do_orm_execute
+    is_direct = _returned(plan) and not is_heard(session, "do_orm_execute")
     write = prepare(session, plan, *arguments) if is_direct else None
     if write is None:
         return None
     scopes = active_scopes(session.info)
-    is_new = write.statement.is_insert
-    criteria = () if is_new else scopes.criteria(plan.mapper.class_)
+    criteria = () if write.is_insert else scopes.criteria(plan.mapper.class_)
     statement = write.statement.where(*criteria) if criteria else write.statement
 
     def execute(connection: Connection) -> Record | None:
@@ -161,7 +162,7 @@ def _insert(session: Session, plan: Plan[Any], values: Mapping[str, Any]) -> _Wr
     columns = columns_by_name(mapper)
     given = {name: value for name, value in values.items() if value is not None or not has_default(columns[name])}
     parameters = {columns[name].key: value for name, value in given.items()}
-    return _Write(_inserting(plan), parameters)
+    return _Write(_inserting(plan), parameters, is_insert=True)
 
 
 def _update(session: Session, plan: Plan[Any], identity: tuple[Any, ...], values: Mapping[str, Any]) -> _Write | None:
@@ -178,18 +179,18 @@ def _delete(session: Session, plan: Plan[Any], identity: tuple[Any, ...]) -> _Wr
 
 @memoized
 def _inserting(plan: Plan[Any]) -> Any:
-    return insert(_table(plan)).returning(*_returned(plan)).execution_options(**BY_POSITION)
+    return read_by_position(insert(_table(plan)).returning(*_returned(plan)))
 
 
 @memoized
 def _updating(plan: Plan[Any], names: frozenset[str]) -> Any:
-    return changing(plan.mapper, _table(plan), names).returning(*_returned(plan)).execution_options(**BY_POSITION)
+    return read_by_position(changing(plan.mapper, _table(plan), names).returning(*_returned(plan)))
 
 
 @memoized
 def _deleting(plan: Plan[Any]) -> Any:
     statement = delete(_table(plan)).where(*has_key(plan.mapper))
-    return statement.returning(*_returned(plan)).execution_options(**BY_POSITION)
+    return read_by_position(statement.returning(*_returned(plan)))
 
 
 def _table(plan: Plan[Any]) -> Table:

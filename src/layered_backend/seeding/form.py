@@ -58,7 +58,7 @@ class Field:
     def has_default(self) -> bool:
         """Whether a new row may leave it out."""
         column = self.column
-        counts_up = column is column.table._autoincrement_column  # pyright: ignore[reportPrivateUsage]  # SQLAlchemy's own word for it
+        counts_up = column is column.table.autoincrement_column
         given = (column.default, column.server_default, column.identity, column.computed)
         return bool(column.nullable) or counts_up or any(each is not None for each in given)
 

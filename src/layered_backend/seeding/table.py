@@ -19,6 +19,7 @@ from layered_backend.seeding.form import Field, fields_of
 from layered_backend.seeding.plan import Plan
 from layered_backend.seeding.seeder import Seeder
 from layered_backend.session import GuardedSession
+from layered_backend.upstream.sqlalchemy.mapper import has_plain_constructor, is_heard
 
 __all__ = ["BATCH_SIZE", "SeedTable", "Tables"]
 
@@ -306,12 +307,9 @@ class Tables:
 
 def _is_particular(mapper: Mapper[Any]) -> bool:
     """Tell whether new entities may be more than their rows: by validators, listeners, or a constructor of their own."""
-    has_listeners = bool(mapper.dispatch.before_insert or mapper.dispatch.after_insert)
-    has_constructor = mapper.class_manager.original_init is not mapper.registry.constructor
+    is_more_than_columns = bool(mapper.inherits or mapper.polymorphic_on is not None or mapper.validators)
     return (
-        bool(mapper.inherits or mapper.polymorphic_on is not None or mapper.validators)
-        or has_listeners
-        or has_constructor
+        is_more_than_columns or is_heard(mapper, "before_insert", "after_insert") or not has_plain_constructor(mapper)
     )
 
 
