@@ -166,7 +166,7 @@ async def read_on(
 ) -> tuple[Sequence[T], Sequence[Sequence[Any]]]:
     """Return the items that follow *cursor* in *order*, *limit* of them at most, and the rows that they were made of.
 
-    A stretch is read only where those before it have not been enough.
+    A range is read only if those before it were not enough.
     """
     items: list[T] = []
     rows: list[Sequence[Any]] = []

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from layered_backend.query.cursor import Cursor, decoded, encoded
+from layered_backend.query.keyset_ranges import Key
 from layered_backend.query.pagination import CursorPage, CursorParams
-from layered_backend.query.stretches import Key
 
 __all__ = ["Keyset", "place_of"]
 

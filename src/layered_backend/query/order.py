@@ -15,9 +15,9 @@ from sqlalchemy import BigInteger, Column, Dialect, Select, bindparam
 
 from layered_backend.dialects import GivenLater, dialect_named
 from layered_backend.query.cursor import Cursor, fingerprint
+from layered_backend.query.keyset_ranges import Key, KeysetRange, list_all, list_behind, list_from
 from layered_backend.query.ordering import OrderBy, Term, total_order
 from layered_backend.query.statements import Statements
-from layered_backend.query.stretches import Key, Stretch, behind, from_place, whole
 
 __all__ = ["Order", "keys_of", "order_of", "place_parameters"]
 
@@ -58,7 +58,7 @@ class Order:
         kind = cursor and (cursor.is_backward, cursor.is_inclusive, tuple(value is None for value in cursor.values))
         if kind not in self._kept:
             limit = bindparam(_LIMIT, type_=BigInteger)
-            self._kept[kind] = [stretch.of(self._select, limit) for stretch in self._stretches(cursor)]
+            self._kept[kind] = [each.of(self._select, limit) for each in self._ranges(cursor)]
         return self._kept[kind]
 
     @cached_property
@@ -66,13 +66,13 @@ class Order:
         read = (key.form.read.label(f"layered_key_{number}") for number, key in enumerate(self.keys))
         return self.statements.rows.add_columns(*read)
 
-    def _stretches(self, cursor: Cursor | None) -> Sequence[Stretch]:
+    def _ranges(self, cursor: Cursor | None) -> Sequence[KeysetRange]:
         ours = dialect_named(self.dialect.name)
         if cursor is None:
-            return list(whole(self.keys, ours))
+            return list_all(self.keys, ours)
         keys = [key.reversed() for key in self.keys] if cursor.is_backward else self.keys
         values = [None if value is None else GivenLater(_place(n)) for n, value in enumerate(cursor.values)]
-        return list((from_place if cursor.is_inclusive else behind)(keys, values, ours))
+        return (list_from if cursor.is_inclusive else list_behind)(keys, values, ours)
 
 
 def order_of(statements: Statements, order_by: OrderBy | None, dialect: Dialect) -> Order:
