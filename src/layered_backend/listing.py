@@ -22,10 +22,9 @@ from layered_backend.query import (
     Sorting,
 )
 from layered_backend.query.cursor import Cursor, fingerprint
-from layered_backend.query.keyset import Keyset
-from layered_backend.query.order import Order, order_of, place_parameters
-from layered_backend.query.ordering import listed, order_by_clauses, total_order
+from layered_backend.query.keyset import Keyset, KeysetOrder, order_of, place_parameters
 from layered_backend.query.parameters import QueryModel
+from layered_backend.query.sort_terms import listed, order_by_clauses, total_order
 from layered_backend.query.statements import Statements, cut_parameters, total
 
 __all__ = ["Listing", "RowSource", "read_on"]
@@ -162,7 +161,7 @@ class Listing(Generic[T]):
 
 
 async def read_on(
-    source: RowSource[T], order: Order, where: Sequence[Criterion], cursor: Cursor | None, limit: int
+    source: RowSource[T], order: KeysetOrder, where: Sequence[Criterion], cursor: Cursor | None, limit: int
 ) -> tuple[Sequence[T], Sequence[Sequence[Any]]]:
     """Return the items that follow *cursor* in *order*, *limit* of them at most, and the rows that they were made of.
 

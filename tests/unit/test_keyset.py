@@ -44,9 +44,9 @@ from layered_backend import InvalidCursorError
 from layered_backend.dialects import dialect_named
 from layered_backend.dialects.sqlite import SQLiteDialect
 from layered_backend.query.cursor import Cursor, decoded, encoded, fingerprint
+from layered_backend.query.keyset import keys_of
 from layered_backend.query.keyset_ranges import KeysetRange, list_all, list_behind
-from layered_backend.query.order import keys_of
-from layered_backend.query.ordering import Term, listed, order_by_clauses, total_order
+from layered_backend.query.sort_terms import Term, listed, order_by_clauses, total_order
 from tests.shop import Category, Item, Stock
 
 SQLITE = sqlite_dialect()

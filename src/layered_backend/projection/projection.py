@@ -20,9 +20,8 @@ from layered_backend.projection.plan import Plan, Record, plan_of
 from layered_backend.projection.source import Source
 from layered_backend.query import Criterion, CursorPage, CursorParams, OrderBy, Page, PageParams, Slice
 from layered_backend.query.cursor import Cursor
-from layered_backend.query.keyset import place_of
-from layered_backend.query.order import order_of
-from layered_backend.query.ordering import listed
+from layered_backend.query.keyset import order_of, place_of
+from layered_backend.query.sort_terms import listed
 from layered_backend.query.statements import Statements, key_parameters
 
 __all__ = ["Projection"]

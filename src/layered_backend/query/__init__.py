@@ -2,9 +2,9 @@
 
 from layered_backend.query.criteria import Criterion, FilterSet, Where
 from layered_backend.query.lock import Lock
-from layered_backend.query.ordering import OrderBy
 from layered_backend.query.pagination import CursorPage, CursorParams, Page, PageParams, Slice
 from layered_backend.query.scope import Scope, TenantScope
+from layered_backend.query.sort_terms import OrderBy
 from layered_backend.query.sorting import Sorting
 
 __all__ = [

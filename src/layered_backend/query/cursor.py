@@ -21,7 +21,7 @@ from sqlalchemy.types import TypeEngine
 
 from layered_backend.errors import InvalidCursorError
 from layered_backend.query.criteria import Criterion
-from layered_backend.query.ordering import Term
+from layered_backend.query.sort_terms import Term
 
 __all__ = ["Cursor", "decoded", "encoded", "fingerprint"]
 

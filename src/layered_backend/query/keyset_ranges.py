@@ -10,14 +10,14 @@ The comparison of rows is the one of Winand, "Paging Through Results" (use-the-i
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, Select, and_, or_, tuple_
 
 from layered_backend.dialects import DatabaseDialect, SortForm
-from layered_backend.query.ordering import Term
+from layered_backend.query.sort_terms import Term
 
 __all__ = ["Key", "KeysetRange", "list_all", "list_behind", "list_from"]
 

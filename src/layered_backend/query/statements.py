@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, literal, select
 from sqlalchemy.orm import Mapper
 
-from layered_backend.query.ordering import LARGEST_ROW_NUMBER, row_number
+from layered_backend.query.sort_terms import LARGEST_ROW_NUMBER, row_number
 
 __all__ = ["Statements", "cut_parameters", "has_key", "key_parameters", "total"]
 

@@ -29,8 +29,8 @@ from layered_backend.listing import Listing
 from layered_backend.memoization import memoized
 from layered_backend.projection import Projection, SessionSource
 from layered_backend.query import Criterion, CursorPage, CursorParams, Lock, OrderBy, Page, PageParams, Slice
-from layered_backend.query.ordering import listed
 from layered_backend.query.scope import ActiveScopes, active_scopes
+from layered_backend.query.sort_terms import listed
 from layered_backend.query.statements import Statements, key_parameters
 from layered_backend.repository.batches import batched
 from layered_backend.type_arguments import type_arguments

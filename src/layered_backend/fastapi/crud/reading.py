@@ -17,7 +17,7 @@ from layered_backend.fastapi.served import AnyService, Served
 from layered_backend.models import Versioned
 from layered_backend.projection import Plan, plan_of
 from layered_backend.query import Criterion, CursorPage, CursorParams, FilterSet, OrderBy, Page, PageParams, Sorting
-from layered_backend.query.ordering import order_by_clauses, total_order
+from layered_backend.query.sort_terms import order_by_clauses, total_order
 
 __all__ = ["Reading"]
 
