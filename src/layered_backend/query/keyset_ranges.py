@@ -175,8 +175,7 @@ class _Ranges:
     def _follows(self, run: range) -> ColumnElement[bool]:
         keys = [self.keys[place] for place in run]
         places = [key.form.place(self.values[place]) for key, place in zip(keys, run, strict=True)]
-        compare: Callable[[Any, Any], ColumnElement[bool]]
-        compare = operator.lt if keys[0].term.is_descending else operator.gt
+        compare = _comparison(keys[0].term)
         if len(run) == 1:
             return compare(keys[0].form.compared, places[0])
         if self.dialect.seeks_by_row:
@@ -190,3 +189,7 @@ class _Ranges:
                 for end in range(len(run))
             )
         )
+
+
+def _comparison(term: Term) -> Callable[[Any, Any], ColumnElement[bool]]:
+    return operator.lt if term.is_descending else operator.gt

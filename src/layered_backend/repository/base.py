@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from sqlalchemy import CursorResult, delete, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from layered_backend.batch import batched
 from layered_backend.errors import (
     InvalidDataError,
     StaleError,
@@ -22,14 +23,12 @@ from layered_backend.memoization import memoized
 from layered_backend.models import SoftDeletable
 from layered_backend.projection import plan_of
 from layered_backend.query import Criterion
-from layered_backend.repository.adding import write_new
-from layered_backend.repository.batches import batched
-from layered_backend.repository.by_key import change_by_key, delete_by_key
-from layered_backend.repository.direct import deletes_directly, updates_directly
-from layered_backend.repository.inserting import insert_rows
-from layered_backend.repository.loaded import loaded_entities, read_back, read_back_new, reread
-from layered_backend.repository.nested import undone_alone
-from layered_backend.repository.reading import EntityReader
+from layered_backend.repository.bulk_insert import insert_rows
+from layered_backend.repository.entity_reader import EntityReader
+from layered_backend.repository.keyed_writes import change_by_key, delete_by_key
+from layered_backend.repository.new_entity import write_new_entity
+from layered_backend.repository.orm_bypass import can_delete_directly, can_update_directly
+from layered_backend.repository.refresh import find_loaded, refresh_changed, refresh_loaded, refresh_new
 from layered_backend.repository.returning import Returning
 from layered_backend.repository.scoped_values import (
     changed_in_scope,
@@ -38,7 +37,7 @@ from layered_backend.repository.scoped_values import (
     own,
     refuse_foreign,
 )
-from layered_backend.repository.upserting import Attributes, Upsert
+from layered_backend.repository.upsert import Attributes, Upsert, undone_alone
 from layered_backend.upstream.sqlalchemy.mapper import is_change_heard
 
 __all__ = ["BaseRepository", "repository_of"]
@@ -94,9 +93,9 @@ class BaseRepository(EntityReader[ModelT]):
             PermissionDeniedError: It is another tenant's.
         """
         own(self._scopes, self._mapper, entity)
-        await self.session.run_sync(write_new, self._mapper, entity)
+        await self.session.run_sync(write_new_entity, self._mapper, entity)
         refuse_foreign(self._scopes, self._mapper, entity)
-        await read_back_new(self.session, self._mapper, entity)
+        await refresh_new(self.session, self._mapper, entity)
         return entity
 
     def returning(self, schema: type[SchemaT]) -> Returning[SchemaT]:
@@ -149,7 +148,7 @@ class BaseRepository(EntityReader[ModelT]):
         entity = await self.one_or_none(*self._equal(values, plan.on))
         if entity is None:
             raise UniqueViolationError(table=str(self._mapper.local_table))
-        await reread(self.session, self._mapper, [entity])
+        await refresh_loaded(self.session, self._mapper, [entity])
         return entity
 
     async def upsert_many(
@@ -177,7 +176,7 @@ class BaseRepository(EntityReader[ModelT]):
         async for batch in batched(rows, _BATCH):
             await plan.write(batch)
             count += len(batch)
-        await reread(self.session, self._mapper, loaded_entities(self.session, self.model))
+        await refresh_loaded(self.session, self._mapper, find_loaded(self.session, self.model))
         return count
 
     async def get_or_create(self, data: Data, *, on: Attributes) -> tuple[ModelT, bool]:
@@ -261,7 +260,7 @@ class BaseRepository(EntityReader[ModelT]):
             changed[self._mapper.get_property_by_column(version).key] = version + 1
         statement = self._scoped(update(self.model).where(*where).values(changed))
         written = await self._written(statement, synchronize_session=False)
-        await reread(self.session, self._mapper, loaded_entities(self.session, self.model))
+        await refresh_loaded(self.session, self._mapper, find_loaded(self.session, self.model))
         return written
 
     async def delete(self, key_or_entity: Any) -> ModelT:
@@ -293,9 +292,9 @@ class BaseRepository(EntityReader[ModelT]):
         if issubclass(self.model, SoftDeletable):
             where = (*where, self.model.deleted_at.is_(None))
             return await self.update_where(*where, values={"deleted_at": datetime.now(UTC)})
-        if not deletes_directly(self._mapper, self.session.sync_session):
+        if not can_delete_directly(self._mapper, self.session.sync_session):
             return await self._delete_each(where)
-        are_some_loaded = bool(loaded_entities(self.session, self.model))
+        are_some_loaded = bool(find_loaded(self.session, self.model))
         statement = self._scoped(delete(self.model).where(*where))
         return await self._written(statement, synchronize_session="auto" if are_some_loaded else False)
 
@@ -370,7 +369,7 @@ class BaseRepository(EntityReader[ModelT]):
             raise StaleError
 
     def _updates_directly(self, names: Iterable[str]) -> bool:
-        return updates_directly(self._mapper, self.session.sync_session) and not is_change_heard(self._mapper, names)
+        return can_update_directly(self._mapper, self.session.sync_session) and not is_change_heard(self._mapper, names)
 
     def _refuse_no_criteria(self, where: Sequence[Criterion], method: str) -> None:
         if not where:
@@ -392,7 +391,7 @@ class BaseRepository(EntityReader[ModelT]):
         else:
             _set(entity, values)
         await self.session.flush()
-        await read_back(self.session, self._mapper, entity, values)
+        await refresh_changed(self.session, self._mapper, entity, values)
         return entity
 
     async def _update_each(self, where: Sequence[Criterion], values: dict[str, Any]) -> int:

@@ -20,14 +20,15 @@ from layered_backend.models import SoftDeletable
 from layered_backend.projection import Plan, Projection, Record, SessionSource, write_in
 from layered_backend.query.scope import ActiveScopes, active_scopes
 from layered_backend.query.statements import has_key, key_parameters
-from layered_backend.repository.by_key import (
-    changes_by_key,
-    changing,
-    deletes_by_key,
+from layered_backend.repository.column_defaults import has_default
+from layered_backend.repository.keyed_writes import (
+    build_change,
+    can_change_by_key,
+    can_delete_by_key,
+    change_parameters,
     is_loaded,
-    new_parameters,
 )
-from layered_backend.repository.direct import columns_by_name, has_default, inserts_directly, is_direct_row
+from layered_backend.repository.orm_bypass import can_insert_directly, columns_by_name, has_plain_values
 from layered_backend.repository.scoped_values import changed_in_scope, new_in_scope
 from layered_backend.upstream.sqlalchemy.mapper import is_heard
 from layered_backend.upstream.sqlalchemy.result import read_by_position
@@ -138,8 +139,8 @@ def _write(
 ) -> Record | None:
     """Return the row that was written; None where the entity has to be written instead, or where there is no row."""
     # Who listens to the ORM's statements may add criteria to them.
-    is_direct = _returned(plan) and not is_heard(session, "do_orm_execute")
-    write = prepare(session, plan, *arguments) if is_direct else None
+    are_plain_values = _returned(plan) and not is_heard(session, "do_orm_execute")
+    write = prepare(session, plan, *arguments) if are_plain_values else None
     if write is None:
         return None
     scopes = active_scopes(session.info)
@@ -156,8 +157,10 @@ def _write(
 
 def _insert(session: Session, plan: Plan[Any], values: Mapping[str, Any]) -> _Write | None:
     mapper = plan.mapper
-    is_direct = mapper.version_id_col is None and is_direct_row(mapper, values) and inserts_directly(mapper, session)
-    if not (is_direct and session.get_bind().dialect.insert_returning):
+    are_plain_values = (
+        mapper.version_id_col is None and has_plain_values(mapper, values) and can_insert_directly(mapper, session)
+    )
+    if not (are_plain_values and session.get_bind().dialect.insert_returning):
         return None
     columns = columns_by_name(mapper)
     given = {name: value for name, value in values.items() if value is not None or not has_default(columns[name])}
@@ -166,13 +169,13 @@ def _insert(session: Session, plan: Plan[Any], values: Mapping[str, Any]) -> _Wr
 
 
 def _update(session: Session, plan: Plan[Any], identity: tuple[Any, ...], values: Mapping[str, Any]) -> _Write | None:
-    if is_loaded(session, plan.mapper, identity) or not changes_by_key(session, plan.mapper, values):
+    if is_loaded(session, plan.mapper, identity) or not can_change_by_key(session, plan.mapper, values):
         return None
-    return _Write(_updating(plan, frozenset(values)), key_parameters(identity) | new_parameters(values))
+    return _Write(_updating(plan, frozenset(values)), key_parameters(identity) | change_parameters(values))
 
 
 def _delete(session: Session, plan: Plan[Any], identity: tuple[Any, ...]) -> _Write | None:
-    if is_loaded(session, plan.mapper, identity) or not deletes_by_key(session, plan.mapper):
+    if is_loaded(session, plan.mapper, identity) or not can_delete_by_key(session, plan.mapper):
         return None
     return _Write(_deleting(plan), key_parameters(identity))
 
@@ -184,7 +187,7 @@ def _inserting(plan: Plan[Any]) -> Any:
 
 @memoized
 def _updating(plan: Plan[Any], names: frozenset[str]) -> Any:
-    return read_by_position(changing(plan.mapper, _table(plan), names).returning(*_returned(plan)))
+    return read_by_position(build_change(plan.mapper, _table(plan), names).returning(*_returned(plan)))
 
 
 @memoized

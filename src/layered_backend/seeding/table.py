@@ -13,7 +13,7 @@ from sqlalchemy.orm.attributes import flag_modified
 
 from layered_backend.dialects import GivenKeys, dialect_named
 from layered_backend.errors import SeedDataError, SeedReferenceError
-from layered_backend.repository.inserting import insert_given
+from layered_backend.repository.bulk_insert import insert_as_given
 from layered_backend.seeding.definition import Definition, definition_of, has_own_run
 from layered_backend.seeding.form import Field, fields_of
 from layered_backend.seeding.plan import Plan
@@ -126,7 +126,7 @@ class SeedTable:
 
     async def _insert_in_bulk(self, rows: Sequence[Mapping[str, Any]]) -> list[Values]:
         """Insert *rows* and read their keys: one statement each, where entities cost SQLite a statement for each row."""
-        await self._session.run_sync(insert_given, self._mapper, self._greatest_first(rows, rows))
+        await self._session.run_sync(insert_as_given, self._mapper, self._greatest_first(rows, rows))
         width = len(self.key)
         keys = [tuple(row[name] for name in self.key) for row in rows]
         stored = {row[:width]: row[width:] for row in await self.read(self.key, keys)}

@@ -10,21 +10,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstanceState, Mapper, Session, selectinload
 from sqlalchemy.orm.attributes import flag_dirty, set_committed_value
 
+from layered_backend.batch import batched
 from layered_backend.dialects import dialect_named
 from layered_backend.query.scope import active_scopes
-from layered_backend.repository.batches import batched
 
-__all__ = ["expire_with_savepoint", "loaded_entities", "read_back", "read_back_new", "reread"]
+__all__ = ["expire_with_savepoint", "find_loaded", "refresh_changed", "refresh_loaded", "refresh_new"]
 
 EntityT = TypeVar("EntityT")
 
 
-def loaded_entities(session: AsyncSession, model: type[EntityT]) -> list[EntityT]:
+def find_loaded(session: AsyncSession, model: type[EntityT]) -> list[EntityT]:
     """Return the entities of *model* that the session has."""
     return [entity for entity in session.identity_map.values() if isinstance(entity, model)]
 
 
-async def read_back(session: AsyncSession, mapper: Mapper[Any], entity: object, changed: Collection[str]) -> None:
+async def refresh_changed(session: AsyncSession, mapper: Mapper[Any], entity: object, changed: Collection[str]) -> None:
     """Read what a flush left unknown or outdated: columns that the database computed, and references that moved."""
     columns = _unread_columns(mapper, entity)
     if columns:
@@ -34,7 +34,7 @@ async def read_back(session: AsyncSession, mapper: Mapper[Any], entity: object, 
         await _load_again(session, mapper, entity, references)
 
 
-async def read_back_new(session: AsyncSession, mapper: Mapper[Any], entity: object) -> None:
+async def refresh_new(session: AsyncSession, mapper: Mapper[Any], entity: object) -> None:
     """Read what the database computed of a new row; a column that was left out, and has no default, is NULL."""
     unread = _unread_columns(mapper, entity)
     computed = _state(entity).expired_attributes
@@ -42,14 +42,14 @@ async def read_back_new(session: AsyncSession, mapper: Mapper[Any], entity: obje
         if name not in computed and _is_null_by_default(mapper.column_attrs[name].columns[0]):
             set_committed_value(entity, name, None)
     if unread:
-        await read_back(session, mapper, entity, ())
+        await refresh_changed(session, mapper, entity, ())
 
 
 def _is_null_by_default(column: ColumnElement[Any]) -> bool:
     return isinstance(column, Column) and column.default is None and column.server_default is None
 
 
-async def reread(session: AsyncSession, mapper: Mapper[Any], entities: Iterable[object]) -> None:
+async def refresh_loaded(session: AsyncSession, mapper: Mapper[Any], entities: Iterable[object]) -> None:
     """Read the columns of *entities* anew; a relationship whose foreign key has moved is no longer loaded."""
     by_identity = {_state(entity).identity or (): entity for entity in entities}
     key = mapper.primary_key

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import compress
 from operator import not_
@@ -10,7 +11,7 @@ from typing import Any, TypeAlias, cast
 
 from sqlalchemy import Column, Table, UniqueConstraint, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute, Mapper, Session
+from sqlalchemy.orm import InstrumentedAttribute, Mapper, Session, SessionTransaction
 
 from layered_backend.batch import NOTHING, Batch
 from layered_backend.dialects import DatabaseDialect, dialect_named
@@ -19,12 +20,12 @@ from layered_backend.errors import InvalidDataError, UniqueViolationError
 from layered_backend.field_values import Data
 from layered_backend.memoization import memoized
 from layered_backend.query.scope import active_scopes
-from layered_backend.repository.defaults import with_defaults
-from layered_backend.repository.direct import columns_by_name, is_direct, values_on_update
-from layered_backend.repository.inserting import alike, insert_rows
+from layered_backend.repository.bulk_insert import alike, insert_rows
+from layered_backend.repository.column_defaults import add_defaults, values_on_update
+from layered_backend.repository.orm_bypass import are_plain_values, columns_by_name
 from layered_backend.repository.scoped_values import new_batch_in_scope
 
-__all__ = ["Attributes", "Upsert", "names_of"]
+__all__ = ["Attributes", "Upsert", "undone_alone"]
 
 Attributes: TypeAlias = InstrumentedAttribute[Any] | Sequence[InstrumentedAttribute[Any]]
 """Attributes of a mapped class: `Item.name`, or several of them."""
@@ -87,7 +88,7 @@ class Upsert:
             ConflictError: Another constraint is violated.
         """
         batch = new_batch_in_scope(active_scopes(self.session.info), self.mapper, rows)
-        if not is_direct(self.mapper, batch):
+        if not are_plain_values(self.mapper, batch):
             raise InvalidDataError(
                 f"an upsert of {self.mapper.class_.__name__} takes plain values of columns, and nothing else"
             )
@@ -129,7 +130,7 @@ class Upsert:
 
             statement = self._dialect.upsert(table, key, changes, and_(*scopes) if scopes else None)
             for rows in alike(self.mapper, part):
-                self._dialect.upsert_rows(connection, statement, key, with_defaults(rows, connection))
+                self._dialect.upsert_rows(connection, statement, key, add_defaults(rows, connection))
 
     def _parts(self, batch: Batch) -> Iterator[Batch]:
         """Yield the rows in parts that can be written at once: none has a key twice, and all set, so change, the same."""
@@ -217,3 +218,22 @@ def _unique_keys(mapper: Mapper[Any]) -> Sequence[frozenset[str]]:
 def _is_partial(index: Any) -> bool:
     options = index.dialect_options
     return any(options[name].get("where") is not None for name in ("postgresql", "sqlite") if name in options)
+
+
+@asynccontextmanager
+async def undone_alone(session: AsyncSession) -> AsyncGenerator[None]:
+    """Run the block in a savepoint, so that an error in it undoes the block alone."""
+    await session.flush()
+    nested = await session.run_sync(_begin)
+    try:
+        yield
+    except BaseException:
+        await session.run_sync(lambda _: nested.rollback())
+        raise
+    await session.run_sync(lambda _: nested.commit())
+
+
+def _begin(session: Session) -> SessionTransaction:
+    nested = session.begin_nested()
+    session.connection()  # SAVEPOINT is sent now, not before the first statement
+    return nested

@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.interfaces import ORMOption
 
+from layered_backend.batch import batched
 from layered_backend.dialects import dialect_named
 from layered_backend.errors import MultipleFoundError, NotFoundError
 from layered_backend.identity import identity_of
@@ -32,7 +33,6 @@ from layered_backend.query import Criterion, CursorPage, CursorParams, Lock, Ord
 from layered_backend.query.scope import ActiveScopes, active_scopes
 from layered_backend.query.sort_terms import listed
 from layered_backend.query.statements import Statements, key_parameters
-from layered_backend.repository.batches import batched
 from layered_backend.type_arguments import type_arguments
 
 __all__ = ["EntityReader", "model_of"]

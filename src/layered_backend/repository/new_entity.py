@@ -10,14 +10,15 @@ from sqlalchemy.orm import InstanceState, Mapper, Session
 from sqlalchemy.orm.attributes import set_committed_value
 
 from layered_backend.memoization import memoized
-from layered_backend.repository.direct import columns_by_name, has_default, inserts_directly, is_direct_row
+from layered_backend.repository.column_defaults import has_default
+from layered_backend.repository.orm_bypass import can_insert_directly, columns_by_name, has_plain_values
 from layered_backend.session import WatchedSession
 from layered_backend.upstream.sqlalchemy.mapper import can_register_written, is_heard, register_written
 
-__all__ = ["write_new"]
+__all__ = ["write_new_entity"]
 
 
-def write_new(session: Session, mapper: Mapper[Any], entity: object) -> None:
+def write_new_entity(session: Session, mapper: Mapper[Any], entity: object) -> None:
     """Write *entity*, and what else is pending.
 
     A flush sorts what is pending by dependency, and asks of each relationship what follows from it. Of one new row that
@@ -44,8 +45,8 @@ def _inserts_alone(session: Session, mapper: Mapper[Any], entity: object) -> boo
         can_register_written()
         and _has_simple_columns(mapper)
         and state.dict.keys().isdisjoint(mapper.relationships.keys())
-        and inserts_directly(mapper, session)
-        and is_direct_row(mapper, _values(mapper, entity))
+        and can_insert_directly(mapper, session)
+        and has_plain_values(mapper, _values(mapper, entity))
         and not is_heard(mapper.class_manager, "refresh_flush")
     )
 

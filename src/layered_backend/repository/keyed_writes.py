@@ -12,23 +12,23 @@ from layered_backend.field_values import is_plain
 from layered_backend.memoization import memoized
 from layered_backend.query.scope import ActiveScopes
 from layered_backend.query.statements import has_key, key_parameters
-from layered_backend.repository.direct import (
+from layered_backend.repository.orm_bypass import (
+    can_delete_directly,
+    can_update_directly,
     columns_by_name,
-    deletes_directly,
-    is_direct_row,
-    updates_directly,
+    has_plain_values,
 )
-from layered_backend.repository.loaded import expire_with_savepoint
+from layered_backend.repository.refresh import expire_with_savepoint
 from layered_backend.upstream.sqlalchemy.mapper import is_change_heard
 
 __all__ = [
+    "build_change",
+    "can_change_by_key",
+    "can_delete_by_key",
     "change_by_key",
-    "changes_by_key",
-    "changing",
+    "change_parameters",
     "delete_by_key",
-    "deletes_by_key",
     "is_loaded",
-    "new_parameters",
 ]
 
 EntityT = TypeVar("EntityT")
@@ -48,11 +48,11 @@ def change_by_key(
 
     A row that has all the *values* is left as it is, and None returned too.
     """
-    if is_loaded(session, mapper, identity) or not changes_by_key(session, mapper, values) or not _is_whole(mapper):
+    if is_loaded(session, mapper, identity) or not can_change_by_key(session, mapper, values) or not _is_whole(mapper):
         return None
     options, statement = scopes.options(), _changing_entity(mapper, frozenset(values))
     statement = statement.options(*options) if options else statement
-    parameters = key_parameters(identity) | new_parameters(values)
+    parameters = key_parameters(identity) | change_parameters(values)
     entity = session.execute(statement, parameters, execution_options=_UNSYNCHRONIZED).scalar_one_or_none()
     if entity is not None:
         expire_with_savepoint(session, [entity])
@@ -63,7 +63,7 @@ def delete_by_key(
     session: Session, mapper: Mapper[EntityT], identity: tuple[Any, ...], scopes: ActiveScopes
 ) -> EntityT | None:
     """Return the entity with that key after it was deleted, or None where the ORM has to do it, or nothing is there."""
-    if is_loaded(session, mapper, identity) or not deletes_by_key(session, mapper) or not _is_whole(mapper):
+    if is_loaded(session, mapper, identity) or not can_delete_by_key(session, mapper) or not _is_whole(mapper):
         return None
     if session.in_nested_transaction():  # whose rollback gives the entity back to the session
         return None
@@ -76,34 +76,34 @@ def delete_by_key(
     return entity
 
 
-def changes_by_key(session: Session, mapper: Mapper[Any], values: Mapping[str, Any]) -> bool:
+def can_change_by_key(session: Session, mapper: Mapper[Any], values: Mapping[str, Any]) -> bool:
     """Tell whether a statement can change *values* of a row: nothing of the mapper's would notice, and nothing is lost."""
     return (
         bool(values)
         and session.get_bind().dialect.update_returning
         and mapper.version_id_col is None
-        and is_direct_row(mapper, values)
+        and has_plain_values(mapper, values)
         and _are_plain(mapper, frozenset(values))
-        and updates_directly(mapper, session)
+        and can_update_directly(mapper, session)
         and not is_change_heard(mapper, values)
     )
 
 
-def deletes_by_key(session: Session, mapper: Mapper[Any]) -> bool:
+def can_delete_by_key(session: Session, mapper: Mapper[Any]) -> bool:
     """Tell whether a statement can delete a row: nothing of the mapper's would notice."""
     return (
         session.get_bind().dialect.delete_returning
         and mapper.version_id_col is None
-        and deletes_directly(mapper, session)
+        and can_delete_directly(mapper, session)
     )
 
 
-def new_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
+def change_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of `changing`, beside those of the key."""
     return {f"new_{name}": value for name, value in values.items()}
 
 
-def changing(mapper: Mapper[Any], target: Any, names: frozenset[str]) -> Update:
+def build_change(mapper: Mapper[Any], target: Any, names: frozenset[str]) -> Update:
     """Return the statement that changes those attributes of the row with a key, unless it has all the values already.
 
     Args:
@@ -119,7 +119,7 @@ def changing(mapper: Mapper[Any], target: Any, names: frozenset[str]) -> Update:
 
 @memoized
 def _changing_entity(mapper: Mapper[Any], names: frozenset[str]) -> Any:
-    return changing(mapper, mapper.class_, names).returning(mapper.class_)
+    return build_change(mapper, mapper.class_, names).returning(mapper.class_)
 
 
 @memoized
