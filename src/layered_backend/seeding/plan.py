@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from layered_backend.environment import ENVIRONMENT_VARIABLE, Environment
 from layered_backend.errors import SeedPlanError
 from layered_backend.seeding.definition import definition_of
-from layered_backend.seeding.environments import environment_of
 from layered_backend.seeding.seeder import Seeder
 
-__all__ = ["Plan", "checked_seeders", "plan_of"]
+__all__ = ["PRODUCTION", "Plan", "checked_seeders", "plan_of"]
 
 SeederClass = type[Seeder[Any]]
+
+PRODUCTION = Environment.PRODUCTION.value
+_KNOWN = tuple(environment.value for environment in Environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ def plan_of(
     Raises:
         SeedPlanError: A name, a tag or the environment is not known, or one that *only* names does not run there.
     """
-    chosen_environment = environment_of(environment, seeders)
+    chosen_environment = _environment_of(environment, seeders)
     named = None if only is None else [_named(each, seeders) for each in _listed(only)]
     wanted = _tagged(seeders if named is None else named, seeders, tags)
     order = _with_dependencies(wanted, seeders)
@@ -156,3 +160,22 @@ def _with_dependencies(wanted: Iterable[SeederClass], seeders: Sequence[SeederCl
     for seeder in wanted:
         _visit(seeder, (), needed)
     return tuple(seeder for seeder in seeders if seeder in needed)
+
+
+def _known_environments(seeders: Iterable[SeederClass]) -> tuple[str, ...]:
+    """Return the environments that a run can be asked for: the usual ones and those that *seeders* name."""
+    named = {str(name) for seeder in seeders for name in seeder.environments}
+    return (*_KNOWN, *sorted(named - set(_KNOWN)))
+
+
+def _environment_of(given: str | None, seeders: Iterable[SeederClass]) -> str:
+    """Return the environment: *given*, else that of LAYERED_ENV, else development.
+
+    Raises:
+        SeedPlanError: It is not known.
+    """
+    environment = str(given or os.environ.get(ENVIRONMENT_VARIABLE) or Environment.DEVELOPMENT)
+    known = _known_environments(seeders)
+    if environment not in known:
+        raise SeedPlanError(f"the environment {environment!r} is not known; known are {', '.join(known)}")
+    return environment

@@ -7,12 +7,11 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from layered_backend.errors import SeedDataError
-from layered_backend.seeding.form import BadValueError
-from layered_backend.seeding.references import NewRow, Ref
+from layered_backend.seeding.field import BadValueError
 from layered_backend.seeding.report import RowAction, RowChange
 from layered_backend.seeding.resolver import UNKNOWN, Resolver
-from layered_backend.seeding.seeder import Seeder
-from layered_backend.seeding.table import SeedTable, Tables
+from layered_backend.seeding.seed_table import SeedTable, SeedTables
+from layered_backend.seeding.seeder import NewRow, Ref, Seeder
 from layered_backend.unit_of_work import UnitOfWork
 
 __all__ = ["Retirement", "retired_keys"]
@@ -28,7 +27,7 @@ class Retirement:
         rows: Their natural keys, then their values of `referable`, then what they refer to in their own table.
     """
 
-    def __init__(self, seeder: type[Seeder[Any]], tables: Tables, resolver: Resolver, uow: UnitOfWork) -> None:
+    def __init__(self, seeder: type[Seeder[Any]], tables: SeedTables, resolver: Resolver, uow: UnitOfWork) -> None:
         self.seeder = seeder
         self.rows: Sequence[Values] = ()
         self._table = tables.of(seeder)

@@ -15,15 +15,15 @@ from layered_backend.batch import MISSING
 from layered_backend.errors import InvalidDataError, SeedDataError
 from layered_backend.field_values import Data, new_values
 from layered_backend.seeding.definition import Definition
-from layered_backend.seeding.form import BadValueError, Field, unknown_field
+from layered_backend.seeding.field import BadValueError, Field, unknown_field
 
-__all__ = ["Batch", "batch_of"]
+__all__ = ["ShippedRows", "check_rows"]
 
 Values = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Batch:
+class ShippedRows:
     """Rows of one seeder that follow each other, by column: so that many are compared in one go.
 
     Attributes:
@@ -52,9 +52,9 @@ class Batch:
         return enumerate(self.rows, start=self.first)
 
 
-def batch_of(
+def check_rows(
     definition: Definition, fields: Mapping[str, Field], data: Sequence[Data], first: int, insert_only: frozenset[str]
-) -> Batch:
+) -> ShippedRows:
     """Return the batch of the rows *data*.
 
     Args:
@@ -76,7 +76,7 @@ def batch_of(
         _converted(fields[name], values, first, is_key=name in definition.key)
         for name, values in zip(names, columns, strict=True)
     ]
-    return Batch(names, compared, converted, first)
+    return ShippedRows(names, compared, converted, first)
 
 
 def _mappings(definition: Definition, data: Sequence[Data], first: int) -> Sequence[Mapping[str, Any]]:

@@ -15,13 +15,13 @@ from layered_backend.dialects import GivenKeys, dialect_named
 from layered_backend.errors import SeedDataError, SeedReferenceError
 from layered_backend.repository.bulk_insert import insert_as_given
 from layered_backend.seeding.definition import Definition, definition_of, has_own_run
-from layered_backend.seeding.form import Field, fields_of
+from layered_backend.seeding.field import Field, fields_of
 from layered_backend.seeding.plan import Plan
 from layered_backend.seeding.seeder import Seeder
 from layered_backend.session import GuardedSession
 from layered_backend.upstream.sqlalchemy.mapper import has_plain_constructor, is_heard
 
-__all__ = ["BATCH_SIZE", "SeedTable", "Tables"]
+__all__ = ["BATCH_SIZE", "SeedTable", "SeedTables"]
 
 BATCH_SIZE = 1000  # rows, each of which costs its key's parameters in a statement
 
@@ -256,7 +256,7 @@ class SeedTable:
         return self._ways.among([self._attribute(name) for name in self.identity], identities)
 
 
-class Tables:
+class SeedTables:
     """The tables of the seeders, each made when it is first asked for. Lives as long as the run's transaction.
 
     Args:
