@@ -21,7 +21,7 @@ from layered_backend.field_values import Data
 from layered_backend.identity import identity_of
 from layered_backend.memoization import memoized
 from layered_backend.models import SoftDeletable
-from layered_backend.projection import plan_of
+from layered_backend.projection import selection_of
 from layered_backend.query import Criterion
 from layered_backend.repository.bulk_insert import insert_rows
 from layered_backend.repository.entity_reader import EntityReader
@@ -104,7 +104,7 @@ class BaseRepository(EntityReader[ModelT]):
         Raises:
             TypeError: A field of the schema has no column and no relationship, or a schema is nested in itself.
         """
-        return Returning(self.session, self, _overridden(type(self)), plan_of(self.model, schema))
+        return Returning(self.session, self, _overridden(type(self)), selection_of(self.model, schema))
 
     async def create_many(self, rows: Iterable[Data] | AsyncIterable[Data]) -> int:
         """Write many new rows, and return how many; no entities are made of them.
@@ -140,12 +140,12 @@ class BaseRepository(EntityReader[ModelT]):
             InvalidDataError: The database cannot store a value, or one is not plain.
             UniqueViolationError: Another unique value is taken, or the row with this key is out of scope.
         """
-        plan = Upsert.of(self.session, self._mapper, on, update)
+        upsert = Upsert.of(self.session, self._mapper, on, update)
         values = self._new_values(data)
-        if not plan.has_key(values):
+        if not upsert.has_key(values):
             return await self.create(data)
-        await plan.write([data])
-        entity = await self.one_or_none(*self._equal(values, plan.on))
+        await upsert.write([data])
+        entity = await self.one_or_none(*self._equal(values, upsert.on))
         if entity is None:
             raise UniqueViolationError(table=str(self._mapper.local_table))
         await refresh_loaded(self.session, self._mapper, [entity])
@@ -171,10 +171,10 @@ class BaseRepository(EntityReader[ModelT]):
             InvalidDataError: The database cannot store a value, or one is not plain.
             UniqueViolationError: Another unique value is taken, or a row with such a key is out of scope.
         """
-        plan = Upsert.of(self.session, self._mapper, on, update)
+        upsert = Upsert.of(self.session, self._mapper, on, update)
         count = 0
         async for batch in batched(rows, _BATCH):
-            await plan.write(batch)
+            await upsert.write(batch)
             count += len(batch)
         await refresh_loaded(self.session, self._mapper, find_loaded(self.session, self.model))
         return count
@@ -195,11 +195,11 @@ class BaseRepository(EntityReader[ModelT]):
             InvalidDataError: The database cannot store a value.
             UniqueViolationError: Another unique value is taken, or the row with this key is out of scope.
         """
-        plan = Upsert.of(self.session, self._mapper, on, ())
+        upsert = Upsert.of(self.session, self._mapper, on, ())
         values = self._new_values(data)
-        if not plan.has_key(values):
+        if not upsert.has_key(values):
             return await self.create(data), True
-        key = self._equal(values, plan.on)
+        key = self._equal(values, upsert.on)
         entity = await self.one_or_none(*key)
         if entity is not None:
             return entity, False

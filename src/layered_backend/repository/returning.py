@@ -17,7 +17,7 @@ from layered_backend.field_values import Data
 from layered_backend.identity import identity_of
 from layered_backend.memoization import memoized
 from layered_backend.models import SoftDeletable
-from layered_backend.projection import Plan, Projection, Record, SessionSource, write_in
+from layered_backend.projection import Projection, Record, Selection, SessionSource, write_in
 from layered_backend.query.scope import ActiveScopes, active_scopes
 from layered_backend.query.statements import has_key, key_parameters
 from layered_backend.repository.column_defaults import has_default
@@ -61,14 +61,16 @@ class Returning(Generic[SchemaT]):
         session: Where to write.
         writer: The repository.
         own: The names of the methods that the repository has overridden.
-        plan: How the schema is read.
+        selection: The selection of the schema.
     """
 
-    def __init__(self, session: AsyncSession, writer: Writer, own: frozenset[str], plan: Plan[SchemaT]) -> None:
+    def __init__(
+        self, session: AsyncSession, writer: Writer, own: frozenset[str], selection: Selection[SchemaT]
+    ) -> None:
         self._session = session
         self._writer = writer
         self._own = own
-        self._plan = plan
+        self._selection = selection
 
     async def create(self, data: Data) -> SchemaT:
         """Write a new row of *data*, as `BaseRepository.create` does, and return it."""
@@ -94,7 +96,7 @@ class Returning(Generic[SchemaT]):
     async def delete(self, key: Any) -> SchemaT:
         """Delete the row, as `BaseRepository.delete` does, and return it as it was."""
         identity = self._identity(key)
-        if "delete" not in self._own and not (self._plan.nested or issubclass(self._mapper.class_, SoftDeletable)):
+        if "delete" not in self._own and not (self._selection.nested or issubclass(self._mapper.class_, SoftDeletable)):
             deleted = await self._written(_delete, identity)
             if deleted is not None:
                 return deleted
@@ -104,7 +106,7 @@ class Returning(Generic[SchemaT]):
 
     @property
     def _mapper(self) -> Mapper[Any]:
-        return self._plan.mapper
+        return self._selection.mapper
 
     @property
     def _scopes(self) -> ActiveScopes:
@@ -112,7 +114,7 @@ class Returning(Generic[SchemaT]):
 
     @property
     def _projection(self) -> Projection[SchemaT]:
-        return Projection(SessionSource(self._session), self._mapper.class_, self._plan.schema)
+        return Projection(SessionSource(self._session), self._mapper.class_, self._selection.schema)
 
     def _identity(self, key: Any) -> tuple[Any, ...]:
         identity = identity_of(self._mapper, key, self._session.get_bind().dialect)
@@ -121,8 +123,8 @@ class Returning(Generic[SchemaT]):
         return identity
 
     async def _written(self, prepare: Callable[..., _Write | None], *arguments: Any) -> SchemaT | None:
-        record = await self._session.run_sync(_write, self._plan, prepare, arguments)
-        return None if record is None else self._plan.adapter.validate_python([record])[0]
+        record = await self._session.run_sync(_write, self._selection, prepare, arguments)
+        return None if record is None else self._selection.adapter.validate_python([record])[0]
 
 
 @dataclass(frozen=True)
@@ -135,28 +137,28 @@ class _Write:
 
 
 def _write(
-    session: Session, plan: Plan[Any], prepare: Callable[..., _Write | None], arguments: Sequence[Any]
+    session: Session, selection: Selection[Any], prepare: Callable[..., _Write | None], arguments: Sequence[Any]
 ) -> Record | None:
     """Return the row that was written; None where the entity has to be written instead, or where there is no row."""
     # Who listens to the ORM's statements may add criteria to them.
-    are_plain_values = _returned(plan) and not is_heard(session, "do_orm_execute")
-    write = prepare(session, plan, *arguments) if are_plain_values else None
+    are_plain_values = _returned(selection) and not is_heard(session, "do_orm_execute")
+    write = prepare(session, selection, *arguments) if are_plain_values else None
     if write is None:
         return None
     scopes = active_scopes(session.info)
-    criteria = () if write.is_insert else scopes.criteria(plan.mapper.class_)
+    criteria = () if write.is_insert else scopes.criteria(selection.mapper.class_)
     statement = write.statement.where(*criteria) if criteria else write.statement
 
     def execute(connection: Connection) -> Record | None:
         rows = connection.execute(statement, write.parameters).all()
-        records = plan.records(rows, connection, dialect_named(connection.dialect.name), scopes.options())
+        records = selection.records(rows, connection, dialect_named(connection.dialect.name), scopes.options())
         return records[0] if records else None
 
     return write_in(session, execute)
 
 
-def _insert(session: Session, plan: Plan[Any], values: Mapping[str, Any]) -> _Write | None:
-    mapper = plan.mapper
+def _insert(session: Session, selection: Selection[Any], values: Mapping[str, Any]) -> _Write | None:
+    mapper = selection.mapper
     are_plain_values = (
         mapper.version_id_col is None and has_plain_values(mapper, values) and can_insert_directly(mapper, session)
     )
@@ -165,45 +167,47 @@ def _insert(session: Session, plan: Plan[Any], values: Mapping[str, Any]) -> _Wr
     columns = columns_by_name(mapper)
     given = {name: value for name, value in values.items() if value is not None or not has_default(columns[name])}
     parameters = {columns[name].key: value for name, value in given.items()}
-    return _Write(_inserting(plan), parameters, is_insert=True)
+    return _Write(_inserting(selection), parameters, is_insert=True)
 
 
-def _update(session: Session, plan: Plan[Any], identity: tuple[Any, ...], values: Mapping[str, Any]) -> _Write | None:
-    if is_loaded(session, plan.mapper, identity) or not can_change_by_key(session, plan.mapper, values):
+def _update(
+    session: Session, selection: Selection[Any], identity: tuple[Any, ...], values: Mapping[str, Any]
+) -> _Write | None:
+    if is_loaded(session, selection.mapper, identity) or not can_change_by_key(session, selection.mapper, values):
         return None
-    return _Write(_updating(plan, frozenset(values)), key_parameters(identity) | change_parameters(values))
+    return _Write(_updating(selection, frozenset(values)), key_parameters(identity) | change_parameters(values))
 
 
-def _delete(session: Session, plan: Plan[Any], identity: tuple[Any, ...]) -> _Write | None:
-    if is_loaded(session, plan.mapper, identity) or not can_delete_by_key(session, plan.mapper):
+def _delete(session: Session, selection: Selection[Any], identity: tuple[Any, ...]) -> _Write | None:
+    if is_loaded(session, selection.mapper, identity) or not can_delete_by_key(session, selection.mapper):
         return None
-    return _Write(_deleting(plan), key_parameters(identity))
+    return _Write(_deleting(selection), key_parameters(identity))
 
 
 @memoized
-def _inserting(plan: Plan[Any]) -> Any:
-    return read_by_position(insert(_table(plan)).returning(*_returned(plan)))
+def _inserting(selection: Selection[Any]) -> Any:
+    return read_by_position(insert(_table(selection)).returning(*_returned(selection)))
 
 
 @memoized
-def _updating(plan: Plan[Any], names: frozenset[str]) -> Any:
-    return read_by_position(build_change(plan.mapper, _table(plan), names).returning(*_returned(plan)))
+def _updating(selection: Selection[Any], names: frozenset[str]) -> Any:
+    return read_by_position(build_change(selection.mapper, _table(selection), names).returning(*_returned(selection)))
 
 
 @memoized
-def _deleting(plan: Plan[Any]) -> Any:
-    statement = delete(_table(plan)).where(*has_key(plan.mapper))
-    return read_by_position(statement.returning(*_returned(plan)))
+def _deleting(selection: Selection[Any]) -> Any:
+    statement = delete(_table(selection)).where(*has_key(selection.mapper))
+    return read_by_position(statement.returning(*_returned(selection)))
 
 
-def _table(plan: Plan[Any]) -> Table:
-    return cast("Table", plan.mapper.local_table)
+def _table(selection: Selection[Any]) -> Table:
+    return cast("Table", selection.mapper.local_table)
 
 
 @memoized
-def _returned(plan: Plan[Any]) -> Sequence[Column[Any]]:
-    """Return the columns of the plan's statement, as the table has them; none where it has something else too."""
-    columns = [_table_column(plan.mapper, attribute) for attribute in plan.selected]
+def _returned(selection: Selection[Any]) -> Sequence[Column[Any]]:
+    """Return the table's columns that the selection reads; none if it reads something else as well."""
+    columns = [_table_column(selection.mapper, attribute) for attribute in selection.selected]
     return [column for column in columns if column is not None] if all(c is not None for c in columns) else ()
 
 
