@@ -14,14 +14,14 @@ T = TypeVar("T")
 
 
 class _Missing:
-    """What a row leaves out."""
+    """The type of `MISSING`."""
 
     def __repr__(self) -> str:
         return "left out"
 
 
 MISSING: Final = _Missing()
-"""What a row leaves out."""
+"""Stands for a value that a row leaves out."""
 
 LEFT_OUT: Final[frozenset[type]] = frozenset({_Missing})
 NOTHING: Final[frozenset[type]] = frozenset({_Missing, type(None)})

@@ -1,4 +1,4 @@
-"""From the data that callers pass, a mapping or a Pydantic model, to the values of an entity's fields."""
+"""Field values of an entity, from the mapping or the Pydantic model that a caller passes."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ _TAKEN_AS_THEY_ARE: frozenset[type] = frozenset(
 )
 
 Data = Mapping[str, Any] | BaseModel
-"""What a repository writes: a mapping by attribute name, or a Pydantic model."""
+"""Data for a repository to write: a mapping by attribute name, or a Pydantic model."""
 
 
 def new_values(mapper: Mapper[Any], data: Data) -> dict[str, Any]:
-    """Return the values of a new entity: what *data* sets, and the defaults that its schema declares.
+    """Return the values of a new entity: the fields that *data* sets, and the defaults of its schema.
 
     A field that was omitted and whose default is None is left to the mapped class and its own default.
 
@@ -106,7 +106,7 @@ def whole_values(mapper: Mapper[Any], key: Any, data: Data) -> dict[str, Any]:
 
 
 def _drop_key(mapper: Mapper[Any], names: Sequence[str], key: Any, values: dict[str, Any]) -> None:
-    """Take the key out of *values*, which may repeat it."""
+    """Remove the key from *values*, which may repeat it."""
     by_name = cast("Mapping[str, object]", key) if isinstance(key, Mapping) else None
     parts = cast("Sequence[object]", key if isinstance(key, tuple) else (key,))
     for name, part in [*by_name.items()] if by_name is not None else zip(names, parts, strict=False):
@@ -115,7 +115,7 @@ def _drop_key(mapper: Mapper[Any], names: Sequence[str], key: Any, values: dict[
 
 
 def _default(mapper: Mapper[Any], name: str) -> Any:
-    """Return what a new row has where it leaves a field out: a value, or an expression for the database to compute."""
+    """Return the default of a field: a value, or an expression that the database computes."""
     column = mapper.column_attrs[name].columns[0] if name in mapper.column_attrs else None
     if not isinstance(column, Column):
         return None

@@ -1,4 +1,4 @@
-"""The identity of an entity: its primary key, as callers write it."""
+"""Identities: primary keys as callers write them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def identity_of(mapper: Mapper[Any], key: object, dialect: Dialect) -> tuple[Any
     """Return *key* as a tuple in the order of the primary key's columns.
 
     Args:
-        mapper: Of the entity.
+        mapper: The mapper of the entity.
         key: The value of a simple key; a tuple, or a mapping by attribute name, for a composite one.
-        dialect: SQLAlchemy's, of the database that is to be asked.
+        dialect: SQLAlchemy's dialect of the database.
 
     Returns:
-        None where no row can have that key: a part is None, or is out of what the column can hold.
+        None if no row can have that key: a part is None, or the column cannot hold it.
 
     Raises:
         InvalidDataError: The key has another number of parts, or a part another type.
@@ -62,7 +62,7 @@ def _coerced(mapper: Mapper[Any], column: ColumnElement[Any], value: object) -> 
 
 
 def _python_type(column: ColumnElement[Any]) -> type | None:
-    """Return the type whose values a database would otherwise refuse, or compare by its own rules; None for the rest."""
+    """Return the type of key parts that is checked here; None if the database may compare them by its own rules."""
     match column.type:
         case Enum():
             return None

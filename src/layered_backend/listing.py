@@ -1,4 +1,4 @@
-"""Pages of rows, whatever each row becomes: an entity, or a schema."""
+"""Listings: lists and pages of rows, each row an entity or a schema."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ __all__ = ["Listing", "RowSource", "read_on"]
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-_FAR = 10_000  # rows passed over: the total's column in each of them costs PostgreSQL as much as a second statement
+_FAR = 10_000  # rows before the page: computing the total in each costs PostgreSQL as much as a second statement
 
 
 class RowSource(Protocol[T_co]):
-    """Where the rows of one mapped class come from, each as an item."""
+    """A source of the rows of one mapped class, each as an item."""
 
     @property
     def mapper(self) -> Mapper[Any]:
-        """Of the mapped class."""
+        """The mapper of the mapped class."""
         ...
 
     @property
     def dialect(self) -> Dialect:
-        """SQLAlchemy's, of the database."""
+        """SQLAlchemy's dialect of the database."""
         ...
 
     @property
     def statements(self) -> Statements:
-        """What selects all the rows."""
+        """The statements over all rows."""
         ...
 
     async def rows(
@@ -60,7 +60,7 @@ class RowSource(Protocol[T_co]):
         ...
 
     async def count(self, *where: Criterion) -> int:
-        """Return how many rows meet the criteria."""
+        """Return the number of rows that meet the criteria."""
         ...
 
 
@@ -76,9 +76,9 @@ class Listing(Generic[T]):
     def asked_for(
         cls, source: RowSource[T], params: QueryModel, where: Sequence[Criterion], order_by: OrderBy | None
     ) -> Listing[T]:
-        """Return the listing with the filters and the sort of *params* as well, where that has some.
+        """Return the listing, with the filters and the sort of *params* added.
 
-        A sort of the client's comes before *order_by*; that of the class's own default comes behind it.
+        A sort that the client names replaces *order_by*; the default of the class does so only if there is no *order_by*.
         """
         if isinstance(params, FilterSet):
             where = (*where, *params.where())
@@ -133,7 +133,7 @@ class Listing(Generic[T]):
         return keyset.page(items, rows)
 
     async def _page_far_behind(self, params: PageParams) -> Page[T]:
-        """Return one page; its rows come by themselves: a database makes all columns of those that it passes over, too."""
+        """Return one page without the total in its rows: a database computes it for the rows that it passes over too."""
         statement = self.source.statements.cut if self._is_of_all else self._cut()
         items, _ = await self.source.rows(statement, cut_parameters(params.size, params.offset))
         is_last = 0 < len(items) < params.size
@@ -141,7 +141,7 @@ class Listing(Generic[T]):
         return Page(items, count, params.page, params.size)
 
     async def _count_behind(self, params: PageParams) -> int:
-        """Return how many rows there are, where the page has none to tell it."""
+        """Return the number of rows for a page that has none to tell it."""
         return 0 if params.page == 1 else await self.source.count(*self.where)
 
     @property

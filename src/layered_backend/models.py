@@ -170,7 +170,7 @@ def _exact_without_padding(value: Any) -> Decimal | None:
 
 @dataclass(frozen=True)
 class _DecimalStorage:
-    """What one database keeps of a decimal number.
+    """The limits of one database for a decimal number.
 
     Attributes:
         type: The column's type.
@@ -327,7 +327,7 @@ READS: Mapping[Any, frozenset[str]] = {
     _actor: frozenset(),
     _created_by: frozenset({"created_by"}),
 }
-"""What the defaults of this module read of a row: rows that are alike in that have the same default."""
+"""The fields that the defaults of this module read: rows with the same values there have the same default."""
 
 
 class Timestamped:
@@ -343,10 +343,10 @@ class Timestamped:
 
 
 class Audited:
-    """Who created the row and who last updated it, as text; the two are equal until the first update.
+    """The names of the actors that created the row and last updated it; they are equal until the first update.
 
-    That is the actor of the unit of work, as its `actor_name` puts it, whichever way the row is written. A write without
-    an actor, by a seeder for example, leaves None: the last one to write was nobody who is known.
+    The name is that of the actor of the unit of work (`actor_name`), for every way to write a row. After a write without
+    an actor, such as by a seeder, `updated_by` is NULL.
     """
 
     created_by: Mapped[str | None] = mapped_column(_NAME, default=_actor, sort_order=14)
@@ -365,7 +365,7 @@ class SoftDeletable:
 
 
 class Versioned:
-    """How often the row was written (Fowler, PoEAA: Optimistic Offline Lock).
+    """The version of the row, which counts its writes (Fowler, PoEAA: Optimistic Offline Lock).
 
     An update of a row that somebody else has changed since it was read is a StaleError. So is one whose data has the
     `version` that was read, and another is stored.

@@ -1,4 +1,4 @@
-"""The projection: rows that become schemas, and never entities."""
+"""The projection: reads rows into schemas, without entities."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ class _SchemaRows(Generic[SchemaT]):
         return self.source.dialect
 
     @property
-    def ours(self) -> DatabaseDialect:
+    def database_dialect(self) -> DatabaseDialect:
         return dialect_named(self.dialect.name)
 
     @property
@@ -227,11 +227,12 @@ class _SchemaRows(Generic[SchemaT]):
         self, statement: Select[Any], parameters: Mapping[str, Any] | None = None
     ) -> tuple[Sequence[SchemaT], Sequence[Sequence[Any]]]:
         options = self.source.scopes.options()
-        scoped, dialect = statement.options(*options) if options else statement, self.ours
+        scoped = statement.options(*options) if options else statement
+        database_dialect = self.database_dialect
 
         def read(connection: Connection) -> tuple[Sequence[Any], list[Record]]:
             rows = connection.execute(scoped, parameters).all()
-            return rows, self.selection.records(rows, connection, dialect, options)
+            return rows, self.selection.records(rows, connection, database_dialect, options)
 
         rows, records = await self.source.read(read)
         return self.selection.adapter.validate_python(records), rows

@@ -91,7 +91,11 @@ class Selection(Generic[SchemaT]):
         return () if self.columns and not self.nested else _key_of(self.mapper, self.mapper.class_)
 
     def records(
-        self, rows: Sequence[Any], connection: Connection, dialect: DatabaseDialect, options: Sequence[ORMOption]
+        self,
+        rows: Sequence[Any],
+        connection: Connection,
+        database_dialect: DatabaseDialect,
+        options: Sequence[ORMOption],
     ) -> list[Record]:
         """Return the records of *rows*, with the records that are nested in them."""
         make = self.record
@@ -99,7 +103,7 @@ class Selection(Generic[SchemaT]):
         if self.nested and records:
             keys = [tuple(row[len(self.columns) : self.width]) for row in rows]
             for nested in self.nested:
-                nested.attach(records, keys, connection, dialect, options)
+                nested.attach(records, keys, connection, database_dialect, options)
         return records
 
 
@@ -139,31 +143,31 @@ class _Nested:
         records: Sequence[Record],
         keys: Sequence[tuple[Any, ...]],
         connection: Connection,
-        dialect: DatabaseDialect,
+        database_dialect: DatabaseDialect,
         options: Sequence[ORMOption],
     ) -> None:
         """Give each of *records*, whose keys are *keys*, the records that are nested in it."""
         found: dict[tuple[Any, ...], list[Record]] = {}
         wanted = list(dict.fromkeys(keys))
-        size = dialect.parameter_limit // len(keys[0])
+        size = database_dialect.parameter_limit // len(keys[0])
         for start in range(0, len(wanted), size):
-            statement = self._statement(wanted[start : start + size], dialect).options(*options)
+            statement = self._statement(wanted[start : start + size], database_dialect).options(*options)
             rows = connection.execute(statement).all()
-            inner = self.selection.records(rows, connection, dialect, options)
+            inner = self.selection.records(rows, connection, database_dialect, options)
             for row, record in zip(rows, inner, strict=True):
                 found.setdefault(tuple(row[self.selection.width :]), []).append(record)
         for record, key in zip(records, keys, strict=True):
             several = found.get(key, [])
             record[self.name] = several if self.is_list else next(iter(several), None)
 
-    def _statement(self, keys: Sequence[tuple[Any, ...]], dialect: DatabaseDialect) -> Select[Any]:
+    def _statement(self, keys: Sequence[tuple[Any, ...]], database_dialect: DatabaseDialect) -> Select[Any]:
         """Return the statement of the inner rows; behind the selection's columns comes the key of the outer row."""
         outer = aliased(self.outer.class_)  # it may be the inner class as well
         outer_key = _key_of(self.outer, outer)
         order_by = self.outer.relationships[self.relationship].order_by or self.selection.mapper.primary_key
         statement = self.selection.statements.rows.add_columns(*outer_key)
         joined = statement.select_from(outer).join(getattr(outer, self.relationship))
-        return joined.where(dialect.among(outer_key, keys)).order_by(*order_by)
+        return joined.where(database_dialect.among(outer_key, keys)).order_by(*order_by)
 
 
 @memoized

@@ -1,4 +1,4 @@
-"""What to ask for: criteria, sorts, pages, locks and scopes. It reads and writes nothing itself."""
+"""Queries without I/O: criteria, sorts, pages, locks and scopes."""
 
 from layered_backend.query.criteria import Criterion, FilterSet, Where
 from layered_backend.query.lock import Lock

@@ -60,13 +60,13 @@ class KeysetOrder:
         """
         kind = cursor and (cursor.is_backward, cursor.is_inclusive, tuple(value is None for value in cursor.values))
         if kind not in self._kept:
-            dialect = dialect_named(self.dialect.name)
+            database_dialect = dialect_named(self.dialect.name)
             if cursor is None:
-                ranges = list_all(self.keys, dialect)
+                ranges = list_all(self.keys, database_dialect)
             else:
                 keys = [key.reversed() for key in self.keys] if cursor.is_backward else self.keys
                 values = [None if value is None else GivenLater(_place(n)) for n, value in enumerate(cursor.values)]
-                ranges = (list_from if cursor.is_inclusive else list_behind)(keys, values, dialect)
+                ranges = (list_from if cursor.is_inclusive else list_behind)(keys, values, database_dialect)
             limit = bindparam(_LIMIT, type_=BigInteger)
             self._kept[kind] = [each.of(self._select, limit) for each in ranges]
         return self._kept[kind]

@@ -42,9 +42,9 @@ class Key:
         """Return the criterion of the rows that have *value*."""
         return self.is_null if value is None else self.form.compared == self.form.place(value)
 
-    def sorted(self, dialect: DatabaseDialect) -> Sequence[ColumnElement[Any]]:
+    def sorted(self, database_dialect: DatabaseDialect) -> Sequence[ColumnElement[Any]]:
         """Return the clauses of ORDER BY."""
-        return self.term.clauses(dialect)
+        return self.term.clauses(database_dialect)
 
     @property
     def direction(self) -> ColumnElement[Any]:
@@ -79,26 +79,26 @@ class KeysetRange:
         return select.where(*self.where).order_by(*self.order_by).limit(limit)
 
 
-def list_all(keys: Sequence[Key], dialect: DatabaseDialect) -> Sequence[KeysetRange]:
+def list_all(keys: Sequence[Key], database_dialect: DatabaseDialect) -> Sequence[KeysetRange]:
     """Return the ranges of all rows, in the order of *keys*."""
-    return list(_Ranges(keys, (), dialect).all())
+    return list(_Ranges(keys, (), database_dialect).all())
 
 
-def list_behind(keys: Sequence[Key], values: Sequence[Any], dialect: DatabaseDialect) -> Sequence[KeysetRange]:
+def list_behind(keys: Sequence[Key], values: Sequence[Any], database_dialect: DatabaseDialect) -> Sequence[KeysetRange]:
     """Return the ranges of the rows that come behind a place in the order of *keys*.
 
     Args:
         keys: The keys of the sort; no two rows are equal in all of them.
         values: The values at the place, one for each key: None for NULL, a `GivenLater` for one that the statement gets.
-        dialect: The database.
+        database_dialect: The dialect of the database.
     """
-    return list(_Ranges(keys, values, dialect).behind())
+    return list(_Ranges(keys, values, database_dialect).behind())
 
 
-def list_from(keys: Sequence[Key], values: Sequence[Any], dialect: DatabaseDialect) -> Sequence[KeysetRange]:
+def list_from(keys: Sequence[Key], values: Sequence[Any], database_dialect: DatabaseDialect) -> Sequence[KeysetRange]:
     """Return the row at a place as a range, and the ranges behind it."""
     row = KeysetRange([key.equals(value) for key, value in zip(keys, values, strict=True)], ())
-    return [row, *list_behind(keys, values, dialect)]
+    return [row, *list_behind(keys, values, database_dialect)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +107,11 @@ class _Ranges:
 
     keys: Sequence[Key]
     values: Sequence[Any]
-    dialect: DatabaseDialect
+    database_dialect: DatabaseDialect
 
     def all(self) -> Iterator[KeysetRange]:
         key, term = self.keys[0], self.keys[0].term
-        is_placed = self.dialect.places_nulls(is_descending=term.is_descending, nulls_first=term.nulls_first)
+        is_placed = self.database_dialect.places_nulls(is_descending=term.is_descending, nulls_first=term.nulls_first)
         if not term.is_nullable or is_placed:
             yield KeysetRange((), self._order(0))
             return
@@ -137,7 +137,7 @@ class _Ranges:
         start, count = 0, len(self.keys)
         for place in range(1, count):
             if not self._goes_on(place):
-                is_whole = self.dialect.seeks_past_ties
+                is_whole = self.database_dialect.seeks_past_ties
                 yield from (
                     [range(start, place)] if is_whole else (range(each, each + 1) for each in range(start, place))
                 )
@@ -158,7 +158,7 @@ class _Ranges:
             key, value = self.keys[place], self.values[place]
             if value is None:
                 order += self._of_null(place)
-            if value is not None and self.dialect.fixes_by_range and key.form.is_combinable:
+            if value is not None and self.database_dialect.fixes_by_range and key.form.is_combinable:
                 at = key.form.place(value)
                 criteria += [key.form.compared >= at, key.form.compared <= at]
                 order.append(key.direction)
@@ -167,10 +167,10 @@ class _Ranges:
         return KeysetRange(criteria, order)
 
     def _of_null(self, place: int) -> Sequence[ColumnElement[Any]]:
-        return [self.keys[place].direction] if self.dialect.sorts_by_fixed_nulls else ()
+        return [self.keys[place].direction] if self.database_dialect.sorts_by_fixed_nulls else ()
 
     def _order(self, start: int) -> Sequence[ColumnElement[Any]]:
-        return [clause for key in self.keys[start:] for clause in key.sorted(self.dialect)]
+        return [clause for key in self.keys[start:] for clause in key.sorted(self.database_dialect)]
 
     def _follows(self, run: range) -> ColumnElement[bool]:
         keys = [self.keys[place] for place in run]
@@ -178,7 +178,7 @@ class _Ranges:
         compare = _comparison(keys[0].term)
         if len(run) == 1:
             return compare(keys[0].form.compared, places[0])
-        if self.dialect.seeks_by_row:
+        if self.database_dialect.seeks_by_row:
             return compare(tuple_(*(key.form.compared for key in keys)), tuple_(*places))
         return or_(
             *(

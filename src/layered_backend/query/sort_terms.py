@@ -1,6 +1,6 @@
-"""The order of rows, exact on every database: where NULLs stand, and which of two equal rows comes first.
+"""Sort terms: an order of rows that is the same on every database, for NULLs and for equal rows too.
 
-NULL counts as greater than every value, as PostgreSQL has it: last in ascending order, first in descending order, unless
+NULL counts as greater than every value, as in PostgreSQL: last in ascending order, first in descending order, unless
 the expression says `nulls_first()` or `nulls_last()`. Rows that are equal otherwise are sorted by primary key, in the
 direction of the last expression.
 """
@@ -31,9 +31,9 @@ __all__ = [
 ]
 
 OrderBy: TypeAlias = ColumnExpressionArgument[Any] | Sequence[ColumnExpressionArgument[Any]]
-"""What rows are sorted by: `Item.price.desc()`, or several such expressions."""
+"""One expression to sort by, such as `Item.price.desc()`, or several."""
 
-LARGEST_ROW_NUMBER = 2**63 - 1  # that every database takes for a limit and an offset
+LARGEST_ROW_NUMBER = 2**63 - 1  # the largest limit and offset that every database accepts
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Term:
     """One expression that rows are sorted by.
 
     Attributes:
-        expression: What is compared.
+        expression: The expression that is compared.
         is_descending: Whether the greatest value comes first.
         nulls_first: Whether NULL comes before every value.
         is_nullable: Whether the expression can be NULL at all.
@@ -56,17 +56,17 @@ class Term:
         """Return the term that sorts the other way round."""
         return replace(self, is_descending=not self.is_descending, nulls_first=not self.nulls_first)
 
-    def clauses(self, dialect: DatabaseDialect) -> tuple[ColumnElement[Any], ...]:
-        """Return what to write behind ORDER BY."""
+    def clauses(self, database_dialect: DatabaseDialect) -> tuple[ColumnElement[Any], ...]:
+        """Return the clauses of ORDER BY."""
         if not self.is_nullable:
             return (self.expression.desc() if self.is_descending else self.expression.asc(),)
-        return dialect.sorted_with_nulls(
+        return database_dialect.sorted_with_nulls(
             self.expression, is_descending=self.is_descending, nulls_first=self.nulls_first
         )
 
 
 def total_order(mapper: Mapper[Any], order_by: OrderBy | None) -> list[Term]:
-    """Return the terms of *order_by* with those of the primary key behind them, so that no two rows are equal.
+    """Return the terms of *order_by*, followed by the primary key, so that no two rows are equal.
 
     The primary key goes in the direction of the last term, so that one index serves both. It is left out where a key without
     NULL is among the terms.
@@ -83,9 +83,9 @@ def total_order(mapper: Mapper[Any], order_by: OrderBy | None) -> list[Term]:
     return terms + [_term(mapper, column.desc() if is_descending else column) for column in by_key]
 
 
-def order_by_clauses(terms: Sequence[Term], dialect: DatabaseDialect) -> list[ColumnElement[Any]]:
-    """Return what to write behind ORDER BY for all *terms*."""
-    return [clause for term in terms for clause in term.clauses(dialect)]
+def order_by_clauses(terms: Sequence[Term], database_dialect: DatabaseDialect) -> list[ColumnElement[Any]]:
+    """Return the clauses of ORDER BY for all *terms*."""
+    return [clause for term in terms for clause in term.clauses(database_dialect)]
 
 
 def row_number(name: str, value: int) -> int:
@@ -100,7 +100,7 @@ def row_number(name: str, value: int) -> int:
 
 
 def opposite(expression: ColumnExpressionArgument[Any]) -> ColumnElement[Any]:
-    """Return *expression* in the other direction; NULLs stay where it says that they stand."""
+    """Return *expression* in the other direction; `nulls_first()` and `nulls_last()` stay."""
     element, modifiers = split_sort_modifiers(_clause(expression))
     directed: ColumnElement[Any] = element.asc() if modifiers.is_descending else element.desc()
     if modifiers.nulls_first is None:
@@ -139,7 +139,7 @@ def _clause(expression: Any) -> Any:
 
 
 def _is_nullable(mapper: Mapper[Any], element: ColumnElement[Any]) -> bool:
-    """Tell whether *element* can be NULL, which only a column of the entity's own table rules out."""
+    """Tell whether *element* can be NULL: only a column of the entity's own tables is known not to be."""
     return not (isinstance(element, Column) and element.table in mapper.tables and not element.nullable)
 
 

@@ -1,4 +1,4 @@
-"""The repository: entities, stored; the base class of the application's own."""
+"""The base class of repositories, with all that writes entities."""
 
 from __future__ import annotations
 
@@ -335,7 +335,7 @@ class BaseRepository(EntityReader[ModelT]):
         return entity
 
     async def _by_key(self, key: Any, write: Callable[..., ModelT | None], *arguments: Any) -> ModelT | None:
-        """Return what *write* makes of the row with that key, where it can; None for an entity."""
+        """Return the result of *write* for the row with that key; None for an entity, or if it cannot write the row."""
         if isinstance(key, self.model):
             return None
         identity = identity_of(self._mapper, key, self._dialect)
@@ -361,7 +361,7 @@ class BaseRepository(EntityReader[ModelT]):
         return key_or_entity
 
     def _check_version(self, entity: ModelT, values: dict[str, Any]) -> None:
-        """Take the version out of *values*: it says which one was read, and SQLAlchemy counts it."""
+        """Remove the version from *values*, in which it names the version that was read, and compare it."""
         if self._mapper.version_id_col is None:
             return
         name = self._mapper.get_property_by_column(self._mapper.version_id_col).key
@@ -419,7 +419,7 @@ class BaseRepository(EntityReader[ModelT]):
 
 @memoized
 def _overridden(repository_class: type[BaseRepository[Any]]) -> frozenset[str]:
-    """Return the names of the methods that the class has in place of ours."""
+    """Return the names of the writing methods that the class overrides."""
     names = ("add", "create", "delete", "update")
     return frozenset(name for name in names if getattr(repository_class, name) is not getattr(BaseRepository, name))
 

@@ -1,4 +1,4 @@
-"""Inserting many rows: one statement for all that set the same columns."""
+"""Bulk inserts: one statement for all rows that set the same columns."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def _insert_rows(connection: Connection, rows: Rows) -> None:
 def alike(mapper: Mapper[Any], batch: Batch) -> Iterator[Rows]:
     """Yield the rows of *batch* by column instead, in parts that set the same columns.
 
-    As SQLAlchemy has it for entities, None for a column with a default takes the default, what is left out is NULL where
-    there is none, and the mapper counts versions. So rows differ, and make another part, only in what has a default.
+    As with entities, None in a column with a default becomes the default, an omitted column without a default is NULL,
+    and the mapper counts versions. So only columns with a default divide the rows into parts.
     """
     columns = columns_by_name(mapper)
     for part in batch.parted({name: _as_good_as_none(columns[name]) for name in batch.fields}):

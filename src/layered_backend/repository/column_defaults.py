@@ -16,7 +16,7 @@ __all__ = ["add_defaults", "has_default", "values_on_update"]
 
 
 def add_defaults(rows: Rows, connection: Connection) -> Rows:
-    """Return *rows* with their defaults; without any where a function asks for the context of its own statement."""
+    """Return *rows* with their defaults, or unchanged if a default needs the context of its own statement."""
     given = {*rows.columns}
     defaults: dict[Column[Any], Any] = {
         column: column.default
@@ -54,14 +54,14 @@ def _with_default(rows: Rows, column: Column[Any], default: Any, connection: Con
 
 
 def has_default(column: Column[Any]) -> bool:
-    """Tell whether None, as SQLAlchemy has it for entities, is to say: what the column has by default."""
+    """Tell whether None stands for the default of the column, as it does for entities."""
     if column.type.should_evaluate_none:  # None is a value, JSON's own
         return False
     return column.default is not None or column.server_default is not None or column.primary_key
 
 
 def values_on_update(table: Table, connection: Connection) -> dict[Column[Any], Any]:
-    """Return what the columns get at each update that does not set them, for a statement that would leave it out."""
+    """Return the values that columns get in an update that does not set them (`onupdate`)."""
     with_rule = {column: cast("Any", column.onupdate) for column in table.columns if column.onupdate is not None}
     context = _StatementContext(connection)
     return {
@@ -72,11 +72,11 @@ def values_on_update(table: Table, connection: Connection) -> dict[Column[Any], 
 
 
 class _StatementContext:
-    """What a column's default function may ask of the statement that it is called for.
+    """The context that the function of a default gets, for a statement that this library builds.
 
     Args:
-        connection: That executes it.
-        parameters: Of the row, by the keys of their columns.
+        connection: The connection that executes the statement.
+        parameters: The values of the row, by the keys of their columns.
     """
 
     def __init__(self, connection: Connection, parameters: Mapping[str, Any] | None = None) -> None:

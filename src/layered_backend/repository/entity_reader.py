@@ -1,4 +1,4 @@
-"""Reading entities: by key, by criteria, page by page, and as a stream."""
+"""The entity reader: reads entities by key, by criteria, page by page and as a stream."""
 
 from __future__ import annotations
 
@@ -111,10 +111,10 @@ class EntityReader(Generic[ModelT]):
         """
         identities = (identity_of(self._mapper, key, self._dialect) for key in keys)
         wanted = dict.fromkeys(identity for identity in identities if identity is not None)
-        ours = dialect_named(self._dialect.name)
+        database_dialect = dialect_named(self._dialect.name)
         found: dict[Any, ModelT] = {}
-        async for batch in batched(wanted, ours.parameter_limit // len(self._mapper.primary_key)):
-            statement = self.select(ours.among(self._mapper.primary_key, batch))
+        async for batch in batched(wanted, database_dialect.parameter_limit // len(self._mapper.primary_key)):
+            statement = self.select(database_dialect.among(self._mapper.primary_key, batch))
             for entity in await self._entities(statement, options):
                 found[tuple(self._mapper.primary_key_from_instance(entity))] = entity
         return [found[identity] for identity in wanted if identity in found]

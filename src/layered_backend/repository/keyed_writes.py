@@ -1,4 +1,4 @@
-"""Changing and deleting the row with a key in one statement, which returns it: nothing is read first."""
+"""Keyed writes: one statement changes or deletes the row with a key and returns it, so that nothing is read first."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def change_by_key(
     values: Mapping[str, Any],
     scopes: ActiveScopes,
 ) -> EntityT | None:
-    """Return the entity with that key after it was changed by *values*, or None where the ORM has to do it.
+    """Return the entity with that key after a change to *values*, or None if the ORM has to do it.
 
-    A row that has all the *values* is left as it is, and None returned too.
+    The result is also None if the row has all the *values* already; it is left as it is.
     """
     if is_loaded(session, mapper, identity) or not can_change_by_key(session, mapper, values) or not _is_whole(mapper):
         return None
@@ -62,10 +62,10 @@ def change_by_key(
 def delete_by_key(
     session: Session, mapper: Mapper[EntityT], identity: tuple[Any, ...], scopes: ActiveScopes
 ) -> EntityT | None:
-    """Return the entity with that key after it was deleted, or None where the ORM has to do it, or nothing is there."""
+    """Return the entity with that key after its deletion, or None if the ORM has to do it or there is no such row."""
     if is_loaded(session, mapper, identity) or not can_delete_by_key(session, mapper) or not _is_whole(mapper):
         return None
-    if session.in_nested_transaction():  # whose rollback gives the entity back to the session
+    if session.in_nested_transaction():  # its rollback must give the entity back to the session
         return None
     options, statement = scopes.options(), _deleting_entity(mapper)
     statement = statement.options(*options) if options else statement
@@ -77,7 +77,7 @@ def delete_by_key(
 
 
 def can_change_by_key(session: Session, mapper: Mapper[Any], values: Mapping[str, Any]) -> bool:
-    """Tell whether a statement can change *values* of a row: nothing of the mapper's would notice, and nothing is lost."""
+    """Tell whether one statement can change *values* of a row: it skips no validator, event or version check."""
     return (
         bool(values)
         and session.get_bind().dialect.update_returning
@@ -90,7 +90,7 @@ def can_change_by_key(session: Session, mapper: Mapper[Any], values: Mapping[str
 
 
 def can_delete_by_key(session: Session, mapper: Mapper[Any]) -> bool:
-    """Tell whether a statement can delete a row: nothing of the mapper's would notice."""
+    """Tell whether one statement can delete a row: it skips no cascade, event or version check."""
     return (
         session.get_bind().dialect.delete_returning
         and mapper.version_id_col is None
@@ -107,9 +107,9 @@ def build_change(mapper: Mapper[Any], target: Any, names: frozenset[str]) -> Upd
     """Return the statement that changes those attributes of the row with a key, unless it has all the values already.
 
     Args:
-        mapper: Of the mapped class.
+        mapper: The mapper of the mapped class.
         target: The mapped class, or its table.
-        names: Of the attributes.
+        names: The names of the attributes.
     """
     columns = columns_by_name(mapper)
     new = {columns[name]: bindparam(f"new_{name}", type_=columns[name].type) for name in sorted(names)}
@@ -128,7 +128,7 @@ def _deleting_entity(mapper: Mapper[Any]) -> Any:
 
 
 def is_loaded(session: Session, mapper: Mapper[Any], identity: tuple[Any, ...]) -> bool:
-    """Tell whether the session has the entity, which a statement past it would leave outdated; what is pending is written."""
+    """Tell whether the session holds the entity, which a direct statement would leave outdated; flush pending ones first."""
     if session.new:
         session.flush()
     return mapper.identity_key_from_primary_key(identity) in session.identity_map
@@ -136,14 +136,14 @@ def is_loaded(session: Session, mapper: Mapper[Any], identity: tuple[Any, ...]) 
 
 @memoized
 def _is_whole(mapper: Mapper[Any]) -> bool:
-    """Tell whether an entity is made of the columns that RETURNING gives back, and of nothing that is loaded with it."""
+    """Tell whether an entity consists of the columns that RETURNING gives back, without eager relationships."""
     are_columns = all(isinstance(attribute.columns[0], Column) for attribute in mapper.column_attrs)
     return are_columns and not any(relationship.lazy in _EAGER for relationship in mapper.relationships)
 
 
 @memoized
 def _are_plain(mapper: Mapper[Any], names: frozenset[str]) -> bool:
-    """Tell whether values of those columns can be compared, come with an entity, and are none of the key's."""
+    """Tell whether those columns can be compared, are loaded with an entity and do not belong to the key."""
     columns = [columns_by_name(mapper)[name] for name in names]
     are_deferred = any(mapper.column_attrs[name].deferred for name in names)
     return not are_deferred and all(is_plain(column.type) and not column.primary_key for column in columns)

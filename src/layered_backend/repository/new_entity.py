@@ -1,4 +1,4 @@
-"""Writing a new entity: by its INSERT alone, where a flush would find nothing else to do."""
+"""New entities: written by their INSERT alone if a flush would find nothing else to do."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["write_new_entity"]
 
 
 def write_new_entity(session: Session, mapper: Mapper[Any], entity: object) -> None:
-    """Write *entity*, and what else is pending.
+    """Write *entity*, and all that is pending.
 
-    A flush sorts what is pending by dependency, and asks of each relationship what follows from it. Of one new row that
-    has none that costs a sixth of the write.
+    A flush sorts pending entities by dependency, and asks each relationship for its consequences. For one new row without
+    related ones, that is a sixth of the cost.
 
     Raises:
         InvalidDataError: The database cannot store a value.
@@ -37,7 +37,7 @@ def write_new_entity(session: Session, mapper: Mapper[Any], entity: object) -> N
 
 
 def _inserts_alone(session: Session, mapper: Mapper[Any], entity: object) -> bool:
-    """Tell whether one statement writes *entity*, and all that it has by default is known then."""
+    """Tell whether one INSERT writes *entity*, and all its defaults are known then."""
     state = _state(entity)
     if state.key is not None or type(entity) is not mapper.class_:
         return False
@@ -93,7 +93,7 @@ def _key_names(mapper: Mapper[Any]) -> Sequence[str]:
 
 @memoized
 def _has_simple_columns(mapper: Mapper[Any]) -> bool:
-    """Tell whether the columns of *mapper* are all of one table, and what they have by default is computed in Python."""
+    """Tell whether all columns of *mapper* belong to one table, and have no default that the database computes."""
     columns = columns_by_name(mapper)
     is_whole = len(columns) == len(mapper.column_attrs) and not mapper.composites
     are_mapped = {*mapper.primary_key} <= {*columns.values()} == {*cast("Table", mapper.local_table).columns}

@@ -31,18 +31,18 @@ _SESSION_EVENTS: Mapping[str, tuple[str, ...]] = {
 
 
 def can_insert_directly(mapper: Mapper[Any], session: Session) -> bool:
-    """Tell whether rows can be inserted without entities: no constructor, validator or event would notice."""
+    """Tell whether an INSERT without entities skips no constructor, validator or event."""
     is_made_unheard = has_plain_constructor(mapper) and not is_change_heard(mapper, columns_by_name(mapper))
     return _is_plain(mapper) and is_made_unheard and not _is_write_heard(mapper, session, "insert")
 
 
 def can_update_directly(mapper: Mapper[Any], session: Session) -> bool:
-    """Tell whether rows can be changed by one statement: no validator or event would notice."""
+    """Tell whether an UPDATE without entities skips no validator or event."""
     return _is_plain(mapper) and not _is_write_heard(mapper, session, "update")
 
 
 def can_delete_directly(mapper: Mapper[Any], session: Session) -> bool:
-    """Tell whether rows can be deleted by one statement: the ORM would not touch other rows, and no event notices."""
+    """Tell whether a DELETE without entities skips no cascade and no event."""
     return _is_plain(mapper) and not _touches_others(mapper) and not _is_write_heard(mapper, session, "delete")
 
 

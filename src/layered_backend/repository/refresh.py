@@ -1,4 +1,4 @@
-"""What the session knows of rows that a statement has changed past it."""
+"""Refreshing entities: a statement has changed their rows, or a flush has left values to the database."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ EntityT = TypeVar("EntityT")
 
 
 def find_loaded(session: AsyncSession, model: type[EntityT]) -> list[EntityT]:
-    """Return the entities of *model* that the session has."""
+    """Return the entities of *model* that the session holds."""
     return [entity for entity in session.identity_map.values() if isinstance(entity, model)]
 
 
 async def refresh_changed(session: AsyncSession, mapper: Mapper[Any], entity: object, changed: Collection[str]) -> None:
-    """Read what a flush left unknown or outdated: columns that the database computed, and references that moved."""
+    """Read the columns that the database computed in a flush, and the relationships whose foreign key changed."""
     columns = _unread_columns(mapper, entity)
     if columns:
         await session.refresh(entity, columns)
@@ -35,7 +35,7 @@ async def refresh_changed(session: AsyncSession, mapper: Mapper[Any], entity: ob
 
 
 async def refresh_new(session: AsyncSession, mapper: Mapper[Any], entity: object) -> None:
-    """Read what the database computed of a new row; a column that was left out, and has no default, is NULL."""
+    """Read the columns that the database computed for a new row; an omitted column without a default is NULL."""
     unread = _unread_columns(mapper, entity)
     computed = _state(entity).expired_attributes
     for name in unread:
@@ -50,15 +50,15 @@ def _is_null_by_default(column: ColumnElement[Any]) -> bool:
 
 
 async def refresh_loaded(session: AsyncSession, mapper: Mapper[Any], entities: Iterable[object]) -> None:
-    """Read the columns of *entities* anew; a relationship whose foreign key has moved is no longer loaded."""
+    """Read the columns of *entities* again, and expire relationships whose foreign key changed."""
     by_identity = {_state(entity).identity or (): entity for entity in entities}
     key = mapper.primary_key
     names = [attribute.key for attribute in mapper.column_attrs if not attribute.deferred]
     columns = [getattr(mapper.class_, name) for name in names]
-    ours = dialect_named(session.get_bind().dialect.name)
-    async for batch in batched(by_identity, ours.parameter_limit // len(key)):
+    database_dialect = dialect_named(session.get_bind().dialect.name)
+    async for batch in batched(by_identity, database_dialect.parameter_limit // len(key)):
         read: list[object] = []
-        for row in await session.execute(select(*key, *columns).where(ours.among(key, batch))):
+        for row in await session.execute(select(*key, *columns).where(database_dialect.among(key, batch))):
             identity, values = tuple(row[: len(key)]), row[len(key) :]
             if identity in by_identity:
                 read.append(by_identity[identity])
@@ -93,7 +93,7 @@ def _state(entity: object) -> InstanceState[Any]:
 
 
 async def _load_again(session: AsyncSession, mapper: Mapper[Any], entity: object, references: Sequence[str]) -> None:
-    """Load relationships anew by a query of the entity: unlike a refresh, it has the scopes."""
+    """Load relationships again by a query of the entity, which has the scopes, unlike a refresh."""
     session.expire(entity, references)
     identity = _state(entity).identity or ()
     options = [selectinload(getattr(mapper.class_, name)) for name in references]

@@ -1,4 +1,4 @@
-"""Writes whose result is a schema: the row comes back with the statement that writes it, and no entity is made of it."""
+"""Writes that return a schema: the statement that writes the row also reads it, without an entity."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SchemaT = TypeVar("SchemaT", bound=BaseModel)
 
 
 class Writer(Protocol):
-    """The writing half of a repository, which does what one statement cannot."""
+    """The methods of a repository for rows that one statement cannot write."""
 
     async def create(self, data: Data) -> Any: ...
 
@@ -53,14 +53,14 @@ class Returning(Generic[SchemaT]):
 
         item = await uow.items.returning(ItemRead).create(data)
 
-    One statement writes the row and reads it back. Where that would pass something by (an event, a validator, a version,
-    a cascade, a method that the repository overrides, an entity that is loaded already), the entity is written instead,
-    and the schema read.
+    One statement writes the row and reads it back. If that would skip something (an event, a validator, a version, a
+    cascade, a method that the repository overrides, an entity that is loaded already), the entity is written normally and
+    then read into the schema.
 
     Args:
-        session: Where to write.
+        session: The session to write in.
         writer: The repository.
-        own: The names of the methods that the repository has overridden.
+        own: The names of the methods that the repository overrides.
         selection: The selection of the schema.
     """
 
@@ -139,8 +139,8 @@ class _Write:
 def _write(
     session: Session, selection: Selection[Any], prepare: Callable[..., _Write | None], arguments: Sequence[Any]
 ) -> Record | None:
-    """Return the row that was written; None where the entity has to be written instead, or where there is no row."""
-    # Who listens to the ORM's statements may add criteria to them.
+    """Return the written row; None if the entity has to be written instead, or if there is no such row."""
+    # A listener to the ORM's statements may add criteria to them.
     are_plain_values = _returned(selection) and not is_heard(session, "do_orm_execute")
     write = prepare(session, selection, *arguments) if are_plain_values else None
     if write is None:

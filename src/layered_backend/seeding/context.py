@@ -89,7 +89,7 @@ class RunContext(SeedContext):
 
     @property
     def is_undone(self) -> bool:
-        """Whether the whole transaction was undone, not only the work of the seeder."""
+        """Tell whether the whole transaction was undone, not only the work of the seeder."""
         return self._uow.session.stack.error is not None
 
     def savepoint(self) -> Savepoint:

@@ -1,4 +1,4 @@
-"""A row on its way into the database."""
+"""Pending rows: rows of a seeder that are not stored yet, or differ from the stored ones."""
 
 from __future__ import annotations
 

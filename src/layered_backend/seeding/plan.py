@@ -1,4 +1,4 @@
-"""The plan of a run: which seeders, in which order. Made without a database."""
+"""The plan of a run: its seeders, in order. It is made without a database."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _KNOWN = tuple(environment.value for environment in Environment)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run is to do.
+    """The seeders of a run, in order.
 
     Attributes:
         order: The seeders, each after those that it depends on.
-        environment: Where the run takes place.
-        excluded: Those that do not run there, and why.
+        environment: The environment of the run.
+        excluded: The seeders that do not run there, each with the reason.
     """
 
     order: tuple[SeederClass, ...]
@@ -41,7 +41,7 @@ class Plan:
 
 
 def checked_seeders(seeders: Iterable[SeederClass]) -> tuple[SeederClass, ...]:
-    """Return *seeders*, of which each is complete, has its own name and depends on others of them.
+    """Return *seeders* in order, after checking that each is complete, has its own name and knows what it depends on.
 
     Raises:
         SeedPlanError: One is not so, or some depend on each other in a circle.

@@ -1,4 +1,4 @@
-"""Reconciling the rows of one seeder with those that are stored."""
+"""The reconciliation of one seeder's rows with the stored ones."""
 
 from __future__ import annotations
 

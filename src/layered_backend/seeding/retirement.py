@@ -1,4 +1,4 @@
-"""Deleting rows that were shipped once."""
+"""Retirement: rows that were shipped once are deleted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Retirement:
     """The retired rows of one seeder that are still there. Lives as long as the run's transaction.
 
     Attributes:
-        seeder: Whose they are.
+        seeder: The seeder that shipped them.
         rows: Their natural keys, then their values of `referable`, then what they refer to in their own table.
     """
 
@@ -44,7 +44,7 @@ class Retirement:
 
     @property
     def changes(self) -> list[RowChange]:
-        """What becomes of the rows."""
+        """The deletions, for the report."""
         return [RowChange(RowAction.DELETE, dict(zip(self._table.key, row, strict=False))) for row in self.rows]
 
     async def delete(self) -> None:
@@ -69,7 +69,7 @@ class Retirement:
         ]
 
     def _referring_first(self) -> Iterable[Sequence[Values]]:
-        """Return the rows in groups, as databases check foreign keys at different moments of a statement."""
+        """Return the rows in groups, each before the rows that it refers to: some databases check foreign keys row by row."""
         if not self._table.own_references:
             return [self.rows]
         sorter = TopologicalSorter(self._references())

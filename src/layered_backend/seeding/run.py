@@ -1,4 +1,4 @@
-"""One run of the seeders: one transaction, a savepoint for each of them, and all of it again where it must be."""
+"""One run of the seeders: one transaction, a savepoint for each seeder, and a new attempt after a passing error."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SeederClass = type[Seeder[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a run is carried out.
+    """The options of a run.
 
     Attributes:
         is_dry_run: Whether nothing is to be written.
@@ -70,7 +70,7 @@ class _AgainError(Exception):
 
 @dataclass(slots=True)
 class _State:
-    """What an attempt has come to so far."""
+    """The state of an attempt."""
 
     results: dict[SeederClass, SeedResult] = field(default_factory=dict[SeederClass, SeedResult])
     tallies: dict[SeederClass, Tally] = field(default_factory=dict[SeederClass, Tally])
@@ -81,9 +81,9 @@ class Run:
     """A run, with the attempts that it takes. Lives until its report.
 
     Args:
-        plan: What to do.
-        database: Where.
-        options: How.
+        plan: The plan of the run.
+        database: The database to seed.
+        options: The options of the run.
         imports: The results of modules that could not be imported.
     """
 
@@ -109,7 +109,7 @@ class Run:
         return uow
 
     async def attempt(self, uow: UnitOfWork) -> None:
-        """Do everything once, in the block of *uow*; what it raises is for `after`."""
+        """Run all seeders once, in the block of *uow*; pass an error to `after`."""
         state = self._state = _State(dict(self._too_late))
         await self._lock(uow)
         tables = SeedTables(self._plan, uow.session)
@@ -145,7 +145,7 @@ class Run:
 
     @property
     def report(self) -> SeedReport:
-        """What has become of the run, once it is over."""
+        """The report of the run, once it is over."""
         results = [self._final(seeder) for seeder in self._plan.order]
         return SeedReport((*self._imports, *results), self._plan.environment, self._options.is_dry_run, self._error)
 

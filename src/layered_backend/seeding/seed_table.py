@@ -51,7 +51,7 @@ class SeedTable:
         self.key = definition.key
         mapper = self._mapper = definition.mapper
         dialect = session.get_bind().dialect
-        self._ways = dialect_named(dialect.name)
+        self._database_dialect = dialect_named(dialect.name)
         self.fields: Mapping[str, Field] = fields_of(mapper, dialect)
         self.identity = tuple(mapper.get_property_by_column(column).key for column in mapper.primary_key)
         self._selects: dict[tuple[str, ...], Any] = {}
@@ -99,7 +99,7 @@ class SeedTable:
 
     @cached_property
     def _given_keys(self) -> GivenKeys | None:
-        return self._ways.given_keys([self._attribute(name) for name in self.key])
+        return self._database_dialect.given_keys([self._attribute(name) for name in self.key])
 
     def _kept_selecting(self, names: tuple[str, ...], given: GivenKeys) -> Any:
         """Return the statement that is the same for all batches: building it is a tenth of reading one."""
@@ -166,7 +166,9 @@ class SeedTable:
         """See to it that the database counts up keys beyond *value*."""
         column = self._counted_column
         if column is not None:
-            await self._session.run_sync(lambda s: self._ways.advance_sequence(s.connection(), column, value))
+            await self._session.run_sync(
+                lambda s: self._database_dialect.advance_sequence(s.connection(), column, value)
+            )
 
     @property
     def counted(self) -> str | None:
@@ -193,7 +195,7 @@ class SeedTable:
         are to come. A row that refers to another one of its table stays where it is, behind that.
         """
         name = self.counted
-        if name is None or not self._ways.counts_on_by_row:
+        if name is None or not self._database_dialect.counts_on_by_row:
             return items
         free = [
             (row[name], index)
@@ -239,7 +241,7 @@ class SeedTable:
         """Return what the rows meet that have one of *keys*, of which those with the same NULLs are asked for together."""
         attributes = [self._attribute(name) for name in self.key]
         if None not in chain.from_iterable(keys):
-            return self._ways.among(attributes, keys)
+            return self._database_dialect.among(attributes, keys)
         by_nulls: dict[Values, list[Values]] = {}
         for key in keys:
             by_nulls.setdefault(tuple(part is None for part in key), []).append(key)
@@ -250,10 +252,10 @@ class SeedTable:
         given = [attribute for attribute, is_null in zip(attributes, nulls, strict=True) if not is_null]
         if not given:
             return and_(*empty)
-        return and_(*empty, self._ways.among(given, [tuple(filter(_is_not_none, key)) for key in keys]))
+        return and_(*empty, self._database_dialect.among(given, [tuple(filter(_is_not_none, key)) for key in keys]))
 
     def _has_identity(self, identities: Sequence[Values]) -> ColumnElement[bool]:
-        return self._ways.among([self._attribute(name) for name in self.identity], identities)
+        return self._database_dialect.among([self._attribute(name) for name in self.identity], identities)
 
 
 class SeedTables:

@@ -22,7 +22,7 @@ ModelT = TypeVar("ModelT")
 RepositoryT = TypeVar("RepositoryT", bound=BaseRepository[Any])
 
 Rows = Iterable[Data] | AsyncIterable[Data] | Awaitable[Iterable[Data]]
-"""What `rows()` may return: mappings by attribute name, or Pydantic models; a generator, a list, or an awaited one."""
+"""The result of `rows()`: mappings by attribute name, or Pydantic models; a generator, a list, or an awaitable of one."""
 
 
 class Seeder(Generic[ModelT]):
@@ -41,7 +41,7 @@ class Seeder(Generic[ModelT]):
     """
 
     name: ClassVar[str]
-    """What the seeder is called in a run and its report: the name of the class, unless the class sets another."""
+    """The name of the seeder in a run and its report: the name of the class, unless the class sets another."""
 
     key: ClassVar[tuple[QueryableAttribute[Any], ...]] = ()
     """The natural key: the attributes that tell the rows apart. NULL in it equals NULL."""
@@ -57,7 +57,7 @@ class Seeder(Generic[ModelT]):
     one attribute, a tuple for one of several."""
 
     environments: ClassVar[tuple[str, ...]] = ()
-    """Where the seeder runs; everywhere if empty."""
+    """The environments in which the seeder runs; all of them if empty."""
 
     tags: ClassVar[tuple[str, ...]] = ()
     """Labels to choose seeders by."""
@@ -139,10 +139,10 @@ class SeedContext(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """The row of a seeder that has a natural key; the row's value is found when it is known.
+    """A reference to the row of a seeder with a natural key; it becomes the value of a foreign key.
 
     Attributes:
-        seeder: Whose row it is.
+        seeder: The seeder of the row.
         key: Its natural key, whose parts may be references themselves.
     """
 
@@ -164,7 +164,7 @@ class NewRow:
 
 
 def ref(seeder: type[Seeder[Any]], *key: Any) -> Any:
-    """Return what stands for a row in the foreign keys of another.
+    """Return a reference to a row, for the foreign keys of another.
 
         yield {"name": "tea", "category_id": ref(CategorySeeder, "drinks")}
 

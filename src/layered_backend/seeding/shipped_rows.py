@@ -1,4 +1,4 @@
-"""A batch of rows, checked and brought into one form: what is compared with the database in one go."""
+"""Shipped rows: a batch of a seeder's rows, checked and converted, to be compared with the database at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Values = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class ShippedRows:
-    """Rows of one seeder that follow each other, by column: so that many are compared in one go.
+    """Consecutive rows of one seeder, by column, so that many are compared at once.
 
     Attributes:
         names: The attributes: those of the key, then those that are compared, then those that are set only once.
@@ -55,11 +55,11 @@ class ShippedRows:
 def check_rows(
     definition: Definition, fields: Mapping[str, Field], data: Sequence[Data], first: int, insert_only: frozenset[str]
 ) -> ShippedRows:
-    """Return the batch of the rows *data*.
+    """Return the rows *data*, checked and converted.
 
     Args:
-        definition: Of the seeder.
-        fields: Of its mapped class.
+        definition: The definition of the seeder.
+        fields: The fields of its mapped class.
         data: The rows, as the seeder gives them; at least one.
         first: The number of the first of them, from 1.
         insert_only: The attributes that are set only once.

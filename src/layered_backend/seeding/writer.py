@@ -1,4 +1,4 @@
-"""Writing the rows of a seeder, and counting what was done."""
+"""The writer of a seeder's rows, and the tally of its work."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _NOT_OF_A_ROW = (DatabaseUnavailableError, StatementTimeoutError, TransientError
 
 @dataclass(slots=True)
 class Tally:
-    """What was done with the rows of a seeder, or in a dry run would be.
+    """The number of rows that a seeder changed, or would change in a dry run.
 
     Attributes:
-        changes: What would become of each row; None where that is not asked for.
+        changes: The change of each row; None if they are not recorded.
     """
 
     inserted: int = 0
@@ -44,12 +44,12 @@ class Tally:
 
     @property
     def rows(self) -> int:
-        """How many rows were compared."""
+        """The number of rows that were compared."""
         return self.inserted + self.updated + self.unchanged
 
     @property
     def has_written(self) -> bool:
-        """Whether a row was changed."""
+        """Tell whether a row was changed."""
         return bool(self.inserted or self.updated or self.deleted)
 
     def record(self, change: RowChange) -> None:
@@ -67,10 +67,10 @@ class Writer:
     """Writes the rows of one seeder. Lives as long as the seeder runs.
 
     Args:
-        seeder: Whose rows they are.
-        table: Where they are written.
+        seeder: The seeder of the rows.
+        table: The table that they are written to.
         uow: The transaction.
-        tally: What counts them.
+        tally: Counts them.
     """
 
     def __init__(self, seeder: type[Seeder[Any]], table: SeedTable, uow: UnitOfWork, tally: Tally) -> None:
@@ -81,7 +81,7 @@ class Writer:
 
     @property
     def is_dry_run(self) -> bool:
-        """Whether nothing is to be written."""
+        """Tell whether nothing may be written."""
         return self._uow.read_only
 
     async def write(self, pending_rows: Sequence[PendingRow]) -> dict[Values, Values]:
