@@ -1,4 +1,4 @@
-"""Batches of rows: taken from any iterable, so that only one is in memory, and held by field, so that a field is checked at once."""
+"""Batches of rows: taken from any iterable, one in memory at a time, and held by field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Identities: primary keys as callers write them."""
+"""Identities: primary keys as callers write them, and the state that SQLAlchemy keeps of an entity."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Dialect, Enum, Integer, String, Uuid
-from sqlalchemy.orm import Mapper
+from sqlalchemy import ColumnElement, Dialect, Enum, Integer, String, Uuid, inspect
+from sqlalchemy.orm import InstanceState, Mapper
 
 from layered_backend.dialects import dialect_named
 from layered_backend.errors import InvalidDataError
 
-__all__ = ["identity_of"]
+__all__ = ["identity_of", "state_of"]
 
 
 def identity_of(mapper: Mapper[Any], key: object, dialect: Dialect) -> tuple[Any, ...] | None:
@@ -35,6 +35,12 @@ def identity_of(mapper: Mapper[Any], key: object, dialect: Dialect) -> tuple[Any
         if value is None or not holds(column.type.dialect_impl(dialect), value):
             return None
     return tuple(values)
+
+
+def state_of(entity: object) -> InstanceState[Any]:
+    """Return SQLAlchemy's state of *entity*: its identity, and the values that are loaded."""
+    state: InstanceState[Any] = inspect(entity, raiseerr=True)
+    return state
 
 
 def _parts(mapper: Mapper[Any], key: object) -> tuple[tuple[ColumnElement[Any], ...], tuple[object, ...]]:

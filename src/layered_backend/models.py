@@ -16,9 +16,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
-from sqlalchemy import DateTime, Dialect, Float, MetaData, Numeric, String, Uuid
+from sqlalchemy import Connection, DateTime, Dialect, Float, MetaData, Numeric, String, Uuid
 from sqlalchemy.dialects.mysql import DATETIME
-from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -277,9 +276,18 @@ class UUIDPrimaryKey:
 _MOMENT = "layered_backend.moment"
 
 
-def _moment_of_transaction(context: DefaultExecutionContext) -> datetime:
+class _DefaultContext(Protocol):
+    """The part of a statement's context that the default functions of this module use."""
+
+    @property
+    def root_connection(self) -> Connection: ...
+
+    def get_current_parameters(self) -> Mapping[str, Any]: ...
+
+
+def _moment_of_transaction(context: _DefaultContext) -> datetime:
     """Return when the transaction first wrote a stamped row: all rows of one transaction have the same stamp."""
-    connection: Any = context.root_connection
+    connection = context.root_connection
     transaction = connection.get_transaction()
     of_transaction, moment = connection.info.get(_MOMENT, (None, None))
     if of_transaction is None or of_transaction() is not transaction:
@@ -289,16 +297,16 @@ def _moment_of_transaction(context: DefaultExecutionContext) -> datetime:
     return stamp
 
 
-def _created_at(context: DefaultExecutionContext) -> datetime:
+def _created_at(context: _DefaultContext) -> datetime:
     """Return the row's `created_at`: a row that was never updated says so."""
-    parameters: Any = context.get_current_parameters()  # type: ignore[no-untyped-call]  # is not annotated
-    return parameters.get("created_at") or _moment_of_transaction(context)
+    return context.get_current_parameters().get("created_at") or _moment_of_transaction(context)
 
 
-def _actor(context: DefaultExecutionContext) -> str | None:
+def _actor(context: _DefaultContext) -> str | None:
     """Return who works, in the words of the unit of work whose connection executes the statement; None for nobody."""
-    connection: Any = context.root_connection
-    session = getattr(connection, "watcher", None)  # of this transaction: nothing is left with a pooled connection
+    session = getattr(
+        context.root_connection, "watcher", None
+    )  # of this transaction: nothing is left with a pooled connection
     name_of_actor: Callable[[], str | None] | None = getattr(session, "actor_name", None)
     name = None if name_of_actor is None else _told_by(name_of_actor)
     if name is not None and len(name) > _LONGEST_NAME:
@@ -315,10 +323,9 @@ def _told_by(name_of_actor: Callable[[], str | None]) -> str | None:
         raise UnitOfWorkError(f"actor_name() has raised {type(error).__name__}") from error
 
 
-def _created_by(context: DefaultExecutionContext) -> str | None:
+def _created_by(context: _DefaultContext) -> str | None:
     """Return the row's `created_by`: a row that was never updated says so."""
-    parameters: Any = context.get_current_parameters()  # type: ignore[no-untyped-call]  # is not annotated
-    return parameters.get("created_by") or _actor(context)
+    return context.get_current_parameters().get("created_by") or _actor(context)
 
 
 READS: Mapping[Any, frozenset[str]] = {

@@ -11,11 +11,12 @@ from pydantic import AliasChoices, BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 from sqlalchemy import Column, Connection, Select, inspect, select
 from sqlalchemy.ext.hybrid import HybridExtensionType
-from sqlalchemy.orm import InstanceState, Mapper, aliased, selectinload, undefer
+from sqlalchemy.orm import Mapper, aliased, selectinload, undefer
 from sqlalchemy.orm.collections import collection_adapter
 from sqlalchemy.orm.interfaces import ORMOption
 
 from layered_backend.dialects import DatabaseDialect
+from layered_backend.identity import state_of
 from layered_backend.memoization import memoized
 from layered_backend.query.statements import Statements
 from layered_backend.upstream.sqlalchemy.result import read_by_position
@@ -73,7 +74,7 @@ class Selection(Generic[SchemaT]):
 
     def is_loaded(self, entity: object) -> bool:
         """Tell whether *entity* has loaded all that the schema reads of it."""
-        held = _loaded_values(entity)
+        held = state_of(entity).dict
         return all(getattr(column, "key", None) in held for column in self.columns.values()) and all(
             nested.relationship in held and all(map(nested.selection.is_loaded, nested.held_by(entity)))
             for nested in self.nested
@@ -127,7 +128,7 @@ class _Nested:
 
     def held_by(self, entity: object) -> Sequence[object]:
         """Return the entities in the relationship of *entity*, which is loaded."""
-        held = _loaded_values(entity)[self.relationship]
+        held = state_of(entity).dict[self.relationship]
         if self.is_list:
             return list(collection_adapter(held))
         return () if held is None else (held,)
@@ -233,11 +234,6 @@ def _no_column(mapper: Mapper[Any], schema: type[BaseModel], name: str) -> TypeE
         f"{schema.__name__}.{name} cannot be read: {model} has no column of that name, and no relationship with a schema; "
         f"make it a computed_field, or a column_property or hybrid_property of {model}"
     )
-
-
-def _loaded_values(entity: object) -> Mapping[str, Any]:
-    state: InstanceState[Any] = inspect(entity, raiseerr=True)
-    return state.dict
 
 
 def _is_deferred(mapper: Mapper[Any], column: Any) -> bool:

@@ -99,7 +99,7 @@ def can_delete_by_key(session: Session, mapper: Mapper[Any]) -> bool:
 
 
 def change_parameters(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of `changing`, beside those of the key."""
+    """Return the parameters of `build_change`, without those of the key."""
     return {f"new_{name}": value for name, value in values.items()}
 
 
@@ -128,7 +128,7 @@ def _deleting_entity(mapper: Mapper[Any]) -> Any:
 
 
 def is_loaded(session: Session, mapper: Mapper[Any], identity: tuple[Any, ...]) -> bool:
-    """Tell whether the session holds the entity, which a direct statement would leave outdated; flush pending ones first."""
+    """Tell whether the session holds the entity, after a flush: a direct statement would leave it outdated."""
     if session.new:
         session.flush()
     return mapper.identity_key_from_primary_key(identity) in session.identity_map

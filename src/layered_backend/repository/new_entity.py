@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from sqlalchemy import Column, Connection, Table, insert, inspect
-from sqlalchemy.orm import InstanceState, Mapper, Session
+from sqlalchemy import Column, Connection, Table, insert
+from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.attributes import set_committed_value
 
+from layered_backend.identity import state_of
 from layered_backend.memoization import memoized
 from layered_backend.repository.column_defaults import has_default
 from layered_backend.repository.orm_bypass import can_insert_directly, columns_by_name, has_plain_values
@@ -38,7 +39,7 @@ def write_new_entity(session: Session, mapper: Mapper[Any], entity: object) -> N
 
 def _inserts_alone(session: Session, mapper: Mapper[Any], entity: object) -> bool:
     """Tell whether one INSERT writes *entity*, and all its defaults are known then."""
-    state = _state(entity)
+    state = state_of(entity)
     if state.key is not None or type(entity) is not mapper.class_:
         return False
     return (
@@ -66,13 +67,8 @@ def _insert(session: Session, mapper: Mapper[Any], entity: object, connection: C
 
 
 def _values(mapper: Mapper[Any], entity: object) -> dict[str, Any]:
-    held = _state(entity).dict
+    held = state_of(entity).dict
     return {name: held[name] for name in columns_by_name(mapper) if name in held}
-
-
-def _state(entity: object) -> InstanceState[Any]:
-    state: InstanceState[Any] = inspect(entity, raiseerr=True)
-    return state
 
 
 def _takes_default(column: Column[Any], value: object) -> bool:

@@ -1,4 +1,4 @@
-"""When a direct statement may bypass the ORM: it must skip no constructor, validator, event, cascade or version check."""
+"""The bypass of the ORM by direct statements, allowed if they skip no constructor, validator, event or cascade."""
 
 from __future__ import annotations
 

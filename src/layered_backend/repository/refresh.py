@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, ColumnElement, inspect, select
+from sqlalchemy import Column, ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstanceState, Mapper, Session, selectinload
+from sqlalchemy.orm import Mapper, Session, selectinload
 from sqlalchemy.orm.attributes import flag_dirty, set_committed_value
 
 from layered_backend.batch import batched
 from layered_backend.dialects import dialect_named
+from layered_backend.identity import state_of
 from layered_backend.query.scope import active_scopes
 
 __all__ = ["expire_with_savepoint", "find_loaded", "refresh_changed", "refresh_loaded", "refresh_new"]
@@ -37,7 +38,7 @@ async def refresh_changed(session: AsyncSession, mapper: Mapper[Any], entity: ob
 async def refresh_new(session: AsyncSession, mapper: Mapper[Any], entity: object) -> None:
     """Read the columns that the database computed for a new row; an omitted column without a default is NULL."""
     unread = _unread_columns(mapper, entity)
-    computed = _state(entity).expired_attributes
+    computed = state_of(entity).expired_attributes
     for name in unread:
         if name not in computed and _is_null_by_default(mapper.column_attrs[name].columns[0]):
             set_committed_value(entity, name, None)
@@ -51,7 +52,7 @@ def _is_null_by_default(column: ColumnElement[Any]) -> bool:
 
 async def refresh_loaded(session: AsyncSession, mapper: Mapper[Any], entities: Iterable[object]) -> None:
     """Read the columns of *entities* again, and expire relationships whose foreign key changed."""
-    by_identity = {_state(entity).identity or (): entity for entity in entities}
+    by_identity = {state_of(entity).identity or (): entity for entity in entities}
     key = mapper.primary_key
     names = [attribute.key for attribute in mapper.column_attrs if not attribute.deferred]
     columns = [getattr(mapper.class_, name) for name in names]
@@ -78,7 +79,7 @@ def expire_with_savepoint(session: Session, entities: Sequence[object]) -> None:
 
 
 def _take(session: Session, mapper: Mapper[Any], entity: object, values: dict[str, Any]) -> None:
-    known = _state(entity).dict
+    known = state_of(entity).dict
     changed = {name: value for name, value in values.items() if name not in known or known[name] != value}
     moved = _moved_references(mapper, entity, changed)
     if moved:
@@ -87,15 +88,10 @@ def _take(session: Session, mapper: Mapper[Any], entity: object, values: dict[st
         set_committed_value(entity, name, value)
 
 
-def _state(entity: object) -> InstanceState[Any]:
-    state: InstanceState[Any] = inspect(entity, raiseerr=True)
-    return state
-
-
 async def _load_again(session: AsyncSession, mapper: Mapper[Any], entity: object, references: Sequence[str]) -> None:
     """Load relationships again by a query of the entity, which has the scopes, unlike a refresh."""
     session.expire(entity, references)
-    identity = _state(entity).identity or ()
+    identity = state_of(entity).identity or ()
     options = [selectinload(getattr(mapper.class_, name)) for name in references]
     statement = select(mapper.class_).options(*options, *active_scopes(session.info).options())
     has_key = (column == value for column, value in zip(mapper.primary_key, identity, strict=True))
@@ -103,7 +99,7 @@ async def _load_again(session: AsyncSession, mapper: Mapper[Any], entity: object
 
 
 def _unread_columns(mapper: Mapper[Any], entity: object) -> list[str]:
-    unloaded = _state(entity).unloaded
+    unloaded = state_of(entity).unloaded
     return [name for name in unloaded if name in mapper.column_attrs and not mapper.column_attrs[name].deferred]
 
 
@@ -111,7 +107,7 @@ def _moved_references(mapper: Mapper[Any], entity: object, changed: Collection[s
     """Return the loaded relationships whose foreign key is among the *changed* fields."""
     if not changed:
         return []
-    loaded = _state(entity).dict
+    loaded = state_of(entity).dict
     return [
         relationship.key
         for relationship in mapper.relationships

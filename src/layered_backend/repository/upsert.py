@@ -188,7 +188,7 @@ def _rounds(batch: Batch, keys: Sequence[tuple[Any, ...]]) -> Iterator[Batch]:
 def _changes(
     mapper: Mapper[Any], new: Any, changed: Iterable[Column[Any]], by_rule: Mapping[Column[Any], Any]
 ) -> dict[Column[Any], Any]:
-    """Return the changes: the columns that the row sets, and those that change with every update; none without the former."""
+    """Return the columns to change, with those that change in every update; nothing if the row sets none."""
     values: dict[Column[Any], Any] = {column: new[column.key] for column in changed}
     if not values:
         return {}

@@ -69,7 +69,7 @@ class Retirement:
         ]
 
     def _referring_first(self) -> Iterable[Sequence[Values]]:
-        """Return the rows in groups, each before the rows that it refers to: some databases check foreign keys row by row."""
+        """Return the rows in groups, each before the rows that it refers to, as some databases check row by row."""
         if not self._table.own_references:
             return [self.rows]
         sorter = TopologicalSorter(self._references())

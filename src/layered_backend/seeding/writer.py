@@ -170,7 +170,7 @@ class Writer:
             self._tally.record(RowChange(RowAction.UPDATE, self._key_of(update.pending), before, update.values))
 
     async def _blaming(self, pending_rows: Sequence[PendingRow], write: _Write) -> list[Values]:
-        """Write *pending_rows* in one go; where the database refuses, halve them until it is known which one it refuses."""
+        """Write *pending_rows* at once; if the database refuses, halve them until the refused row is known."""
         try:
             async with self._uow.savepoint():
                 return list(await write(pending_rows) or ())

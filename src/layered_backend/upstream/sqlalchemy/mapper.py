@@ -28,7 +28,7 @@ _REGISTERING = Undocumented(Session, "_register_persistent", ("states",))
 
 
 def is_heard(target: Mapper[Any] | ClassManager[Any] | Session, *events: str) -> bool:
-    """Tell whether somebody listens to one of *events*: of a mapper, of its entities (`mapper.class_manager`) or of a session.
+    """Tell whether somebody listens to one of the *events* of a mapper, a class manager (its entities) or a session.
 
     Uses the attribute `dispatch` of all three, which holds the listeners by event. The public `event.contains` answers for
     a listener that the caller has, not for any. If it goes, every event counts as heard: the ORM writes all rows, and its
