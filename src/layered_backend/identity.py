@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Dialect, Enum, Integer, String, Uuid, inspect
@@ -46,20 +46,22 @@ def state_of(entity: object) -> InstanceState[Any]:
 def _parts(mapper: Mapper[Any], key: object) -> tuple[tuple[ColumnElement[Any], ...], tuple[object, ...]]:
     columns = mapper.primary_key
     names = [mapper.get_property_by_column(column).key for column in columns]
-    given = _named_parts(cast("Mapping[str, object]", key), names) if isinstance(key, Mapping) else key
+    given: object = key
+    if isinstance(key, Mapping):
+        by_name = cast("Mapping[str, object]", key)
+        given = tuple(by_name[name] for name in names) if set(by_name) == set(names) else ()
     parts = cast("tuple[object, ...]", given) if isinstance(given, tuple) else (given,)
     if len(parts) != len(columns):
         raise InvalidDataError(f"the key of {mapper.class_.__name__} is ({', '.join(names)})")
     return columns, parts
 
 
-def _named_parts(key: Mapping[str, object], names: Sequence[str]) -> tuple[object, ...]:
-    return tuple(key[name] for name in names) if set(key) == set(names) else ()
-
-
 def _coerced(mapper: Mapper[Any], column: ColumnElement[Any], value: object) -> object:
     if isinstance(column.type, Uuid) and column.type.as_uuid and isinstance(value, str):
-        return _uuid_or_none(value)
+        try:
+            return uuid.UUID(value)
+        except ValueError:
+            return None  # no row can have such a key
     expected = _python_type(column)
     if value is None or expected is None or (isinstance(value, expected) and not isinstance(value, bool)):
         return value
@@ -80,10 +82,3 @@ def _python_type(column: ColumnElement[Any]) -> type | None:
             return uuid.UUID
         case _:
             return None
-
-
-def _uuid_or_none(value: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(value)
-    except ValueError:
-        return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import ColumnElement, Dialect, Select
+from sqlalchemy import Dialect, Select
 from sqlalchemy.orm import Mapper
 
 from layered_backend.dialects import dialect_named
@@ -106,7 +106,11 @@ class Listing(Generic[T]):
         """Return one page; the total comes with its rows, in the same statement, unless that is far behind."""
         if params.offset >= _FAR:
             return await self._page_far_behind(params)
-        statement = self.source.statements.page if self._is_of_all else self._cut().add_columns(self._total())
+        statement = (
+            self.source.statements.page
+            if self._is_of_all
+            else self._cut().add_columns(total(self._selected(self.source.statements.count)))
+        )
         items, rows = await self.source.rows(statement, cut_parameters(params.size, params.offset))
         count = rows[0][-1] if rows else await self._count_behind(params)
         return Page(items, count, params.page, params.size)
@@ -150,9 +154,6 @@ class Listing(Generic[T]):
 
     def _selected(self, statement: Select[Any]) -> Select[Any]:
         return statement.where(*self.where) if self.where else statement
-
-    def _total(self) -> ColumnElement[Any]:
-        return total(self._selected(self.source.statements.count))
 
     def _cut(self) -> Select[Any]:
         terms = total_order(self.source.mapper, self.order_by)

@@ -153,7 +153,8 @@ class Projection(Generic[SchemaT]):
             async for schema in self._stream_by_place(where, order_by, batch_size):
                 yield schema
             return
-        statement = self._rows.scoped(self._sorted(where, order_by))
+        sorted_by = listed(order_by) or self._selection.mapper.primary_key
+        statement = self._rows.scoped(self._rows.select(*where).order_by(*sorted_by))
         record = self._selection.record
         async with aclosing(self._source.stream(statement, batch_size)) as batches:
             async for rows in batches:
@@ -178,9 +179,6 @@ class Projection(Generic[SchemaT]):
 
     def _listing(self, params: Any, where: Sequence[Criterion], order_by: OrderBy | None) -> Listing[SchemaT]:
         return Listing[SchemaT].asked_for(self._rows, params, where, order_by)
-
-    def _sorted(self, where: Sequence[Criterion], order_by: OrderBy | None) -> Select[Any]:
-        return self._rows.select(*where).order_by(*(listed(order_by) or self._selection.mapper.primary_key))
 
 
 @memoized

@@ -25,15 +25,13 @@ def add_defaults(rows: Rows, connection: Connection) -> Rows:
         and column.default is not None
         and (column.default.is_scalar or column.default.is_callable)
     }
-    if not all(default.is_scalar or _is_known(default.arg) for default in defaults.values()):
+    if not all(
+        default.is_scalar or default.arg in READS or takes_no_context(default.arg) for default in defaults.values()
+    ):
         return rows
     for column, default in defaults.items():
         rows = _with_default(rows, column, default, connection)
     return rows
-
-
-def _is_known(function: Any) -> bool:
-    return function in READS or takes_no_context(function)
 
 
 def _with_default(rows: Rows, column: Column[Any], default: Any, connection: Connection) -> Rows:

@@ -54,7 +54,11 @@ def _inserts_alone(session: Session, mapper: Mapper[Any], entity: object) -> boo
 
 def _insert(session: Session, mapper: Mapper[Any], entity: object, connection: Connection) -> None:
     columns, values = columns_by_name(mapper), _values(mapper, entity)
-    given = {columns[name].key: value for name, value in values.items() if not _takes_default(columns[name], value)}
+    given = {
+        columns[name].key: value
+        for name, value in values.items()
+        if value is not None or not has_default(columns[name])
+    }
     result = connection.execute(_inserting(mapper), given)
     written = cast("Mapping[str, Any]", result.last_inserted_params())
     for name, column in columns.items():
@@ -69,10 +73,6 @@ def _insert(session: Session, mapper: Mapper[Any], entity: object, connection: C
 def _values(mapper: Mapper[Any], entity: object) -> dict[str, Any]:
     held = state_of(entity).dict
     return {name: held[name] for name in columns_by_name(mapper) if name in held}
-
-
-def _takes_default(column: Column[Any], value: object) -> bool:
-    return value is None and has_default(column)
 
 
 @memoized

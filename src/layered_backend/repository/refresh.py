@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, ColumnElement, select
+from sqlalchemy import Column, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapper, Session, selectinload
 from sqlalchemy.orm.attributes import flag_dirty, set_committed_value
@@ -40,14 +40,12 @@ async def refresh_new(session: AsyncSession, mapper: Mapper[Any], entity: object
     unread = _unread_columns(mapper, entity)
     computed = state_of(entity).expired_attributes
     for name in unread:
-        if name not in computed and _is_null_by_default(mapper.column_attrs[name].columns[0]):
+        column = mapper.column_attrs[name].columns[0]
+        has_default = not isinstance(column, Column) or column.default is not None or column.server_default is not None
+        if name not in computed and not has_default:
             set_committed_value(entity, name, None)
     if unread:
         await refresh_changed(session, mapper, entity, ())
-
-
-def _is_null_by_default(column: ColumnElement[Any]) -> bool:
-    return isinstance(column, Column) and column.default is None and column.server_default is None
 
 
 async def refresh_loaded(session: AsyncSession, mapper: Mapper[Any], entities: Iterable[object]) -> None:

@@ -108,9 +108,8 @@ class Field:
             return is_same_number(wanted, stored)
         if isinstance(wanted, tuple | list) and isinstance(stored, tuple | list):  # an array
             return list(wanted) == list(stored)  # pyright: ignore[reportUnknownArgumentType]
-        return _without_lost_offset(wanted, stored) == stored or self._compares_equal(wanted, stored)
-
-    def _compares_equal(self, wanted: Any, stored: Any) -> bool:
+        if _without_lost_offset(wanted, stored) == stored:
+            return True
         return self.value_type.types is None and bool(self.column.type.compare_values(wanted, stored))
 
     def accepts_all(self, values: Sequence[Any]) -> bool:

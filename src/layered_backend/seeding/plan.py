@@ -77,7 +77,9 @@ def plan_of(
         SeedPlanError: A name, a tag or the environment is not known, or one that *only* names does not run there.
     """
     chosen_environment = _environment_of(environment, seeders)
-    named = None if only is None else [_named(each, seeders) for each in _listed(only)]
+    named = (
+        None if only is None else [_named(each, seeders) for each in ([only] if isinstance(only, str | type) else only)]
+    )
     wanted = _tagged(seeders if named is None else named, seeders, tags)
     order = _with_dependencies(wanted, seeders)
     excluded = {
@@ -123,10 +125,6 @@ def _visit(seeder: SeederClass, path: tuple[SeederClass, ...], done: dict[Seeder
     for dependency in seeder.depends_on:
         _visit(dependency, (*path, seeder), done)
     done[seeder] = None
-
-
-def _listed(only: Iterable[str | SeederClass]) -> Iterable[str | SeederClass]:
-    return [only] if isinstance(only, str | type) else only
 
 
 def _named(wanted: str | SeederClass, seeders: Sequence[SeederClass]) -> SeederClass:

@@ -252,7 +252,10 @@ class SeedTable:
         given = [attribute for attribute, is_null in zip(attributes, nulls, strict=True) if not is_null]
         if not given:
             return and_(*empty)
-        return and_(*empty, self._database_dialect.among(given, [tuple(filter(_is_not_none, key)) for key in keys]))
+        return and_(
+            *empty,
+            self._database_dialect.among(given, [tuple(part for part in key if part is not None) for key in keys]),
+        )
 
     def _has_identity(self, identities: Sequence[Values]) -> ColumnElement[bool]:
         return self._database_dialect.among([self._attribute(name) for name in self.identity], identities)
@@ -313,10 +316,6 @@ def _is_particular(mapper: Mapper[Any]) -> bool:
     return (
         is_more_than_columns or is_heard(mapper, "before_insert", "after_insert") or not has_plain_constructor(mapper)
     )
-
-
-def _is_not_none(value: object) -> bool:
-    return value is not None
 
 
 def _keys_to(table: Table) -> Iterator[Any]:
