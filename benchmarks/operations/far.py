@@ -28,7 +28,7 @@ from benchmarks.peers.sqlakeyset import Sqlakeyset
 from benchmarks.shop import Item
 from benchmarks.stage import Stage
 from layered_backend.query.cursor import Cursor, encoded, fingerprint
-from layered_backend.query.ordering import total_order
+from layered_backend.query.sort_terms import total_order
 
 __all__ = ["far"]
 

@@ -1,25 +1,27 @@
-"""Rows held by field: what is asked of a value is then asked of all values of a field at once."""
+"""Batches of rows: taken from any iterable, one in memory at a time, and held by field."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from itertools import compress
+from itertools import compress, islice
 from operator import itemgetter
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
-__all__ = ["LEFT_OUT", "MISSING", "NOTHING", "Batch"]
+__all__ = ["LEFT_OUT", "MISSING", "NOTHING", "Batch", "batched"]
+
+T = TypeVar("T")
 
 
 class _Missing:
-    """What a row leaves out."""
+    """The type of `MISSING`."""
 
     def __repr__(self) -> str:
         return "left out"
 
 
 MISSING: Final = _Missing()
-"""What a row leaves out."""
+"""Stands for a value that a row leaves out."""
 
 LEFT_OUT: Final[frozenset[type]] = frozenset({_Missing})
 NOTHING: Final[frozenset[type]] = frozenset({_Missing, type(None)})
@@ -81,6 +83,23 @@ class Batch:
         patterns = zip(*([type(value) in absent[name] for value in self.fields[name]] for name in mixed), strict=True)
         for pattern, rows in _places(patterns).items():
             yield rest.selected(rows).without({*compress(mixed, pattern)})
+
+
+async def batched(rows: Iterable[T] | AsyncIterable[T], size: int) -> AsyncGenerator[list[T]]:
+    """Yield *rows* in lists of at most *size*."""
+    if isinstance(rows, Iterable):
+        iterator = iter(rows)
+        while batch := list(islice(iterator, size)):
+            yield batch
+        return
+    batch = list[T]()
+    async for row in rows:
+        batch.append(row)
+        if len(batch) == size:
+            yield batch
+            batch = list[T]()
+    if batch:
+        yield batch
 
 
 def _fields_alike(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Sequence[Any]] | None:

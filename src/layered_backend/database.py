@@ -23,6 +23,7 @@ from layered_backend.dialects.connecting import replace_lost_connections
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.models import Base
 from layered_backend.session import GuardedSession, UnbegunReads, drive, guard_engine, read_in_autocommit
+from layered_backend.upstream.sqlalchemy import expression
 from layered_backend.upstream.sqlalchemy.concurrency import verify_concurrency
 from layered_backend.upstream.sqlalchemy.connection import verify_connection
 from layered_backend.upstream.sqlalchemy.restriction_compiler import restrict, verify_restriction
@@ -220,7 +221,7 @@ class Database:
             raise ModuleNotFoundError(f"{url.drivername}:// needs a driver: {install}", name=error.name) from error
 
     def _prepare(self, engine: Engine) -> None:
-        for verify in (verify_concurrency, verify_connection, verify_restriction):
+        for verify in (expression.verify, verify_concurrency, verify_connection, verify_restriction):
             verify()
         event.listen(engine, "connect", self._keep_database_alive)
         self.dialect.connections.configure(engine)

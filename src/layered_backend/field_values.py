@@ -1,13 +1,11 @@
-"""From the data that callers pass, a mapping or a Pydantic model, to the values of an entity's fields."""
+"""Field values of an entity, from the mapping or the Pydantic model that a caller passes."""
 
 from __future__ import annotations
 
 import datetime
-import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from types import FunctionType
 from typing import Any, cast
 
 from pydantic import BaseModel
@@ -15,7 +13,6 @@ from pydantic_core import to_jsonable_python
 from sqlalchemy import (
     Boolean,
     Column,
-    ColumnDefault,
     Date,
     DateTime,
     Float,
@@ -33,8 +30,9 @@ from sqlalchemy.types import TypeDecorator
 from layered_backend.batch import MISSING, Batch
 from layered_backend.errors import ConflictError, InvalidDataError, UnknownFieldError
 from layered_backend.memoization import memoized
+from layered_backend.upstream.sqlalchemy.schema import takes_no_context
 
-__all__ = ["Data", "changed_values", "is_plain", "new_batch", "new_values", "takes_nothing", "whole_values"]
+__all__ = ["Data", "changed_values", "is_plain", "new_batch", "new_values", "whole_values"]
 
 _PLAIN_TYPES = (Boolean, Date, DateTime, Float, Integer, Numeric, String, Time, Uuid)
 _TAKEN_AS_THEY_ARE: frozenset[type] = frozenset(
@@ -44,15 +42,12 @@ _TAKEN_AS_THEY_ARE: frozenset[type] = frozenset(
     }
 )
 
-# SQLAlchemy wraps a function that takes nothing in one that takes the statement's context; there are two such wrappers.
-_WRAPPERS = {getattr(ColumnDefault(function).arg, "__code__", None) for function in (lambda: None, time.time)}
-
 Data = Mapping[str, Any] | BaseModel
-"""What a repository writes: a mapping by attribute name, or a Pydantic model."""
+"""Data for a repository to write: a mapping by attribute name, or a Pydantic model."""
 
 
 def new_values(mapper: Mapper[Any], data: Data) -> dict[str, Any]:
-    """Return the values of a new entity: what *data* sets, and the defaults that its schema declares.
+    """Return the values of a new entity: the fields that *data* sets, and the defaults of its schema.
 
     A field that was omitted and whose default is None is left to the mapped class and its own default.
 
@@ -111,7 +106,7 @@ def whole_values(mapper: Mapper[Any], key: Any, data: Data) -> dict[str, Any]:
 
 
 def _drop_key(mapper: Mapper[Any], names: Sequence[str], key: Any, values: dict[str, Any]) -> None:
-    """Take the key out of *values*, which may repeat it."""
+    """Remove the key from *values*, which may repeat it."""
     by_name = cast("Mapping[str, object]", key) if isinstance(key, Mapping) else None
     parts = cast("Sequence[object]", key if isinstance(key, tuple) else (key,))
     for name, part in [*by_name.items()] if by_name is not None else zip(names, parts, strict=False):
@@ -120,7 +115,7 @@ def _drop_key(mapper: Mapper[Any], names: Sequence[str], key: Any, values: dict[
 
 
 def _default(mapper: Mapper[Any], name: str) -> Any:
-    """Return what a new row has where it leaves a field out: a value, or an expression for the database to compute."""
+    """Return the default of a field: a value, or an expression that the database computes."""
     column = mapper.column_attrs[name].columns[0] if name in mapper.column_attrs else None
     if not isinstance(column, Column):
         return None
@@ -130,14 +125,9 @@ def _default(mapper: Mapper[Any], name: str) -> Any:
         return _quoted(written) if isinstance(written, str) else written
     if not default.is_callable:
         return default.arg
-    if not takes_nothing(default.arg):
+    if not takes_no_context(default.arg):
         raise InvalidDataError(f"{mapper.class_.__name__}.{name} needs a value: its default depends on the INSERT")
     return default.arg(None)
-
-
-def takes_nothing(default: Any) -> bool:
-    """Tell whether the function of a column's default, as SQLAlchemy keeps it, does without the statement's context."""
-    return isinstance(default, FunctionType) and default.__code__ in _WRAPPERS
 
 
 def _quoted(written: str) -> Any:

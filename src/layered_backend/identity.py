@@ -1,30 +1,30 @@
-"""The identity of an entity: its primary key, as callers write it."""
+"""Identities: primary keys as callers write them, and the state that SQLAlchemy keeps of an entity."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Dialect, Enum, Integer, String, Uuid
-from sqlalchemy.orm import Mapper
+from sqlalchemy import ColumnElement, Dialect, Enum, Integer, String, Uuid, inspect
+from sqlalchemy.orm import InstanceState, Mapper
 
 from layered_backend.dialects import dialect_named
 from layered_backend.errors import InvalidDataError
 
-__all__ = ["identity_of"]
+__all__ = ["identity_of", "state_of"]
 
 
 def identity_of(mapper: Mapper[Any], key: object, dialect: Dialect) -> tuple[Any, ...] | None:
     """Return *key* as a tuple in the order of the primary key's columns.
 
     Args:
-        mapper: Of the entity.
+        mapper: The mapper of the entity.
         key: The value of a simple key; a tuple, or a mapping by attribute name, for a composite one.
-        dialect: SQLAlchemy's, of the database that is to be asked.
+        dialect: SQLAlchemy's dialect of the database.
 
     Returns:
-        None where no row can have that key: a part is None, or is out of what the column can hold.
+        None if no row can have that key: a part is None, or the column cannot hold it.
 
     Raises:
         InvalidDataError: The key has another number of parts, or a part another type.
@@ -37,23 +37,31 @@ def identity_of(mapper: Mapper[Any], key: object, dialect: Dialect) -> tuple[Any
     return tuple(values)
 
 
+def state_of(entity: object) -> InstanceState[Any]:
+    """Return SQLAlchemy's state of *entity*: its identity, and the values that are loaded."""
+    state: InstanceState[Any] = inspect(entity, raiseerr=True)
+    return state
+
+
 def _parts(mapper: Mapper[Any], key: object) -> tuple[tuple[ColumnElement[Any], ...], tuple[object, ...]]:
     columns = mapper.primary_key
     names = [mapper.get_property_by_column(column).key for column in columns]
-    given = _named_parts(cast("Mapping[str, object]", key), names) if isinstance(key, Mapping) else key
+    given: object = key
+    if isinstance(key, Mapping):
+        by_name = cast("Mapping[str, object]", key)
+        given = tuple(by_name[name] for name in names) if set(by_name) == set(names) else ()
     parts = cast("tuple[object, ...]", given) if isinstance(given, tuple) else (given,)
     if len(parts) != len(columns):
         raise InvalidDataError(f"the key of {mapper.class_.__name__} is ({', '.join(names)})")
     return columns, parts
 
 
-def _named_parts(key: Mapping[str, object], names: Sequence[str]) -> tuple[object, ...]:
-    return tuple(key[name] for name in names) if set(key) == set(names) else ()
-
-
 def _coerced(mapper: Mapper[Any], column: ColumnElement[Any], value: object) -> object:
     if isinstance(column.type, Uuid) and column.type.as_uuid and isinstance(value, str):
-        return _uuid_or_none(value)
+        try:
+            return uuid.UUID(value)
+        except ValueError:
+            return None  # no row can have such a key
     expected = _python_type(column)
     if value is None or expected is None or (isinstance(value, expected) and not isinstance(value, bool)):
         return value
@@ -62,7 +70,7 @@ def _coerced(mapper: Mapper[Any], column: ColumnElement[Any], value: object) -> 
 
 
 def _python_type(column: ColumnElement[Any]) -> type | None:
-    """Return the type whose values a database would otherwise refuse, or compare by its own rules; None for the rest."""
+    """Return the type of key parts that is checked here; None if the database may compare them by its own rules."""
     match column.type:
         case Enum():
             return None
@@ -74,10 +82,3 @@ def _python_type(column: ColumnElement[Any]) -> type | None:
             return uuid.UUID
         case _:
             return None
-
-
-def _uuid_or_none(value: str) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(value)
-    except ValueError:
-        return None

@@ -1,4 +1,4 @@
-"""Pages of rows, whatever each row becomes: an entity, or a schema."""
+"""Listings: lists and pages of rows, each row an entity or a schema."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import ColumnElement, Dialect, Select
+from sqlalchemy import Dialect, Select
 from sqlalchemy.orm import Mapper
 
 from layered_backend.dialects import dialect_named
@@ -22,10 +22,9 @@ from layered_backend.query import (
     Sorting,
 )
 from layered_backend.query.cursor import Cursor, fingerprint
-from layered_backend.query.keyset import Keyset
-from layered_backend.query.order import Order, order_of, place_parameters
-from layered_backend.query.ordering import listed, order_by_clauses, total_order
+from layered_backend.query.keyset import Keyset, KeysetOrder, order_of, place_parameters
 from layered_backend.query.parameters import QueryModel
+from layered_backend.query.sort_terms import listed, order_by_clauses, total_order
 from layered_backend.query.statements import Statements, cut_parameters, total
 
 __all__ = ["Listing", "RowSource", "read_on"]
@@ -33,25 +32,25 @@ __all__ = ["Listing", "RowSource", "read_on"]
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-_FAR = 10_000  # rows passed over: the total's column in each of them costs PostgreSQL as much as a second statement
+_FAR = 10_000  # rows before the page: computing the total in each costs PostgreSQL as much as a second statement
 
 
 class RowSource(Protocol[T_co]):
-    """Where the rows of one mapped class come from, each as an item."""
+    """A source of the rows of one mapped class, each as an item."""
 
     @property
     def mapper(self) -> Mapper[Any]:
-        """Of the mapped class."""
+        """The mapper of the mapped class."""
         ...
 
     @property
     def dialect(self) -> Dialect:
-        """SQLAlchemy's, of the database."""
+        """SQLAlchemy's dialect of the database."""
         ...
 
     @property
     def statements(self) -> Statements:
-        """What selects all the rows."""
+        """The statements over all rows."""
         ...
 
     async def rows(
@@ -61,7 +60,7 @@ class RowSource(Protocol[T_co]):
         ...
 
     async def count(self, *where: Criterion) -> int:
-        """Return how many rows meet the criteria."""
+        """Return the number of rows that meet the criteria."""
         ...
 
 
@@ -77,9 +76,9 @@ class Listing(Generic[T]):
     def asked_for(
         cls, source: RowSource[T], params: QueryModel, where: Sequence[Criterion], order_by: OrderBy | None
     ) -> Listing[T]:
-        """Return the listing with the filters and the sort of *params* as well, where that has some.
+        """Return the listing, with the filters and the sort of *params* added.
 
-        A sort of the client's comes before *order_by*; that of the class's own default comes behind it.
+        A sort that the client names replaces *order_by*; the default of the class does so only if there is no *order_by*.
         """
         if isinstance(params, FilterSet):
             where = (*where, *params.where())
@@ -107,7 +106,11 @@ class Listing(Generic[T]):
         """Return one page; the total comes with its rows, in the same statement, unless that is far behind."""
         if params.offset >= _FAR:
             return await self._page_far_behind(params)
-        statement = self.source.statements.page if self._is_of_all else self._cut().add_columns(self._total())
+        statement = (
+            self.source.statements.page
+            if self._is_of_all
+            else self._cut().add_columns(total(self._selected(self.source.statements.count)))
+        )
         items, rows = await self.source.rows(statement, cut_parameters(params.size, params.offset))
         count = rows[0][-1] if rows else await self._count_behind(params)
         return Page(items, count, params.page, params.size)
@@ -134,7 +137,7 @@ class Listing(Generic[T]):
         return keyset.page(items, rows)
 
     async def _page_far_behind(self, params: PageParams) -> Page[T]:
-        """Return one page; its rows come by themselves: a database makes all columns of those that it passes over, too."""
+        """Return one page without the total in its rows: a database computes it for the rows that it passes over too."""
         statement = self.source.statements.cut if self._is_of_all else self._cut()
         items, _ = await self.source.rows(statement, cut_parameters(params.size, params.offset))
         is_last = 0 < len(items) < params.size
@@ -142,7 +145,7 @@ class Listing(Generic[T]):
         return Page(items, count, params.page, params.size)
 
     async def _count_behind(self, params: PageParams) -> int:
-        """Return how many rows there are, where the page has none to tell it."""
+        """Return the number of rows for a page that has none to tell it."""
         return 0 if params.page == 1 else await self.source.count(*self.where)
 
     @property
@@ -152,9 +155,6 @@ class Listing(Generic[T]):
     def _selected(self, statement: Select[Any]) -> Select[Any]:
         return statement.where(*self.where) if self.where else statement
 
-    def _total(self) -> ColumnElement[Any]:
-        return total(self._selected(self.source.statements.count))
-
     def _cut(self) -> Select[Any]:
         terms = total_order(self.source.mapper, self.order_by)
         clauses = order_by_clauses(terms, dialect_named(self.source.dialect.name).ordering)
@@ -162,11 +162,11 @@ class Listing(Generic[T]):
 
 
 async def read_on(
-    source: RowSource[T], order: Order, where: Sequence[Criterion], cursor: Cursor | None, limit: int
+    source: RowSource[T], order: KeysetOrder, where: Sequence[Criterion], cursor: Cursor | None, limit: int
 ) -> tuple[Sequence[T], Sequence[Sequence[Any]]]:
     """Return the items that follow *cursor* in *order*, *limit* of them at most, and the rows that they were made of.
 
-    A stretch is read only where those before it have not been enough.
+    A range is read only if those before it were not enough.
     """
     items: list[T] = []
     rows: list[Sequence[Any]] = []

@@ -1,4 +1,4 @@
-"""Remembering what was computed from classes."""
+"""Memoization of results that are computed from classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapper
 
 __all__ = ["memoized", "unique"]
 
-_SIZE = 1_000  # results: what a client chooses, such as the fields to change, is among the arguments
+_SIZE = 1_000  # results: a client chooses some arguments, such as the fields to change
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -19,7 +19,7 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 def memoized(function: FunctionT) -> FunctionT:
     """Do what `functools.lru_cache` does, and keep the signature, which type checkers would lose for classes as arguments.
 
-    A class that is mapped later may give others a relationship, so all is forgotten then.
+    The results are forgotten when a class is mapped, which may give others a relationship.
     """
     remembering = functools.lru_cache(maxsize=_SIZE)(function)
     event.listen(Mapper, "after_configured", remembering.cache_clear)

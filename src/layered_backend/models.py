@@ -18,10 +18,9 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, ClassVar, Protocol
 
-from sqlalchemy import DateTime, Dialect, Float, MetaData, Numeric, PrimaryKeyConstraint, String, Uuid
+from sqlalchemy import Connection, DateTime, Dialect, Float, MetaData, Numeric, PrimaryKeyConstraint, String, Uuid
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.mysql import DATETIME
-from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -195,7 +194,7 @@ def _exact_without_padding(value: Any) -> Decimal | None:
 
 @dataclass(frozen=True)
 class _DecimalStorage:
-    """What one database keeps of a decimal number.
+    """The limits of one database for a decimal number.
 
     Attributes:
         type: The column's type.
@@ -311,9 +310,18 @@ class UUIDPrimaryKey:
 _MOMENT = "layered_backend.moment"
 
 
-def _moment_of_transaction(context: DefaultExecutionContext) -> datetime:
+class _DefaultContext(Protocol):
+    """The part of a statement's context that the default functions of this module use."""
+
+    @property
+    def root_connection(self) -> Connection: ...
+
+    def get_current_parameters(self) -> Mapping[str, Any]: ...
+
+
+def _moment_of_transaction(context: _DefaultContext) -> datetime:
     """Return when the transaction first wrote a stamped row: all rows of one transaction have the same stamp."""
-    connection: Any = context.root_connection
+    connection = context.root_connection
     transaction = connection.get_transaction()
     of_transaction, moment = connection.info.get(_MOMENT, (None, None))
     if of_transaction is None or of_transaction() is not transaction:
@@ -323,16 +331,15 @@ def _moment_of_transaction(context: DefaultExecutionContext) -> datetime:
     return stamp
 
 
-def _created_at(context: DefaultExecutionContext) -> datetime:
+def _created_at(context: _DefaultContext) -> datetime:
     """Return the row's `created_at`: a row that was never updated says so."""
-    parameters: Any = context.get_current_parameters()  # type: ignore[no-untyped-call]  # is not annotated
-    return parameters.get("created_at") or _moment_of_transaction(context)
+    return context.get_current_parameters().get("created_at") or _moment_of_transaction(context)
 
 
-def _actor(context: DefaultExecutionContext) -> str | None:
+def _actor(context: _DefaultContext) -> str | None:
     """Return who works, in the words of the unit of work whose connection executes the statement; None for nobody."""
-    connection: Any = context.root_connection
-    name_of_actor: Callable[[], str | None] | None = getattr(connection, "actor_name", None)  # of a guarded connection
+    actor_name = getattr(context.root_connection, "actor_name", None)  # of a connection that a session guards
+    name_of_actor: Callable[[], str | None] | None = actor_name
     name = None if name_of_actor is None else _told_by(name_of_actor)
     if name is not None and len(name) > _LONGEST_NAME:
         raise InvalidDataError(f"the name of the actor has more than {_LONGEST_NAME} characters; override actor_name()")
@@ -348,10 +355,9 @@ def _told_by(name_of_actor: Callable[[], str | None]) -> str | None:
         raise UnitOfWorkError(f"actor_name() has raised {type(error).__name__}") from error
 
 
-def _created_by(context: DefaultExecutionContext) -> str | None:
+def _created_by(context: _DefaultContext) -> str | None:
     """Return the row's `created_by`: a row that was never updated says so."""
-    parameters: Any = context.get_current_parameters()  # type: ignore[no-untyped-call]  # is not annotated
-    return parameters.get("created_by") or _actor(context)
+    return context.get_current_parameters().get("created_by") or _actor(context)
 
 
 READS: Mapping[Any, frozenset[str]] = {
@@ -360,7 +366,7 @@ READS: Mapping[Any, frozenset[str]] = {
     _actor: frozenset(),
     _created_by: frozenset({"created_by"}),
 }
-"""What the defaults of this module read of a row: rows that are alike in that have the same default."""
+"""The fields that the defaults of this module read: rows with the same values there have the same default."""
 
 
 class Timestamped:
@@ -376,10 +382,10 @@ class Timestamped:
 
 
 class Audited:
-    """Who created the row and who last updated it, as text; the two are equal until the first update.
+    """The names of the actors that created the row and last updated it; they are equal until the first update.
 
-    That is the actor of the unit of work, as its `actor_name` puts it, whichever way the row is written. A write without
-    an actor, by a seeder for example, leaves None: the last one to write was nobody who is known.
+    The name is that of the actor of the unit of work (`actor_name`), for every way to write a row. After a write without
+    an actor, such as by a seeder, `updated_by` is NULL.
     """
 
     created_by: Mapped[str | None] = mapped_column(_NAME, default=_actor, sort_order=14)
@@ -398,7 +404,7 @@ class SoftDeletable:
 
 
 class Versioned:
-    """How often the row was written (Fowler, PoEAA: Optimistic Offline Lock).
+    """The version of the row, which counts its writes (Fowler, PoEAA: Optimistic Offline Lock).
 
     An update of a row that somebody else has changed since it was read is a StaleError. So is one whose data has the
     `version` that was read, and another is stored.

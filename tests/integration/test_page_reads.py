@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from layered_backend import Base as LibraryBase
 from layered_backend import BaseRepository, CursorParams, IntegerPrimaryKey
-from layered_backend.query.ordering import OrderBy
+from layered_backend.query.sort_terms import OrderBy
 from tests.databases import Shop
 from tests.shop import ShopUnitOfWork
 from tests.statements import Statements

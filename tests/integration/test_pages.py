@@ -24,7 +24,7 @@ from layered_backend import (
     Sorting,
     Where,
 )
-from layered_backend.query.ordering import OrderBy
+from layered_backend.query.sort_terms import OrderBy
 from tests.databases import Shop
 from tests.shop import Category, Item, ItemRead, ItemService, ShopUnitOfWork
 from tests.statements import Statements

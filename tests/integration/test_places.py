@@ -14,7 +14,7 @@ from sqlalchemy import func, insert, literal, select, text, true
 from sqlalchemy.orm import aliased
 
 from layered_backend import BaseRepository, CursorPage, CursorParams, PageParams
-from layered_backend.query.ordering import OrderBy
+from layered_backend.query.sort_terms import OrderBy
 from tests.databases import Shop
 from tests.samples_of_types import OWN_SAMPLES, SAMPLES, Base, Color, Sample
 from tests.shop import ShopUnitOfWork

@@ -421,8 +421,8 @@ class TestDependency:
         assert (missing.status_code, missing.json()) == (404, {"detail": "Item not found"})
         assert wrong.status_code == 422
         assert wrong.json()["detail"].startswith("The cursor is broken or was made for another sort or filter")
-        stretches = 2 if async_shop.backend.server == "sqlite" else 1  # of the second page: it seeks by key alone
-        assert (len(statements.sent), statements.began) == (4 + stretches, 0)
+        ranges = 2 if async_shop.backend.server == "sqlite" else 1  # of the second page: it seeks by key alone
+        assert (len(statements.sent), statements.began) == (4 + ranges, 0)
         assert async_shop.checked_out == 0
 
     async def test_it_takes_part_in_the_unit_of_work_of_the_request(self, async_shop: Shop) -> None:

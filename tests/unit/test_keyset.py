@@ -44,9 +44,9 @@ from layered_backend import InvalidCursorError
 from layered_backend.dialects import dialect_named
 from layered_backend.dialects.sqlite.ordering import SQLiteOrdering
 from layered_backend.query.cursor import Cursor, decoded, encoded, fingerprint
-from layered_backend.query.order import keys_of
-from layered_backend.query.ordering import Term, listed, order_by_clauses, total_order
-from layered_backend.query.stretches import Stretch, behind, whole
+from layered_backend.query.keyset import keys_of
+from layered_backend.query.keyset_ranges import KeysetRange, list_all, list_behind
+from layered_backend.query.sort_terms import Term, listed, order_by_clauses, total_order
 from tests.shop import Category, Item, Stock
 
 SQLITE = sqlite_dialect()
@@ -180,14 +180,14 @@ class TestOrder:
             order_by = order_by_clauses(terms, dialect_named("sqlite").ordering)
             in_order = connection.execute(select(table.c.id, *(t.expression for t in terms)).order_by(*order_by)).all()
 
-            def read(stretches: Iterable[Stretch]) -> list[int]:
-                parts = [connection.scalars(stretch.of(select(table.c.id), 99)).all() for stretch in stretches]
+            def read(ranges: Iterable[KeysetRange]) -> list[int]:
+                parts = [connection.scalars(each.of(select(table.c.id), 99)).all() for each in ranges]
                 assert len(parts) <= 2 * len(terms), "the number of statements is bound by that of the terms"
                 return [number for part in parts for number in part]
 
             ordering, keys = (SQLiteOrdering if by_row else SQLiteWithoutRows)(), keys_of(terms, engine.dialect)
-            every = read(whole(keys, ordering))
-            tails = [read(behind(keys, row[1:], ordering)) for row in in_order]
+            every = read(list_all(keys, ordering))
+            tails = [read(list_behind(keys, row[1:], ordering)) for row in in_order]
         engine.dispose()
 
         assert [row[0] for row in in_order] == every == expected

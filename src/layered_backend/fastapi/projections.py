@@ -14,7 +14,7 @@ from layered_backend.fastapi.actors import actor_of
 from layered_backend.fastapi.dependencies import unit_in
 from layered_backend.fastapi.installation import installation_of
 from layered_backend.memoization import unique
-from layered_backend.projection import AutocommitSource, Projection, SessionSource, Source, plan_of
+from layered_backend.projection import AutocommitSource, Projection, SessionSource, Source, selection_of
 from layered_backend.query.scope import ActiveScopes
 from layered_backend.repository import BaseRepository, model_of
 from layered_backend.unit_of_work import UnitOfWork
@@ -73,7 +73,7 @@ def refuse_unreadable(model: type[Any], schema: type[BaseModel]) -> None:
         TypeError: A field of the schema has no column and no relationship, or a schema is nested in itself.
     """
     try:
-        plan_of(model, schema)
+        selection_of(model, schema)
     except InvalidRequestError:  # a class that it is related to has not been imported yet
         return
 

@@ -1,4 +1,4 @@
-"""The projection: rows that become schemas, and never entities."""
+"""The projection: reads rows into schemas, without entities."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from layered_backend.errors import NotFoundError
 from layered_backend.identity import identity_of
 from layered_backend.listing import Listing, read_on
 from layered_backend.memoization import memoized
-from layered_backend.projection.plan import Plan, Record, plan_of
+from layered_backend.projection.selection import Record, Selection, selection_of
 from layered_backend.projection.source import Source
 from layered_backend.query import Criterion, CursorPage, CursorParams, OrderBy, Page, PageParams, Slice
 from layered_backend.query.cursor import Cursor
-from layered_backend.query.keyset import place_of
-from layered_backend.query.order import order_of
-from layered_backend.query.ordering import listed
+from layered_backend.query.keyset import order_of, place_of
+from layered_backend.query.sort_terms import listed
 from layered_backend.query.statements import Statements, key_parameters
 
 __all__ = ["Projection"]
@@ -53,7 +52,7 @@ class Projection(Generic[SchemaT]):
     def __init__(self, source: Source, model: type[Any], schema: type[SchemaT]) -> None:
         self._source = source
         self._model = model
-        self._plan: Plan[SchemaT] = plan_of(model, schema)
+        self._selection: Selection[SchemaT] = selection_of(model, schema)
 
     async def get(self, key: Any) -> SchemaT:
         """Return what has that primary key.
@@ -76,11 +75,11 @@ class Projection(Generic[SchemaT]):
         Raises:
             InvalidDataError: The key has another number of parts, or a part another type.
         """
-        mapper = self._plan.mapper
+        mapper = self._selection.mapper
         identity = identity_of(mapper, key, self._source.dialect)
         if identity is None:
             return None
-        found, _ = await self._rows.rows(self._plan.statements.by_key, key_parameters(identity))
+        found, _ = await self._rows.rows(self._selection.statements.by_key, key_parameters(identity))
         return found[0] if found else None
 
     async def get_with(self, key: Any, *names: str) -> tuple[SchemaT, Sequence[Any]]:
@@ -94,14 +93,14 @@ class Projection(Generic[SchemaT]):
             NotFoundError: There is none, or no row of this database can have that key.
             InvalidDataError: The key has another number of parts, or a part another type.
         """
-        mapper = self._plan.mapper
+        mapper = self._selection.mapper
         identity = identity_of(mapper, key, self._source.dialect)
         if identity is None:
             raise NotFoundError(self._model.__name__, key)
-        found, rows = await self._rows.rows(_by_key_with(self._plan, names), key_parameters(identity))
+        found, rows = await self._rows.rows(_by_key_with(self._selection, names), key_parameters(identity))
         if not found:
             raise NotFoundError(self._model.__name__, key)
-        return found[0], rows[0][self._plan.width :]
+        return found[0], rows[0][self._selection.width :]
 
     async def first(self, *where: Criterion, order_by: OrderBy | None = None) -> SchemaT | None:
         """Return the first that meets the criteria, by primary key unless *order_by* says otherwise, or None."""
@@ -150,22 +149,23 @@ class Projection(Generic[SchemaT]):
             order_by: One expression or several; the primary key unless it is given.
             batch_size: How many rows are read at a time, from 1.
         """
-        if self._plan.nested:
+        if self._selection.nested:
             async for schema in self._stream_by_place(where, order_by, batch_size):
                 yield schema
             return
-        statement = self._rows.scoped(self._sorted(where, order_by))
-        record = self._plan.record
+        sorted_by = listed(order_by) or self._selection.mapper.primary_key
+        statement = self._rows.scoped(self._rows.select(*where).order_by(*sorted_by))
+        record = self._selection.record
         async with aclosing(self._source.stream(statement, batch_size)) as batches:
             async for rows in batches:
-                for schema in self._plan.adapter.validate_python([record(row) for row in rows]):
+                for schema in self._selection.adapter.validate_python([record(row) for row in rows]):
                     yield schema
 
     async def _stream_by_place(
         self, where: Sequence[Criterion], order_by: OrderBy | None, batch_size: int
     ) -> AsyncGenerator[SchemaT]:
         """Yield batch by batch, each of them a query: nested rows need statements beside the stream of the outer ones."""
-        order = order_of(self._plan.statements, order_by, self._source.dialect)
+        order = order_of(self._selection.statements, order_by, self._source.dialect)
         schemas, rows = await read_on(self._rows, order, where, None, batch_size)
         while rows:
             for schema in schemas:
@@ -175,18 +175,15 @@ class Projection(Generic[SchemaT]):
 
     @property
     def _rows(self) -> _SchemaRows[SchemaT]:
-        return _SchemaRows(self._source, self._plan)
+        return _SchemaRows(self._source, self._selection)
 
     def _listing(self, params: Any, where: Sequence[Criterion], order_by: OrderBy | None) -> Listing[SchemaT]:
         return Listing[SchemaT].asked_for(self._rows, params, where, order_by)
 
-    def _sorted(self, where: Sequence[Criterion], order_by: OrderBy | None) -> Select[Any]:
-        return self._rows.select(*where).order_by(*(listed(order_by) or self._plan.mapper.primary_key))
-
 
 @memoized
-def _by_key_with(plan: Plan[Any], names: tuple[str, ...]) -> Any:
-    return plan.statements.by_key.add_columns(*(getattr(plan.mapper.class_, name) for name in names))
+def _by_key_with(selection: Selection[Any], names: tuple[str, ...]) -> Any:
+    return selection.statements.by_key.add_columns(*(getattr(selection.mapper.class_, name) for name in names))
 
 
 @dataclass(frozen=True)
@@ -194,11 +191,11 @@ class _SchemaRows(Generic[SchemaT]):
     """The rows of a projection, for a listing."""
 
     source: Source
-    plan: Plan[SchemaT]
+    selection: Selection[SchemaT]
 
     @property
     def mapper(self) -> Mapper[Any]:
-        return self.plan.mapper
+        return self.selection.mapper
 
     @property
     def dialect(self) -> Dialect:
@@ -210,7 +207,7 @@ class _SchemaRows(Generic[SchemaT]):
 
     @property
     def statements(self) -> Statements:
-        return self.plan.statements
+        return self.selection.statements
 
     def select(self, *where: Criterion) -> Select[Any]:
         rows = self.statements.rows
@@ -228,11 +225,12 @@ class _SchemaRows(Generic[SchemaT]):
         self, statement: Select[Any], parameters: Mapping[str, Any] | None = None
     ) -> tuple[Sequence[SchemaT], Sequence[Sequence[Any]]]:
         options = self.source.scopes.options()
-        scoped, by_keys = statement.options(*options) if options else statement, self.by_keys
+        scoped = statement.options(*options) if options else statement
+        by_keys = self.by_keys
 
         def read(connection: Connection) -> tuple[Sequence[Any], list[Record]]:
             rows = connection.execute(scoped, parameters).all()
-            return rows, self.plan.records(rows, connection, by_keys, options)
+            return rows, self.selection.records(rows, connection, by_keys, options)
 
         rows, records = await self.source.read(read)
-        return self.plan.adapter.validate_python(records), rows
+        return self.selection.adapter.validate_python(records), rows

@@ -1,4 +1,4 @@
-"""Where a projection reads: the connection of a session, or one of its own."""
+"""Sources of a projection: the connection of a session, or a connection for each read."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Source(Protocol):
 
     @property
     def dialect(self) -> Dialect:
-        """SQLAlchemy's, of the database."""
+        """SQLAlchemy's dialect of the database."""
         ...
 
     @property
     def scopes(self) -> ActiveScopes:
-        """What is added to each statement."""
+        """The scopes that each statement gets."""
         ...
 
     async def read(self, work: Callable[[Connection], T]) -> T:
@@ -45,7 +45,7 @@ class SessionSource:
     """The connection of a session, after its pending changes are written. Lives as long as the session.
 
     Args:
-        session: Whose connection to read with.
+        session: The session whose connection is read with.
     """
 
     def __init__(self, session: AsyncSession) -> None:
@@ -77,8 +77,8 @@ class AutocommitSource:
     """A connection for each read, on which each statement is a transaction of its own.
 
     Args:
-        database: Where to read.
-        scopes: What is added to each statement.
+        database: The database to read.
+        scopes: The scopes that each statement gets.
     """
 
     def __init__(self, database: Database, scopes: ActiveScopes) -> None:

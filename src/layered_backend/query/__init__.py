@@ -1,10 +1,10 @@
-"""What to ask for: criteria, sorts, pages, locks and scopes. It reads and writes nothing itself."""
+"""Queries without I/O: criteria, sorts, pages, locks and scopes."""
 
 from layered_backend.query.criteria import Criterion, FilterSet, Where
 from layered_backend.query.lock import Lock
-from layered_backend.query.ordering import OrderBy
 from layered_backend.query.pagination import CursorPage, CursorParams, Page, PageParams, Slice
 from layered_backend.query.scope import Scope, TenantScope
+from layered_backend.query.sort_terms import OrderBy
 from layered_backend.query.sorting import Sorting
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Criteria: what rows must meet, as expressions and as the parameters of a query string."""
+"""Criteria: expressions that rows must meet, and query parameters that become such expressions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from layered_backend.query.parameters import QueryModel
 __all__ = ["Criterion", "FilterSet", "Where"]
 
 Criterion: TypeAlias = ColumnExpressionArgument[bool]
-"""What rows must meet: `Item.price < 5`."""
+"""An expression that rows must meet: `Item.price < 5`."""
 
 _TEXT_SEARCHES = frozenset({"contains", "startswith", "endswith", "icontains", "istartswith", "iendswith"})
 
@@ -59,7 +59,7 @@ class FilterSet(QueryModel):
             name: Annotated[str | None, Where(Item.name.icontains)] = None
 
     Raises:
-        TypeError: A `Where` is not at the outside of its field's annotation, where it would be overlooked.
+        TypeError: A `Where` is inside of the annotation of its field, and would be overlooked.
     """
 
     @classmethod

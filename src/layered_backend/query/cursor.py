@@ -1,7 +1,7 @@
 """Cursors: a place in an order, as text that only this module reads.
 
-A cursor holds the values that its row is sorted by, and a fingerprint of the sort and the filter that it was made for:
-another query refuses it, where it would mean another place.
+A cursor holds the values that its row is sorted by, and a fingerprint of its sort and filter. Another query, in which it
+would mean another place, refuses it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sqlalchemy.types import TypeEngine
 
 from layered_backend.errors import InvalidCursorError
 from layered_backend.query.criteria import Criterion
-from layered_backend.query.ordering import Term
+from layered_backend.query.sort_terms import Term
 
 __all__ = ["Cursor", "decoded", "encoded", "fingerprint"]
 
@@ -36,7 +36,7 @@ class Cursor:
     """A place in an order.
 
     Attributes:
-        values: What the row at that place is sorted by.
+        values: The values that the row at that place is sorted by.
         is_backward: Whether the page ends before that place, or begins behind it.
         is_inclusive: Whether the row at that place is on the page.
     """
@@ -47,7 +47,7 @@ class Cursor:
 
 
 def fingerprint(terms: Sequence[Term], where: Sequence[Criterion], entity: str, dialect: Dialect) -> str:
-    """Return what tells one query from another: its entity, its sort, and its filter with the values in it."""
+    """Return a digest of a query: of its entity, its sort, and its filter with the values in it."""
     described = [entity, *(_described(term, dialect) for term in terms)]
     if where:
         compiled = and_(*where).compile(dialect=dialect)
@@ -58,7 +58,7 @@ def fingerprint(terms: Sequence[Term], where: Sequence[Criterion], entity: str, 
 
 def _described(term: Term, dialect: Dialect) -> str:
     expression = term.expression
-    is_column = isinstance(expression, Column)  # which is quicker named than compiled
+    is_column = isinstance(expression, Column)  # its name is quicker to get than its SQL
     name = f"{expression.table}.{expression.key}" if is_column else expression.compile(dialect=dialect)
     return f"{name} {term.is_descending} {term.nulls_first}"
 
@@ -78,7 +78,7 @@ def decoded(text: str, fingerprint: str, types: Sequence[TypeEngine[Any]]) -> Cu
     """Return the cursor that *text* holds, with values of *types*.
 
     Raises:
-        InvalidCursorError: It is broken, or of another query.
+        InvalidCursorError: It is broken, or belongs to another query.
     """
     if not text.startswith(fingerprint):
         raise InvalidCursorError
@@ -94,7 +94,7 @@ def decoded(text: str, fingerprint: str, types: Sequence[TypeEngine[Any]]) -> Cu
 
 @dataclass(frozen=True, slots=True)
 class _Notation:
-    """How values of a type are written that JSON does not know."""
+    """The text form of a type that JSON lacks."""
 
     type: type[Any]
     write: Callable[[Any], str]
@@ -135,7 +135,7 @@ def _untagged(value: Any, column_type: TypeEngine[Any]) -> Any:
 
 
 def _fits(value: Any, column_type: TypeEngine[Any]) -> bool:
-    """Tell whether a *column_type* can be compared with *value*: somebody may have made the cursor up."""
+    """Tell whether *value* can be compared with a *column_type*: a client may have forged the cursor."""
     try:
         expected = column_type.python_type
     except NotImplementedError:

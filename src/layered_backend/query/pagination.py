@@ -1,4 +1,4 @@
-"""Pages: what a client asks for, and what it gets."""
+"""Pages: the parameters that ask for one, and the results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PageParams(QueryModel):
 
     @property
     def offset(self) -> int:
-        """How many rows come before the page."""
+        """The number of rows before the page."""
         return (self.page - 1) * self.size
 
 
@@ -70,7 +70,7 @@ class Page(Generic[T_co]):
     @computed_field  # type: ignore[prop-decorator]  # mypy refuses decorated properties (python/mypy#1362)
     @property
     def pages(self) -> int:
-        """How many pages there are."""
+        """The number of pages."""
         return -(-self.total // self.size)
 
 
@@ -95,13 +95,13 @@ class Slice(Generic[T_co]):
 
 @dataclass(frozen=True)
 class CursorPage(Generic[T_co]):
-    """One page, and the cursors of those beside it: as fast far behind as at the beginning.
+    """One page, and the cursors of the pages next to it; a far page costs no more than the first.
 
     Attributes:
         items: The rows of this page.
         size: How many rows a page has at most.
-        next: The cursor of the page behind this one; None where it is the last.
-        previous: The cursor of the page before this one; None where it is the first.
+        next: The cursor of the page behind this one; None if it is the last.
+        previous: The cursor of the page before this one; None if it is the first.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _VALIDATED

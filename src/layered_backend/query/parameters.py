@@ -1,4 +1,4 @@
-"""The parameters of a query string, strict: what a model does not know is refused, and what it knows is named."""
+"""Query parameters: unknown ones are refused, and the error names the allowed ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["QueryModel"]
 class QueryModel(BaseModel):
     """The base of `FilterSet`, `Sorting`, `PageParams` and `CursorParams`, which a route combines into one model.
 
-    FastAPI gives a query string to one model only: of two that refuse unknown parameters, each would refuse the other's.
+    Two models that refuse unknown parameters would each refuse those of the other, so a route has one.
 
         class ItemQuery(ItemFilter, ItemSorting, PageParams): ...
 

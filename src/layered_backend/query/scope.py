@@ -1,4 +1,4 @@
-"""Scopes: criteria that go without saying, such as "not deleted" and "of this tenant"."""
+"""Scopes: criteria that every statement of a unit of work gets, such as "not deleted" and "of this tenant"."""
 
 from __future__ import annotations
 

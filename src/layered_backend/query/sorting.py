@@ -9,8 +9,8 @@ from pydantic import field_validator
 from pydantic_core import PydanticCustomError
 from sqlalchemy import ColumnExpressionArgument
 
-from layered_backend.query.ordering import opposite
 from layered_backend.query.parameters import QueryModel
+from layered_backend.query.sort_terms import opposite
 
 __all__ = ["Sorting"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, literal, select
 from sqlalchemy.orm import Mapper
 
-from layered_backend.query.ordering import LARGEST_ROW_NUMBER, row_number
+from layered_backend.query.sort_terms import LARGEST_ROW_NUMBER, row_number
 
 __all__ = ["Statements", "cut_parameters", "has_key", "key_parameters", "total"]
 
@@ -18,10 +18,10 @@ _LIMIT, _OFFSET = "layered_limit", "layered_offset"
 
 @dataclass(frozen=True)
 class Statements:
-    """What to select of the rows of a mapped class. Lives as long as the process.
+    """The statements over the rows of a mapped class. Lives as long as the process.
 
     Attributes:
-        mapper: Of the mapped class.
+        mapper: The mapper of the mapped class.
         rows: The statement that selects all of them, in no order.
     """
 
@@ -30,37 +30,37 @@ class Statements:
 
     @cached_property
     def by_key(self) -> Select[Any]:
-        """The row that has the `key_parameters`."""
+        """The statement for the row with the `key_parameters`."""
         return self.rows.where(*has_key(self.mapper))
 
     @cached_property
     def sorted(self) -> Select[Any]:
-        """All rows, by primary key."""
+        """The statement for all rows, sorted by primary key."""
         return self.rows.order_by(*self.mapper.primary_key)
 
     @cached_property
     def cut(self) -> Select[Any]:
-        """Those of the `cut_parameters`, by primary key."""
+        """The statement for the rows between the `cut_parameters`, sorted by primary key."""
         return self.sorted.limit(bindparam(_LIMIT, type_=BigInteger)).offset(bindparam(_OFFSET, type_=BigInteger))
 
     @cached_property
     def page(self) -> Select[Any]:
-        """Those of the `cut_parameters`, each with how many rows there are at its end."""
+        """The statement `cut`, with the total at the end of each row."""
         return self.cut.add_columns(total(self.count))
 
     @cached_property
     def count(self) -> Select[Any]:
-        """How many rows there are."""
+        """The statement that counts all rows."""
         return select(func.count()).select_from(self.mapper)
 
     @cached_property
     def orders(self) -> dict[Any, Any]:
-        """The orders that pages by cursor are read in, by what tells them apart (see `order_of`)."""
+        """The orders of pages by cursor that are kept (see `order_of`)."""
         return {}
 
     @cached_property
     def exists(self) -> Select[Any]:
-        """Something, where there is a row."""
+        """The statement that selects something if there is a row."""
         return select(literal(1)).select_from(self.mapper).limit(1)
 
 

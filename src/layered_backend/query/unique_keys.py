@@ -1,4 +1,4 @@
-"""The keys of a mapped class, by its metadata: sets of columns in which no two of its rows are equal."""
+"""Unique keys of a mapped class: sets of columns in which no two of its rows are equal, by its metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The repository: entities, stored; the base class of the application's own."""
+"""The base class of repositories, with all that writes entities."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from sqlalchemy import CursorResult, delete, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from layered_backend.batch import batched
 from layered_backend.errors import (
     InvalidDataError,
     StaleError,
@@ -20,16 +21,14 @@ from layered_backend.field_values import Data
 from layered_backend.identity import identity_of
 from layered_backend.memoization import memoized
 from layered_backend.models import SoftDeletable
-from layered_backend.projection import plan_of
+from layered_backend.projection import selection_of
 from layered_backend.query import Criterion
-from layered_backend.repository.adding import write_new
-from layered_backend.repository.batches import batched
-from layered_backend.repository.by_key import change_by_key, delete_by_key
-from layered_backend.repository.direct import deletes_directly, is_changed_unheard, updates_directly
-from layered_backend.repository.inserting import insert_rows
-from layered_backend.repository.loaded import loaded_entities, read_back, read_back_new, reread
-from layered_backend.repository.nested import undone_alone
-from layered_backend.repository.reading import EntityReader
+from layered_backend.repository.bulk_insert import insert_rows
+from layered_backend.repository.entity_reader import EntityReader
+from layered_backend.repository.keyed_writes import change_by_key, delete_by_key
+from layered_backend.repository.new_entity import write_new_entity
+from layered_backend.repository.orm_bypass import can_delete_directly, can_update_directly
+from layered_backend.repository.refresh import find_loaded, refresh_changed, refresh_loaded, refresh_new
 from layered_backend.repository.returning import Returning
 from layered_backend.repository.scoped_values import (
     changed_in_scope,
@@ -38,7 +37,8 @@ from layered_backend.repository.scoped_values import (
     own,
     refuse_foreign,
 )
-from layered_backend.repository.upserting import Attributes, Upsert
+from layered_backend.repository.upsert import Attributes, Upsert, undone_alone
+from layered_backend.upstream.sqlalchemy.mapper import is_change_heard
 
 __all__ = ["BaseRepository", "repository_of"]
 
@@ -93,9 +93,9 @@ class BaseRepository(EntityReader[ModelT]):
             PermissionDeniedError: It is another tenant's.
         """
         own(self._scopes, self._mapper, entity)
-        await self.session.run_sync(write_new, self._mapper, entity)
+        await self.session.run_sync(write_new_entity, self._mapper, entity)
         refuse_foreign(self._scopes, self._mapper, entity)
-        await read_back_new(self.session, self._mapper, entity)
+        await refresh_new(self.session, self._mapper, entity)
         return entity
 
     def returning(self, schema: type[SchemaT]) -> Returning[SchemaT]:
@@ -104,7 +104,7 @@ class BaseRepository(EntityReader[ModelT]):
         Raises:
             TypeError: A field of the schema has no column and no relationship, or a schema is nested in itself.
         """
-        return Returning(self.session, self, _overridden(type(self)), plan_of(self.model, schema))
+        return Returning(self.session, self, _overridden(type(self)), selection_of(self.model, schema))
 
     async def create_many(self, rows: Iterable[Data] | AsyncIterable[Data]) -> int:
         """Write many new rows, and return how many; no entities are made of them.
@@ -140,15 +140,15 @@ class BaseRepository(EntityReader[ModelT]):
             InvalidDataError: The database cannot store a value, or one is not plain.
             UniqueViolationError: Another unique value is taken, or the row with this key is out of scope.
         """
-        plan = Upsert.of(self.session, self._mapper, on, update)
+        upsert = Upsert.of(self.session, self._mapper, on, update)
         values = self._new_values(data)
-        if not plan.has_key(values):
+        if not upsert.has_key(values):
             return await self.create(data)
-        await plan.write([data])
-        entity = await self.one_or_none(*self._equal(values, plan.on))
+        await upsert.write([data])
+        entity = await self.one_or_none(*self._equal(values, upsert.on))
         if entity is None:
             raise UniqueViolationError(table=str(self._mapper.local_table))
-        await reread(self.session, self._mapper, [entity])
+        await refresh_loaded(self.session, self._mapper, [entity])
         return entity
 
     async def upsert_many(
@@ -171,12 +171,12 @@ class BaseRepository(EntityReader[ModelT]):
             InvalidDataError: The database cannot store a value, or one is not plain.
             UniqueViolationError: Another unique value is taken, or a row with such a key is out of scope.
         """
-        plan = Upsert.of(self.session, self._mapper, on, update)
+        upsert = Upsert.of(self.session, self._mapper, on, update)
         count = 0
         async for batch in batched(rows, _BATCH):
-            await plan.write(batch)
+            await upsert.write(batch)
             count += len(batch)
-        await reread(self.session, self._mapper, loaded_entities(self.session, self.model))
+        await refresh_loaded(self.session, self._mapper, find_loaded(self.session, self.model))
         return count
 
     async def get_or_create(self, data: Data, *, on: Attributes) -> tuple[ModelT, bool]:
@@ -195,11 +195,11 @@ class BaseRepository(EntityReader[ModelT]):
             InvalidDataError: The database cannot store a value.
             UniqueViolationError: Another unique value is taken, or the row with this key is out of scope.
         """
-        plan = Upsert.of(self.session, self._mapper, on, ())
+        upsert = Upsert.of(self.session, self._mapper, on, ())
         values = self._new_values(data)
-        if not plan.has_key(values):
+        if not upsert.has_key(values):
             return await self.create(data), True
-        key = self._equal(values, plan.on)
+        key = self._equal(values, upsert.on)
         entity = await self.one_or_none(*key)
         if entity is not None:
             return entity, False
@@ -260,7 +260,7 @@ class BaseRepository(EntityReader[ModelT]):
             changed[self._mapper.get_property_by_column(version).key] = version + 1
         statement = self._scoped(update(self.model).where(*where).values(changed))
         written = await self._written(statement, synchronize_session=False)
-        await reread(self.session, self._mapper, loaded_entities(self.session, self.model))
+        await refresh_loaded(self.session, self._mapper, find_loaded(self.session, self.model))
         return written
 
     async def delete(self, key_or_entity: Any) -> ModelT:
@@ -292,9 +292,9 @@ class BaseRepository(EntityReader[ModelT]):
         if issubclass(self.model, SoftDeletable):
             where = (*where, self.model.deleted_at.is_(None))
             return await self.update_where(*where, values={"deleted_at": datetime.now(UTC)})
-        if not deletes_directly(self._mapper, self.session.sync_session):
+        if not can_delete_directly(self._mapper, self.session.sync_session):
             return await self._delete_each(where)
-        are_some_loaded = bool(loaded_entities(self.session, self.model))
+        are_some_loaded = bool(find_loaded(self.session, self.model))
         statement = self._scoped(delete(self.model).where(*where))
         return await self._written(statement, synchronize_session="auto" if are_some_loaded else False)
 
@@ -335,7 +335,7 @@ class BaseRepository(EntityReader[ModelT]):
         return entity
 
     async def _by_key(self, key: Any, write: Callable[..., ModelT | None], *arguments: Any) -> ModelT | None:
-        """Return what *write* makes of the row with that key, where it can; None for an entity."""
+        """Return the result of *write* for the row with that key; None for an entity, or if it cannot write the row."""
         if isinstance(key, self.model):
             return None
         identity = identity_of(self._mapper, key, self._dialect)
@@ -361,7 +361,7 @@ class BaseRepository(EntityReader[ModelT]):
         return key_or_entity
 
     def _check_version(self, entity: ModelT, values: dict[str, Any]) -> None:
-        """Take the version out of *values*: it says which one was read, and SQLAlchemy counts it."""
+        """Remove the version from *values*, in which it names the version that was read, and compare it."""
         if self._mapper.version_id_col is None:
             return
         name = self._mapper.get_property_by_column(self._mapper.version_id_col).key
@@ -369,7 +369,7 @@ class BaseRepository(EntityReader[ModelT]):
             raise StaleError
 
     def _updates_directly(self, names: Iterable[str]) -> bool:
-        return updates_directly(self._mapper, self.session.sync_session) and is_changed_unheard(self._mapper, names)
+        return can_update_directly(self._mapper, self.session.sync_session) and not is_change_heard(self._mapper, names)
 
     def _refuse_no_criteria(self, where: Sequence[Criterion], method: str) -> None:
         if not where:
@@ -391,7 +391,7 @@ class BaseRepository(EntityReader[ModelT]):
         else:
             _set(entity, values)
         await self.session.flush()
-        await read_back(self.session, self._mapper, entity, values)
+        await refresh_changed(self.session, self._mapper, entity, values)
         return entity
 
     async def _update_each(self, where: Sequence[Criterion], values: dict[str, Any]) -> int:
@@ -419,7 +419,7 @@ class BaseRepository(EntityReader[ModelT]):
 
 @memoized
 def _overridden(repository_class: type[BaseRepository[Any]]) -> frozenset[str]:
-    """Return the names of the methods that the class has in place of ours."""
+    """Return the names of the writing methods that the class overrides."""
     names = ("add", "create", "delete", "update")
     return frozenset(name for name in names if getattr(repository_class, name) is not getattr(BaseRepository, name))
 

@@ -1,4 +1,4 @@
-"""Writes whose result is a schema: the row comes back with the statement that writes it, and no entity is made of it."""
+"""Writes that return a schema: the statement that writes the row also reads it, without an entity."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from layered_backend.field_values import Data
 from layered_backend.identity import identity_of
 from layered_backend.memoization import memoized
 from layered_backend.models import SoftDeletable
-from layered_backend.projection import Plan, Projection, Record, SessionSource, write_in
+from layered_backend.projection import Projection, Record, Selection, SessionSource, write_in
 from layered_backend.query.scope import ActiveScopes, active_scopes
 from layered_backend.query.statements import has_key, key_parameters
-from layered_backend.repository.by_key import (
-    BY_POSITION,
-    changes_by_key,
-    changing,
-    deletes_by_key,
+from layered_backend.repository.column_defaults import has_default
+from layered_backend.repository.keyed_writes import (
+    build_change,
+    can_change_by_key,
+    can_delete_by_key,
+    change_parameters,
     is_loaded,
-    new_parameters,
 )
-from layered_backend.repository.direct import columns_by_name, has_default, inserts_directly, is_direct_row
+from layered_backend.repository.orm_bypass import can_insert_directly, columns_by_name, has_plain_values
 from layered_backend.repository.scoped_values import changed_in_scope, new_in_scope
+from layered_backend.upstream.sqlalchemy.mapper import is_heard
+from layered_backend.upstream.sqlalchemy.result import read_by_position
 
 __all__ = ["Returning", "Writer"]
 
@@ -37,7 +39,7 @@ SchemaT = TypeVar("SchemaT", bound=BaseModel)
 
 
 class Writer(Protocol):
-    """The writing half of a repository, which does what one statement cannot."""
+    """The methods of a repository for rows that one statement cannot write."""
 
     async def create(self, data: Data) -> Any: ...
 
@@ -51,22 +53,24 @@ class Returning(Generic[SchemaT]):
 
         item = await uow.items.returning(ItemRead).create(data)
 
-    One statement writes the row and reads it back. Where that would pass something by (an event, a validator, a version,
-    a cascade, a method that the repository overrides, an entity that is loaded already), the entity is written instead,
-    and the schema read.
+    One statement writes the row and reads it back. If that would skip something (an event, a validator, a version, a
+    cascade, a method that the repository overrides, an entity that is loaded already), the entity is written normally and
+    then read into the schema.
 
     Args:
-        session: Where to write.
+        session: The session to write in.
         writer: The repository.
-        own: The names of the methods that the repository has overridden.
-        plan: How the schema is read.
+        own: The names of the methods that the repository overrides.
+        selection: The selection of the schema.
     """
 
-    def __init__(self, session: AsyncSession, writer: Writer, own: frozenset[str], plan: Plan[SchemaT]) -> None:
+    def __init__(
+        self, session: AsyncSession, writer: Writer, own: frozenset[str], selection: Selection[SchemaT]
+    ) -> None:
         self._session = session
         self._writer = writer
         self._own = own
-        self._plan = plan
+        self._selection = selection
 
     async def create(self, data: Data) -> SchemaT:
         """Write a new row of *data*, as `BaseRepository.create` does, and return it."""
@@ -92,7 +96,7 @@ class Returning(Generic[SchemaT]):
     async def delete(self, key: Any) -> SchemaT:
         """Delete the row, as `BaseRepository.delete` does, and return it as it was."""
         identity = self._identity(key)
-        if "delete" not in self._own and not (self._plan.nested or issubclass(self._mapper.class_, SoftDeletable)):
+        if "delete" not in self._own and not (self._selection.nested or issubclass(self._mapper.class_, SoftDeletable)):
             deleted = await self._written(_delete, identity)
             if deleted is not None:
                 return deleted
@@ -102,7 +106,7 @@ class Returning(Generic[SchemaT]):
 
     @property
     def _mapper(self) -> Mapper[Any]:
-        return self._plan.mapper
+        return self._selection.mapper
 
     @property
     def _scopes(self) -> ActiveScopes:
@@ -110,7 +114,7 @@ class Returning(Generic[SchemaT]):
 
     @property
     def _projection(self) -> Projection[SchemaT]:
-        return Projection(SessionSource(self._session), self._mapper.class_, self._plan.schema)
+        return Projection(SessionSource(self._session), self._mapper.class_, self._selection.schema)
 
     def _identity(self, key: Any) -> tuple[Any, ...]:
         identity = identity_of(self._mapper, key, self._session.get_bind().dialect)
@@ -119,8 +123,8 @@ class Returning(Generic[SchemaT]):
         return identity
 
     async def _written(self, prepare: Callable[..., _Write | None], *arguments: Any) -> SchemaT | None:
-        record = await self._session.run_sync(_write, self._plan, prepare, arguments)
-        return None if record is None else self._plan.adapter.validate_python([record])[0]
+        record = await self._session.run_sync(_write, self._selection, prepare, arguments)
+        return None if record is None else self._selection.adapter.validate_python([record])[0]
 
 
 @dataclass(frozen=True)
@@ -129,77 +133,81 @@ class _Write:
 
     statement: Any
     parameters: Mapping[str, Any]
+    is_insert: bool = False
 
 
 def _write(
-    session: Session, plan: Plan[Any], prepare: Callable[..., _Write | None], arguments: Sequence[Any]
+    session: Session, selection: Selection[Any], prepare: Callable[..., _Write | None], arguments: Sequence[Any]
 ) -> Record | None:
-    """Return the row that was written; None where the entity has to be written instead, or where there is no row."""
-    # Who listens to the ORM's statements may add criteria to them.
-    is_direct = _returned(plan) and not session.dispatch.do_orm_execute
-    write = prepare(session, plan, *arguments) if is_direct else None
+    """Return the written row; None if the entity has to be written instead, or if there is no such row."""
+    # A listener to the ORM's statements may add criteria to them.
+    are_plain_values = _returned(selection) and not is_heard(session, "do_orm_execute")
+    write = prepare(session, selection, *arguments) if are_plain_values else None
     if write is None:
         return None
     scopes = active_scopes(session.info)
-    is_new = write.statement.is_insert
-    criteria = () if is_new else scopes.criteria(plan.mapper.class_)
+    criteria = () if write.is_insert else scopes.criteria(selection.mapper.class_)
     statement = write.statement.where(*criteria) if criteria else write.statement
 
     def execute(connection: Connection) -> Record | None:
         rows = connection.execute(statement, write.parameters).all()
-        records = plan.records(rows, connection, dialect_named(connection.dialect.name).keys, scopes.options())
+        records = selection.records(rows, connection, dialect_named(connection.dialect.name).keys, scopes.options())
         return records[0] if records else None
 
     return write_in(session, execute)
 
 
-def _insert(session: Session, plan: Plan[Any], values: Mapping[str, Any]) -> _Write | None:
-    mapper = plan.mapper
-    is_direct = mapper.version_id_col is None and is_direct_row(mapper, values) and inserts_directly(mapper, session)
-    if not (is_direct and session.get_bind().dialect.insert_returning):
+def _insert(session: Session, selection: Selection[Any], values: Mapping[str, Any]) -> _Write | None:
+    mapper = selection.mapper
+    are_plain_values = (
+        mapper.version_id_col is None and has_plain_values(mapper, values) and can_insert_directly(mapper, session)
+    )
+    if not (are_plain_values and session.get_bind().dialect.insert_returning):
         return None
     columns = columns_by_name(mapper)
     given = {name: value for name, value in values.items() if value is not None or not has_default(columns[name])}
     parameters = {columns[name].key: value for name, value in given.items()}
-    return _Write(_inserting(plan), parameters)
+    return _Write(_inserting(selection), parameters, is_insert=True)
 
 
-def _update(session: Session, plan: Plan[Any], identity: tuple[Any, ...], values: Mapping[str, Any]) -> _Write | None:
-    if is_loaded(session, plan.mapper, identity) or not changes_by_key(session, plan.mapper, values):
+def _update(
+    session: Session, selection: Selection[Any], identity: tuple[Any, ...], values: Mapping[str, Any]
+) -> _Write | None:
+    if is_loaded(session, selection.mapper, identity) or not can_change_by_key(session, selection.mapper, values):
         return None
-    return _Write(_updating(plan, frozenset(values)), key_parameters(identity) | new_parameters(values))
+    return _Write(_updating(selection, frozenset(values)), key_parameters(identity) | change_parameters(values))
 
 
-def _delete(session: Session, plan: Plan[Any], identity: tuple[Any, ...]) -> _Write | None:
-    if is_loaded(session, plan.mapper, identity) or not deletes_by_key(session, plan.mapper):
+def _delete(session: Session, selection: Selection[Any], identity: tuple[Any, ...]) -> _Write | None:
+    if is_loaded(session, selection.mapper, identity) or not can_delete_by_key(session, selection.mapper):
         return None
-    return _Write(_deleting(plan), key_parameters(identity))
+    return _Write(_deleting(selection), key_parameters(identity))
 
 
 @memoized
-def _inserting(plan: Plan[Any]) -> Any:
-    return insert(_table(plan)).returning(*_returned(plan)).execution_options(**BY_POSITION)
+def _inserting(selection: Selection[Any]) -> Any:
+    return read_by_position(insert(_table(selection)).returning(*_returned(selection)))
 
 
 @memoized
-def _updating(plan: Plan[Any], names: frozenset[str]) -> Any:
-    return changing(plan.mapper, _table(plan), names).returning(*_returned(plan)).execution_options(**BY_POSITION)
+def _updating(selection: Selection[Any], names: frozenset[str]) -> Any:
+    return read_by_position(build_change(selection.mapper, _table(selection), names).returning(*_returned(selection)))
 
 
 @memoized
-def _deleting(plan: Plan[Any]) -> Any:
-    statement = delete(_table(plan)).where(*has_key(plan.mapper))
-    return statement.returning(*_returned(plan)).execution_options(**BY_POSITION)
+def _deleting(selection: Selection[Any]) -> Any:
+    statement = delete(_table(selection)).where(*has_key(selection.mapper))
+    return read_by_position(statement.returning(*_returned(selection)))
 
 
-def _table(plan: Plan[Any]) -> Table:
-    return cast("Table", plan.mapper.local_table)
+def _table(selection: Selection[Any]) -> Table:
+    return cast("Table", selection.mapper.local_table)
 
 
 @memoized
-def _returned(plan: Plan[Any]) -> Sequence[Column[Any]]:
-    """Return the columns of the plan's statement, as the table has them; none where it has something else too."""
-    columns = [_table_column(plan.mapper, attribute) for attribute in plan.selected]
+def _returned(selection: Selection[Any]) -> Sequence[Column[Any]]:
+    """Return the table's columns that the selection reads; none if it reads something else as well."""
+    columns = [_table_column(selection.mapper, attribute) for attribute in selection.selected]
     return [column for column in columns if column is not None] if all(c is not None for c in columns) else ()
 
 

@@ -1,4 +1,4 @@
-"""What may be written within the scopes of a unit of work: a tenant's rows get the tenant, and keep it."""
+"""The values that scopes allow in writes: rows of a tenant get the tenant, and keep it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["changed_in_scope", "new_batch_in_scope", "new_in_scope", "own", "ref
 
 
 def new_in_scope(scopes: ActiveScopes, mapper: Mapper[Any], data: Data) -> dict[str, Any]:
-    """Return the values of a new entity, as `new_values` does, and those that the scopes fix.
+    """Return the values of a new entity, as `new_values` does, with the values that the scopes fix.
 
     Raises:
-        PermissionDeniedError: *data* has others.
+        PermissionDeniedError: *data* has another value for one of them.
     """
     values = new_values(mapper, data)
     fixed = scopes.fixed_values(mapper.class_)
@@ -34,7 +34,7 @@ def new_batch_in_scope(scopes: ActiveScopes, mapper: Mapper[Any], rows: Sequence
     """Return the values of many new entities, as `new_in_scope` does.
 
     Raises:
-        PermissionDeniedError: A row has others.
+        PermissionDeniedError: A row has another value for one of them.
     """
     batch = new_batch(mapper, rows)
     fixed = scopes.fixed_values(mapper.class_)
@@ -60,17 +60,17 @@ def changed_in_scope(scopes: ActiveScopes, mapper: Mapper[Any], data: Data) -> d
 
 
 def own(scopes: ActiveScopes, mapper: Mapper[Any], entity: object) -> None:
-    """Give a new entity what the scopes fix, where it has nothing there."""
+    """Set the values that the scopes fix on a new entity that has none for them."""
     for name, value in scopes.fixed_values(mapper.class_).items():
         if getattr(entity, name) is None:
             setattr(entity, name, value)
 
 
 def refuse_foreign(scopes: ActiveScopes, mapper: Mapper[Any], entity: object) -> None:
-    """Raise for an entity that has something else than what the scopes fix; a relationship may have had the last word.
+    """Refuse an entity whose values differ from those that the scopes fix; a relationship may have set them.
 
     Raises:
-        PermissionDeniedError: It has.
+        PermissionDeniedError: A value differs.
     """
     if any(getattr(entity, name) != value for name, value in scopes.fixed_values(mapper.class_).items()):
         raise _out_of_scope(mapper)

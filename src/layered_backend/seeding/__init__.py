@@ -1,10 +1,8 @@
 """Seeding: the rows that an application ships, kept as it ships them."""
 
-from layered_backend.seeding.context import SeedContext
-from layered_backend.seeding.references import Ref, ref
 from layered_backend.seeding.report import RowAction, RowChange, SeedProgress, SeedReport, SeedResult, SeedStatus
 from layered_backend.seeding.runner import SeedRunner
-from layered_backend.seeding.seeder import Rows, Seeder
+from layered_backend.seeding.seeder import Ref, Rows, SeedContext, Seeder, ref
 
 __all__ = [
     "Ref",

@@ -1,4 +1,4 @@
-"""What a seeder works with while it runs."""
+"""The context of a seeder in a run: its part of the transaction, and what it has done so far."""
 
 from __future__ import annotations
 
@@ -10,43 +10,37 @@ from layered_backend.errors import SeedPlanError, SeedReferenceError
 from layered_backend.repository import BaseRepository
 from layered_backend.seeding.definition import definition_of, has_own_run
 from layered_backend.seeding.reconciliation import Reconciliation
-from layered_backend.seeding.references import Ref
 from layered_backend.seeding.resolver import Resolver
-from layered_backend.seeding.seeder import Rows, Seeder
-from layered_backend.seeding.table import Tables
+from layered_backend.seeding.seed_table import SeedTables
+from layered_backend.seeding.seeder import Ref, Rows, SeedContext, Seeder
 from layered_backend.seeding.writer import Tally, Writer
 from layered_backend.session import GuardedSession
 from layered_backend.unit_of_work import Savepoint, UnitOfWork
 
-__all__ = ["SeedContext", "SeedTransaction"]
+__all__ = ["RunContext", "SeedTransaction"]
 
 RepositoryT = TypeVar("RepositoryT", bound=BaseRepository[Any])
 
 
 @dataclass(frozen=True, slots=True)
 class SeedTransaction:
-    """What the seeders of a run share. Lives as long as the transaction.
+    """The transaction of a run, which its seeders share. Lives as long as the transaction.
 
     Attributes:
         uow: The transaction.
-        environment: Where the run takes place.
+        environment: The environment of the run.
         tables: The stored rows, by seeder.
         resolver: The rows that can be referred to.
     """
 
     uow: UnitOfWork
     environment: str
-    tables: Tables
+    tables: SeedTables
     resolver: Resolver
 
 
-class SeedContext:
-    """The transaction of a run, as one seeder sees it. Lives as long as the seeder runs.
-
-    Attributes:
-        environment: Where the run takes place.
-        is_dry_run: Whether nothing is to be written; what writes all the same is refused by the database.
-    """
+class RunContext(SeedContext):
+    """The context of one seeder in a run, which also ends its savepoint. Lives as long as the seeder runs."""
 
     def __init__(
         self,
@@ -67,31 +61,18 @@ class SeedContext:
 
     @property
     def session(self) -> GuardedSession:
-        """The session, for what rows cannot say."""
         return self._uow.session
 
     def repository(self, repository_class: type[RepositoryT]) -> RepositoryT:
-        """Return the repository of that class which works in this transaction."""
         return self._uow.repository(repository_class)
 
     async def reconcile(self, rows: Rows) -> None:
-        """Insert, update or leave alone each of *rows*, as `Seeder.rows` returns them.
-
-        Raises:
-            SeedDataError: A row cannot be seeded.
-            SeedPlanError: The seeder has no key.
-        """
         await self.session.flush()
         if self._reconciliation is None:
             self._reconciliation = self._new_reconciliation()
         await self._reconciliation.reconcile(rows, self._on_batch)
 
     async def find(self, reference: Ref) -> Any:
-        """Return the primary key of the row that `ref(...)` names, as foreign keys hold it; a tuple where it is composite.
-
-        Raises:
-            SeedReferenceError: The row is neither shipped nor stored.
-        """
         await self.session.flush()
         await self._resolver.look_up({reference})
         row = self._resolver.row(reference)
@@ -101,7 +82,6 @@ class SeedContext:
         return row[:width] if width > 1 else row[0]
 
     def count(self, *, inserted: int = 0, updated: int = 0, unchanged: int = 0, deleted: int = 0) -> None:
-        """Count rows that were written past `reconcile`, for the report."""
         self._tally.inserted += inserted
         self._tally.updated += updated
         self._tally.unchanged += unchanged
@@ -109,7 +89,7 @@ class SeedContext:
 
     @property
     def is_undone(self) -> bool:
-        """Whether the whole transaction was undone, and not only what the seeder did."""
+        """Tell whether the whole transaction was undone, not only the work of the seeder."""
         return self._uow.session.state.error is not None
 
     def savepoint(self) -> Savepoint:
@@ -117,7 +97,7 @@ class SeedContext:
         return self._uow.savepoint()
 
     async def check_deferred(self) -> None:
-        """Check what the database would check at COMMIT, when nobody knows any more whose row it is.
+        """Check the constraints that the database would check at COMMIT, while the seeder of a bad row is still known.
 
         Raises:
             LayeredError: A constraint is violated.

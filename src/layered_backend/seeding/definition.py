@@ -1,4 +1,4 @@
-"""What a seeder's class declares, checked before anything runs."""
+"""Definitions of seeders: the declarations of their classes, checked before a run."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Definition:
 
     Attributes:
         seeder: The class of the seeder.
-        mapper: Of the mapped class.
-        key: The natural key.
-        insert_only: What is set once.
+        mapper: The mapper of the mapped class.
+        key: The names of the natural key.
+        insert_only: The names of the attributes that are set only once.
     """
 
     seeder: type[Seeder[Any]]
@@ -50,7 +50,7 @@ def _overrides(seeder: type[Seeder[Any]], method: str) -> bool:
 
 @memoized
 def definition_of(seeder: type[Seeder[Any]]) -> Definition | None:
-    """Return what *seeder* declares; None for one that has no mapped class and does everything in its own `run`.
+    """Return the definition of *seeder*; None if it has no mapped class and does everything in its own `run`.
 
     Raises:
         SeedPlanError: The declaration is not complete, or contradicts the mapped class.

@@ -1,4 +1,4 @@
-"""Finding the seeders of a package, whose modules are imported each by itself."""
+"""Discovery of the seeders in a package, each of whose modules is imported by itself."""
 
 from __future__ import annotations
 

@@ -1,30 +1,34 @@
-"""The plan of a run: which seeders, in which order. Made without a database."""
+"""The plan of a run: its seeders, in order. It is made without a database."""
 
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
+from layered_backend.environment import ENVIRONMENT_VARIABLE, Environment
 from layered_backend.errors import SeedPlanError
 from layered_backend.seeding.definition import definition_of
-from layered_backend.seeding.environments import environment_of
 from layered_backend.seeding.seeder import Seeder
 
-__all__ = ["Plan", "checked_seeders", "plan_of"]
+__all__ = ["PRODUCTION", "Plan", "checked_seeders", "plan_of"]
 
 SeederClass = type[Seeder[Any]]
+
+PRODUCTION = Environment.PRODUCTION.value
+_KNOWN = tuple(environment.value for environment in Environment)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run is to do.
+    """The seeders of a run, in order.
 
     Attributes:
         order: The seeders, each after those that it depends on.
-        environment: Where the run takes place.
-        excluded: Those that do not run there, and why.
+        environment: The environment of the run.
+        excluded: The seeders that do not run there, each with the reason.
     """
 
     order: tuple[SeederClass, ...]
@@ -37,7 +41,7 @@ class Plan:
 
 
 def checked_seeders(seeders: Iterable[SeederClass]) -> tuple[SeederClass, ...]:
-    """Return *seeders*, of which each is complete, has its own name and depends on others of them.
+    """Return *seeders* in order, after checking that each is complete, has its own name and knows what it depends on.
 
     Raises:
         SeedPlanError: One is not so, or some depend on each other in a circle.
@@ -72,8 +76,10 @@ def plan_of(
     Raises:
         SeedPlanError: A name, a tag or the environment is not known, or one that *only* names does not run there.
     """
-    chosen_environment = environment_of(environment, seeders)
-    named = None if only is None else [_named(each, seeders) for each in _listed(only)]
+    chosen_environment = _environment_of(environment, seeders)
+    named = (
+        None if only is None else [_named(each, seeders) for each in ([only] if isinstance(only, str | type) else only)]
+    )
     wanted = _tagged(seeders if named is None else named, seeders, tags)
     order = _with_dependencies(wanted, seeders)
     excluded = {
@@ -121,12 +127,6 @@ def _visit(seeder: SeederClass, path: tuple[SeederClass, ...], done: dict[Seeder
     done[seeder] = None
 
 
-def _listed(only: Iterable[str | SeederClass]) -> Iterable[str | SeederClass]:
-    if isinstance(only, str):
-        return [only]
-    return [cast("SeederClass", only)] if isinstance(only, type) else only
-
-
 def _named(wanted: str | SeederClass, seeders: Sequence[SeederClass]) -> SeederClass:
     found = next((seeder for seeder in seeders if wanted in {seeder, seeder.name}), None)
     if found is None:
@@ -158,3 +158,22 @@ def _with_dependencies(wanted: Iterable[SeederClass], seeders: Sequence[SeederCl
     for seeder in wanted:
         _visit(seeder, (), needed)
     return tuple(seeder for seeder in seeders if seeder in needed)
+
+
+def _known_environments(seeders: Iterable[SeederClass]) -> tuple[str, ...]:
+    """Return the environments that a run can be asked for: the usual ones and those that *seeders* name."""
+    named = {str(name) for seeder in seeders for name in seeder.environments}
+    return (*_KNOWN, *sorted(named - set(_KNOWN)))
+
+
+def _environment_of(given: str | None, seeders: Iterable[SeederClass]) -> str:
+    """Return the environment: *given*, else that of LAYERED_ENV, else development.
+
+    Raises:
+        SeedPlanError: It is not known.
+    """
+    environment = str(given or os.environ.get(ENVIRONMENT_VARIABLE) or Environment.DEVELOPMENT)
+    known = _known_environments(seeders)
+    if environment not in known:
+        raise SeedPlanError(f"the environment {environment!r} is not known; known are {', '.join(known)}")
+    return environment

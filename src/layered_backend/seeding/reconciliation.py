@@ -1,4 +1,4 @@
-"""Reconciling the rows of one seeder with those that are stored."""
+"""The reconciliation of one seeder's rows with the stored ones."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from typing import Any, cast
 from layered_backend.batch import MISSING
 from layered_backend.errors import SeedDataError, SeedReferenceError
 from layered_backend.field_values import Data
-from layered_backend.seeding.batch import Batch, batch_of
 from layered_backend.seeding.definition import Definition
-from layered_backend.seeding.form import Field
-from layered_backend.seeding.line import Line, in_levels
-from layered_backend.seeding.references import NewRow, Ref
+from layered_backend.seeding.field import Field
+from layered_backend.seeding.pending_row import PendingRow, sort_in_levels
 from layered_backend.seeding.resolver import UNKNOWN, Resolver
 from layered_backend.seeding.retirement import retired_keys
-from layered_backend.seeding.seeder import Rows
+from layered_backend.seeding.seed_table import BATCH_SIZE, SeedTable
+from layered_backend.seeding.seeder import NewRow, Ref, Rows
+from layered_backend.seeding.shipped_rows import ShippedRows, check_rows
 from layered_backend.seeding.sources import FileRows
-from layered_backend.seeding.table import BATCH_SIZE, SeedTable
 from layered_backend.seeding.writer import Tally, Writer
 
 __all__ = ["Reconciliation"]
@@ -32,7 +31,7 @@ Values = tuple[Any, ...]
 class Reconciliation:
     """The rows of one seeder, batch by batch. Lives as long as the seeder runs.
 
-    A row that equals the stored one costs a comparison of two tuples. Every other one becomes a `Line`, which is written
+    A row that equals the stored one costs a comparison of two tuples. Every other one becomes a `PendingRow`, which is written
     with its batch, or, when it refers to rows of its own seeder that are not known yet, after all batches.
 
     Args:
@@ -52,12 +51,12 @@ class Reconciliation:
         self._writer = writer
         self._tally = tally
         self._numbers: dict[Values, int] = {}
-        self._waiting: list[Line] = []
+        self._waiting: list[PendingRow] = []
         self._greatest_counted = 0
         self._retired = set(retired_keys(definition.seeder, table))
 
     async def reconcile(self, rows: Rows, on_batch: Callable[[int | None], None]) -> None:
-        """Bring what is stored in line with *rows*.
+        """Bring what is stored in pending with *rows*.
 
         Args:
             rows: What `Seeder.rows` returns.
@@ -78,31 +77,31 @@ class Reconciliation:
         insert_only = self._definition.insert_only
         async with aclosing(_in_batches(iterable)) as batches:
             async for first, data in batches:
-                await self._take(batch_of(self._definition, self._table.fields, data, first, insert_only))
+                await self._take(check_rows(self._definition, self._table.fields, data, first, insert_only))
                 on_batch(total)
         await self._settle()
         if self._greatest_counted and not self._writer.is_dry_run:
             await self._table.advance_sequence(self._greatest_counted)
 
-    async def _take(self, given: Batch) -> None:
+    async def _take(self, given: ShippedRows) -> None:
         batch = await self._resolved(given)
         self._remember_counted(batch)
         width, compared = len(self._table.key), batch.compared
         keys = self._distinct_keys(batch)
         findable = keys if batch is given else [key for key in keys if not _is_open(key)]
         stored = self._by_key(await self._table.read(batch.names[:compared], findable), compared)
-        lines: list[Line] = []
+        pending_rows: list[PendingRow] = []
         if not self._are_as_shipped(batch, keys, stored):
             for (number, row), written in zip(batch.numbered(), given.rows, strict=True):
                 found = stored.get(row[:width])
                 if found is None or found[:compared] != row[:compared] or self._has_json(batch):
-                    lines.append(self._line(number, written[:width], batch, row, found))
-        unchanged = len(keys) - len(lines)
+                    pending_rows.append(self._pending_row(number, written[:width], batch, row, found))
+        unchanged = len(keys) - len(pending_rows)
         self._tally.unchanged += unchanged
-        await self._write([line for line in lines if not line.references])
-        self._waiting += [line for line in lines if line.references]
+        await self._write([pending for pending in pending_rows if not pending.references])
+        self._waiting += [pending for pending in pending_rows if pending.references]
 
-    def _are_as_shipped(self, batch: Batch, keys: Sequence[Values], stored: Mapping[Values, Values]) -> bool:
+    def _are_as_shipped(self, batch: ShippedRows, keys: Sequence[Values], stored: Mapping[Values, Values]) -> bool:
         """Tell whether all rows of *batch* are stored as they are, which is so at most times."""
         if len(stored) != len(keys) or self._has_json(batch):
             return False
@@ -110,22 +109,24 @@ class Reconciliation:
             zip(stored, _leading(stored.values(), batch.compared), strict=True)
         )
 
-    def _has_json(self, batch: Batch) -> bool:
+    def _has_json(self, batch: ShippedRows) -> bool:
         """Tell whether a value is compared that Python compares in another way than the database means it."""
         return any(self._table.fields[name].is_json for name in batch.names[: batch.compared])
 
-    def _line(self, number: int, written: Values, batch: Batch, row: Values, found: Values | None) -> Line:
+    def _pending_row(
+        self, number: int, written: Values, batch: ShippedRows, row: Values, found: Values | None
+    ) -> PendingRow:
         values = {name: value for name, value in zip(batch.names, row, strict=True) if value is not MISSING}
         is_read = not _is_open(row[: len(self._table.key)])
         normal = tuple(self._resolver.normal(part) if isinstance(part, Ref) else part for part in written)
-        line = Line(number, normal, values, is_read=is_read)
+        pending = PendingRow(number, normal, values, is_read=is_read)
         if found is not None:
-            self._set_stored(line, batch.names[: batch.compared], found)
-        return line
+            self._set_stored(pending, batch.names[: batch.compared], found)
+        return pending
 
-    def _set_stored(self, line: Line, names: Sequence[str], found: Values) -> None:
-        line.stored = dict(zip(names, found, strict=False))
-        line.identity = found[len(names) : len(names) + len(self._table.identity)]
+    def _set_stored(self, pending: PendingRow, names: Sequence[str], found: Values) -> None:
+        pending.stored = dict(zip(names, found, strict=False))
+        pending.identity = found[len(names) : len(names) + len(self._table.identity)]
 
     def _by_key(self, rows: Sequence[Values], compared: int) -> dict[Values, Values]:
         """Return the stored rows by their natural key, and leave them where references are found."""
@@ -147,7 +148,7 @@ class Reconciliation:
     def _key_text(self, key: Values) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in zip(self._table.key, key, strict=True))
 
-    def _distinct_keys(self, batch: Batch) -> list[Values]:
+    def _distinct_keys(self, batch: ShippedRows) -> list[Values]:
         keys = batch.leading(len(self._table.key))
         numbered = dict(zip(keys, range(batch.first, batch.first + len(keys)), strict=True))
         if len(numbered) < len(keys) or not self._numbers.keys().isdisjoint(numbered):
@@ -159,7 +160,7 @@ class Reconciliation:
             self._check_key(self._table.fields[name], values, batch.first)
         return keys
 
-    def _duplicate(self, batch: Batch, keys: Sequence[Values]) -> SeedDataError:
+    def _duplicate(self, batch: ShippedRows, keys: Sequence[Values]) -> SeedDataError:
         numbers = dict(self._numbers)
         for number, key in enumerate(keys, start=batch.first):
             if key in numbers:
@@ -180,7 +181,7 @@ class Reconciliation:
 
     # References
 
-    async def _resolved(self, batch: Batch) -> Batch:
+    async def _resolved(self, batch: ShippedRows) -> ShippedRows:
         """Return *batch* with what its references stand for; those to rows that are not known yet stay."""
         positions = [position for position, values in enumerate(batch.columns) if Ref in set(map(type, values))]
         if not positions:
@@ -196,7 +197,7 @@ class Reconciliation:
         ]
         return replace(batch, columns=list(zip(*rows, strict=True)))
 
-    async def _look_up(self, batch: Batch, positions: Sequence[int]) -> None:
+    async def _look_up(self, batch: ShippedRows, positions: Sequence[int]) -> None:
         """Read the rows of other seeders that are referred to and not known."""
         own = self._definition.seeder
         unknown: set[Ref] = set()
@@ -245,59 +246,63 @@ class Reconciliation:
     # Rows that refer to rows of their own seeder
 
     async def _settle(self) -> None:
-        """Write the lines that had to wait, each after those that it refers to."""
+        """Write the pending_rows that had to wait, each after those that it refers to."""
         waiting = self._waiting
         self._waiting = []
         optional = {name for name, field in self._table.fields.items() if field.is_optional} - set(self._table.key)
-        for level in in_levels(waiting, optional):
-            await self._resolve_lines(level)
-            await self._read_lines([line for line in level if not line.is_read])
+        for level in sort_in_levels(waiting, optional):
+            await self._resolve_pending(level)
+            await self._read_pending([pending for pending in level if not pending.is_read])
             await self._write(level)
-        completions = [(line, *self._completion(line)) for line in waiting if line.later]
+        completions = [(pending, *self._completion(pending)) for pending in waiting if pending.later]
         await self._writer.complete(completions)
 
-    async def _resolve_lines(self, lines: Sequence[Line]) -> None:
+    async def _resolve_pending(self, pending_rows: Sequence[PendingRow]) -> None:
         fields = self._table.fields
-        pending = [(line, name, each) for line in lines for name, each in line.references.items()]
+        references = [(pending, name, each) for pending in pending_rows for name, each in pending.references.items()]
         await self._resolver.look_up(
-            {each for line, name, each in pending if self._known_value(fields[name], each, line.number) is UNKNOWN}
+            {
+                each
+                for pending, name, each in references
+                if self._known_value(fields[name], each, pending.number) is UNKNOWN
+            }
         )
-        for line, name, reference in pending:
-            value = self._known_value(fields[name], reference, line.number)
+        for pending, name, reference in references:
+            value = self._known_value(fields[name], reference, pending.number)
             if value is UNKNOWN:
-                raise self._refers_to_nothing(fields[name], reference, line.number)
-            line.values[name] = value
+                raise self._refers_to_nothing(fields[name], reference, pending.number)
+            pending.values[name] = value
 
-    async def _read_lines(self, lines: Sequence[Line]) -> None:
-        """Look for the lines whose key was not known before."""
-        by_key: dict[Values, Line] = {}
-        for line in lines:
-            other = by_key.setdefault(tuple(line.values[name] for name in self._table.key), line)
-            if other is not line:
-                raise SeedDataError(f"row {other.number} has the same key", row=line.number)
-        compared = [*self._table.key, *self._compared_rest(lines)]
+    async def _read_pending(self, pending_rows: Sequence[PendingRow]) -> None:
+        """Look for the pending_rows whose key was not known before."""
+        by_key: dict[Values, PendingRow] = {}
+        for pending in pending_rows:
+            other = by_key.setdefault(tuple(pending.values[name] for name in self._table.key), pending)
+            if other is not pending:
+                raise SeedDataError(f"row {other.number} has the same key", row=pending.number)
+        compared = [*self._table.key, *self._compared_rest(pending_rows)]
         findable = [key for key in by_key if not _is_open(key)]
         found = self._by_key(await self._table.read(compared, findable), len(compared))
         for key, row in found.items():
             self._set_stored(by_key[key], compared, row)
             self._resolver.rows_of(self._definition.seeder)[by_key[key].written] = row[len(compared) :]
 
-    def _compared_rest(self, lines: Sequence[Line]) -> list[str]:
-        given = dict.fromkeys(name for line in lines for name in line.values)
+    def _compared_rest(self, pending_rows: Sequence[PendingRow]) -> list[str]:
+        given = dict.fromkeys(name for pending in pending_rows for name in pending.values)
         return [name for name in given if name not in self._table.key and name not in self._definition.insert_only]
 
-    def _completion(self, line: Line) -> tuple[Values, Mapping[str, Any]]:
+    def _completion(self, pending: PendingRow) -> tuple[Values, Mapping[str, Any]]:
         fields = self._table.fields
-        row = self._resolver.rows_of(self._definition.seeder)[line.written]
-        values = {name: self._known_value(fields[name], each, line.number) for name, each in line.later.items()}
+        row = self._resolver.rows_of(self._definition.seeder)[pending.written]
+        values = {name: self._known_value(fields[name], each, pending.number) for name, each in pending.later.items()}
         return row[: len(self._table.identity)], values
 
-    async def _write(self, lines: Sequence[Line]) -> None:
-        for start in range(0, len(lines), BATCH_SIZE):
-            inserted = await self._writer.write(lines[start : start + BATCH_SIZE])
+    async def _write(self, pending_rows: Sequence[PendingRow]) -> None:
+        for start in range(0, len(pending_rows), BATCH_SIZE):
+            inserted = await self._writer.write(pending_rows[start : start + BATCH_SIZE])
             self._resolver.rows_of(self._definition.seeder).update(inserted)
 
-    def _remember_counted(self, batch: Batch) -> None:
+    def _remember_counted(self, batch: ShippedRows) -> None:
         """Remember the greatest key that is given and not counted up by the database."""
         if self._table.counted in batch.names:
             column = batch.columns[batch.names.index(self._table.counted)]

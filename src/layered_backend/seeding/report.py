@@ -1,4 +1,4 @@
-"""What a run has done, told after its COMMIT."""
+"""Reports of a run, made after its COMMIT."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["RowAction", "RowChange", "SeedProgress", "SeedReport", "SeedResult",
 
 
 class SeedStatus(StrEnum):
-    """What became of a seeder."""
+    """The outcome of a seeder."""
 
     DONE = "done"
     FAILED = "failed"
@@ -19,7 +19,7 @@ class SeedStatus(StrEnum):
 
 
 class RowAction(StrEnum):
-    """What a dry run would do with a row."""
+    """The action that a dry run would do to a row."""
 
     INSERT = "insert"
     UPDATE = "update"
@@ -28,10 +28,10 @@ class RowAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RowChange:
-    """What would become of one row.
+    """The change that a dry run would make to one row.
 
     Attributes:
-        action: What would be done.
+        action: The action.
         key: The row's natural key, by attribute.
         before: The values that would be overwritten, by attribute; empty for an insert and a delete.
         after: The values that would be written, by attribute; empty for a delete.
@@ -52,7 +52,7 @@ class RowChange:
 
 @dataclass(frozen=True, slots=True)
 class SeedResult:
-    """What became of one seeder.
+    """The result of one seeder.
 
     Attributes:
         name: Of the seeder, or of the module that could not be imported.
@@ -89,7 +89,7 @@ class SeedResult:
 
 @dataclass(frozen=True, slots=True)
 class SeedReport:
-    """What became of a run.
+    """The results of a run.
 
     Attributes:
         results: One for each seeder, in the order of the run, after one for each module that could not be imported.
@@ -105,7 +105,7 @@ class SeedReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed. A seeder that is skipped in this environment has not failed."""
+        """Tell whether nothing failed. A seeder that this environment skips has not failed."""
         return self.error is None and all(result.status is not SeedStatus.FAILED for result in self.results)
 
     def __getitem__(self, name: str) -> SeedResult:
@@ -140,7 +140,7 @@ class SeedReport:
 
 @dataclass(frozen=True, slots=True)
 class SeedProgress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
         seeder: The name of the seeder that runs.

@@ -6,10 +6,9 @@ from collections.abc import Collection
 from typing import Any
 
 from layered_backend.errors import SeedReferenceError
-from layered_backend.seeding.form import BadValueError, Field
-from layered_backend.seeding.references import Ref
-from layered_backend.seeding.seeder import Seeder
-from layered_backend.seeding.table import Tables
+from layered_backend.seeding.field import BadValueError, Field
+from layered_backend.seeding.seed_table import SeedTables
+from layered_backend.seeding.seeder import Ref, Seeder
 
 __all__ = ["UNKNOWN", "Resolver"]
 
@@ -27,7 +26,7 @@ class Resolver:
         tables: The tables of the seeders that take part, and of those that they refer to.
     """
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: SeedTables) -> None:
         self._tables = tables
         self._rows: dict[SeederClass, dict[Values, Values]] = {}
 

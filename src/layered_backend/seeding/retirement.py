@@ -1,4 +1,4 @@
-"""Deleting rows that were shipped once."""
+"""Retirement: rows that were shipped once are deleted."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from layered_backend.errors import SeedDataError
-from layered_backend.seeding.form import BadValueError
-from layered_backend.seeding.references import NewRow, Ref
+from layered_backend.seeding.field import BadValueError
 from layered_backend.seeding.report import RowAction, RowChange
 from layered_backend.seeding.resolver import UNKNOWN, Resolver
-from layered_backend.seeding.seeder import Seeder
-from layered_backend.seeding.table import SeedTable, Tables
+from layered_backend.seeding.seed_table import SeedTable, SeedTables
+from layered_backend.seeding.seeder import NewRow, Ref, Seeder
 from layered_backend.unit_of_work import UnitOfWork
 
 __all__ = ["Retirement", "retired_keys"]
@@ -24,11 +23,11 @@ class Retirement:
     """The retired rows of one seeder that are still there. Lives as long as the run's transaction.
 
     Attributes:
-        seeder: Whose they are.
+        seeder: The seeder that shipped them.
         rows: Their natural keys, then their values of `referable`, then what they refer to in their own table.
     """
 
-    def __init__(self, seeder: type[Seeder[Any]], tables: Tables, resolver: Resolver, uow: UnitOfWork) -> None:
+    def __init__(self, seeder: type[Seeder[Any]], tables: SeedTables, resolver: Resolver, uow: UnitOfWork) -> None:
         self.seeder = seeder
         self.rows: Sequence[Values] = ()
         self._table = tables.of(seeder)
@@ -45,7 +44,7 @@ class Retirement:
 
     @property
     def changes(self) -> list[RowChange]:
-        """What becomes of the rows."""
+        """The deletions, for the report."""
         return [RowChange(RowAction.DELETE, dict(zip(self._table.key, row, strict=False))) for row in self.rows]
 
     async def delete(self) -> None:
@@ -72,7 +71,7 @@ class Retirement:
         ]
 
     def _referring_first(self) -> Iterable[Sequence[Values]]:
-        """Return the rows in groups, as databases check foreign keys at different moments of a statement."""
+        """Return the rows in groups, each before the rows that it refers to, as some databases check row by row."""
         if not self._table.own_references:
             return [self.rows]
         sorter = TopologicalSorter(self._references())

@@ -1,4 +1,4 @@
-"""One run of the seeders: one transaction, a savepoint for each of them, and all of it again where it must be."""
+"""One run of the seeders: one transaction, a savepoint for each seeder, and a new attempt after a passing error."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ from layered_backend.errors import (
     SeedDeletionError,
     TransientError,
 )
-from layered_backend.seeding.context import SeedContext, SeedTransaction
-from layered_backend.seeding.environments import PRODUCTION
-from layered_backend.seeding.plan import Plan
+from layered_backend.seeding.context import RunContext, SeedTransaction
+from layered_backend.seeding.plan import PRODUCTION, Plan
 from layered_backend.seeding.report import SeedProgress, SeedReport, SeedResult, SeedStatus
 from layered_backend.seeding.resolver import Resolver
 from layered_backend.seeding.retirement import Retirement
+from layered_backend.seeding.seed_table import SeedTables
 from layered_backend.seeding.seeder import Seeder
-from layered_backend.seeding.table import Tables
 from layered_backend.seeding.writer import Tally
 from layered_backend.unit_of_work import Outcome, UnitOfWork
 from layered_backend.unit_of_work.rerun import Backoff
@@ -44,7 +43,7 @@ SeederClass = type[Seeder[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a run is carried out.
+    """The options of a run.
 
     Attributes:
         is_dry_run: Whether nothing is to be written.
@@ -71,7 +70,7 @@ class _AgainError(Exception):
 
 @dataclass(slots=True)
 class _State:
-    """What an attempt has come to so far."""
+    """The state of an attempt."""
 
     results: dict[SeederClass, SeedResult] = field(default_factory=dict[SeederClass, SeedResult])
     tallies: dict[SeederClass, Tally] = field(default_factory=dict[SeederClass, Tally])
@@ -82,9 +81,9 @@ class Run:
     """A run, with the attempts that it takes. Lives until its report.
 
     Args:
-        plan: What to do.
-        database: Where.
-        options: How.
+        plan: The plan of the run.
+        database: The database to seed.
+        options: The options of the run.
         imports: The results of modules that could not be imported.
     """
 
@@ -110,10 +109,10 @@ class Run:
         return uow
 
     async def attempt(self, uow: UnitOfWork) -> None:
-        """Do everything once, in the block of *uow*; what it raises is for `after`."""
+        """Run all seeders once, in the block of *uow*; pass an error to `after`."""
         state = self._state = _State(dict(self._too_late))
         await self._lock(uow)
-        tables = Tables(self._plan, uow.session)
+        tables = SeedTables(self._plan, uow.session)
         transaction = SeedTransaction(uow, self._plan.environment, tables, Resolver(tables))
         for position, seeder in enumerate(self._plan.order, start=1):
             if seeder not in state.results:
@@ -146,7 +145,7 @@ class Run:
 
     @property
     def report(self) -> SeedReport:
-        """What has become of the run, once it is over."""
+        """The report of the run, once it is over."""
         results = [self._final(seeder) for seeder in self._plan.order]
         return SeedReport((*self._imports, *results), self._plan.environment, self._options.is_dry_run, self._error)
 
@@ -167,7 +166,7 @@ class Run:
         tally = self._state.tallies[seeder] = Tally(changes=[] if self._options.is_dry_run else None)
         tell = partial(self._tell, seeder, position, tally)
         tell(None)
-        error = await self._error_of(seeder, SeedContext(seeder, transaction, tally, tell))
+        error = await self._error_of(seeder, RunContext(seeder, transaction, tally, tell))
         tell(None, is_done=True)
         seconds = time.monotonic() - started
         if error is None:
@@ -176,7 +175,7 @@ class Run:
             return SeedResult(seeder.name, SeedStatus.SKIPPED, reason=_UNFORESEEN, seconds=seconds)
         return SeedResult(seeder.name, SeedStatus.FAILED, error=error, seconds=seconds)
 
-    async def _error_of(self, seeder: SeederClass, context: SeedContext) -> Exception | None:
+    async def _error_of(self, seeder: SeederClass, context: RunContext) -> Exception | None:
         """Run *seeder* in a savepoint, and return what it failed with; an error that undoes all the others is raised."""
         try:
             async with context.savepoint():

@@ -1,26 +1,28 @@
-"""The seeder: rows that an application ships, and how they are told from one another."""
+"""The seeder: rows that an application ships, references between them, and the context in which it seeds."""
 
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from sqlalchemy.orm import QueryableAttribute
 
 from layered_backend.field_values import Data
+from layered_backend.repository import BaseRepository
 from layered_backend.seeding.sources import FileRows
+from layered_backend.session import GuardedSession
 
-if TYPE_CHECKING:
-    from layered_backend.seeding.context import SeedContext
-
-__all__ = ["Rows", "Seeder"]
+__all__ = ["NewRow", "Ref", "Rows", "SeedContext", "Seeder", "ref"]
 
 ModelT = TypeVar("ModelT")
+RepositoryT = TypeVar("RepositoryT", bound=BaseRepository[Any])
 
 Rows = Iterable[Data] | AsyncIterable[Data] | Awaitable[Iterable[Data]]
-"""What `rows()` may return: mappings by attribute name, or Pydantic models; a generator, a list, or an awaited one."""
+"""The result of `rows()`: mappings by attribute name, or Pydantic models; a generator, a list, or an awaitable of one."""
 
 
 class Seeder(Generic[ModelT]):
@@ -39,7 +41,7 @@ class Seeder(Generic[ModelT]):
     """
 
     name: ClassVar[str]
-    """What the seeder is called in a run and its report: the name of the class, unless the class sets another."""
+    """The name of the seeder in a run and its report: the name of the class, unless the class sets another."""
 
     key: ClassVar[tuple[QueryableAttribute[Any], ...]] = ()
     """The natural key: the attributes that tell the rows apart. NULL in it equals NULL."""
@@ -55,7 +57,7 @@ class Seeder(Generic[ModelT]):
     one attribute, a tuple for one of several."""
 
     environments: ClassVar[tuple[str, ...]] = ()
-    """Where the seeder runs; everywhere if empty."""
+    """The environments in which the seeder runs; all of them if empty."""
 
     tags: ClassVar[tuple[str, ...]] = ()
     """Labels to choose seeders by."""
@@ -91,3 +93,89 @@ class Seeder(Generic[ModelT]):
         """
         module_file = getattr(sys.modules[type(self).__module__], "__file__", None)
         return FileRows(Path(module_file or ".").parent / path if module_file else Path(path))
+
+
+class SeedContext(ABC):
+    """The transaction of a run, as one seeder sees it. Lives as long as the seeder runs.
+
+    Attributes:
+        environment: The environment of the run, such as "production".
+        is_dry_run: Whether the run writes nothing; the database then refuses every write.
+    """
+
+    environment: str
+    is_dry_run: bool
+
+    @property
+    @abstractmethod
+    def session(self) -> GuardedSession:
+        """The session, for work that rows cannot express."""
+
+    @abstractmethod
+    def repository(self, repository_class: type[RepositoryT]) -> RepositoryT:
+        """Return the repository of that class which works in this transaction."""
+
+    @abstractmethod
+    async def reconcile(self, rows: Rows) -> None:
+        """Insert, update or leave alone each of *rows*, as `Seeder.rows` returns them.
+
+        Raises:
+            SeedDataError: A row cannot be seeded.
+            SeedPlanError: The seeder has no key.
+        """
+
+    @abstractmethod
+    async def find(self, reference: Ref) -> Any:
+        """Return the primary key of the row that `ref(...)` names, as foreign keys hold it; a tuple if it is composite.
+
+        Raises:
+            SeedReferenceError: The row is neither shipped nor stored.
+        """
+
+    @abstractmethod
+    def count(self, *, inserted: int = 0, updated: int = 0, unchanged: int = 0, deleted: int = 0) -> None:
+        """Count rows that were written without `reconcile`, for the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A reference to the row of a seeder with a natural key; it becomes the value of a foreign key.
+
+    Attributes:
+        seeder: The seeder of the row.
+        key: Its natural key, whose parts may be references themselves.
+    """
+
+    seeder: type[Seeder[Any]]
+    key: tuple[Any, ...]
+
+    def __repr__(self) -> str:
+        return f"ref({', '.join((self.seeder.__name__, *map(repr, self.key)))})"
+
+
+@dataclass(frozen=True, slots=True)
+class NewRow:
+    """Stands, in a dry run, for the key of a row that would be inserted."""
+
+    ref: Ref
+
+    def __repr__(self) -> str:
+        return repr(self.ref)
+
+
+def ref(seeder: type[Seeder[Any]], *key: Any) -> Any:
+    """Return a reference to a row, for the foreign keys of another.
+
+        yield {"name": "tea", "category_id": ref(CategorySeeder, "drinks")}
+
+    It becomes the value of the column that the foreign key refers to, or of the primary key where the column has none.
+
+    Args:
+        seeder: The seeder of the row, in its own `rows()` too; it is among `depends_on`, unless it is the same one.
+        key: The row's natural key, a value for each column of the seeder's `key`.
+
+    Raises:
+        TypeError: A part of the key cannot be the key of a dictionary.
+    """
+    hash(key)
+    return Ref(seeder, key)

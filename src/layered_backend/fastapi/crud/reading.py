@@ -15,9 +15,9 @@ from layered_backend.fastapi.crud.overrides import OF_LISTS, OF_ONE, own_reads, 
 from layered_backend.fastapi.projections import refuse_unreadable
 from layered_backend.fastapi.served import AnyService, Served
 from layered_backend.models import Versioned
-from layered_backend.projection import Plan, plan_of
+from layered_backend.projection import Selection, selection_of
 from layered_backend.query import Criterion, CursorPage, CursorParams, FilterSet, OrderBy, Page, PageParams, Sorting
-from layered_backend.query.ordering import order_by_clauses, total_order
+from layered_backend.query.sort_terms import order_by_clauses, total_order
 
 __all__ = ["Reading"]
 
@@ -46,10 +46,10 @@ class Reading:
         return mapper
 
     @cached_property
-    def plan(self) -> Plan[Any] | None:
+    def selection(self) -> Selection[Any] | None:
         """How the schema is read from rows; None where it takes what is no column, which only a service can give."""
         try:
-            return plan_of(self._model, self.read)
+            return selection_of(self._model, self.read)
         except TypeError:
             return None
 
@@ -88,7 +88,7 @@ class Reading:
 
     async def body_of(self, service: AnyService, entity: Any) -> Any:
         """Return what to answer with for *entity*: itself where all is loaded that the schema takes, else what is read."""
-        if self.plan is None or not isinstance(entity, self._model) or self.plan.is_loaded(entity):
+        if self.selection is None or not isinstance(entity, self._model) or self.selection.is_loaded(entity):
             return entity
         if object_session(entity) is None:  # made by hand, as in tests
             return entity
@@ -102,14 +102,14 @@ class Reading:
     @cached_property
     def is_told_by_version(self) -> bool:
         """Tell whether what leaves changes with the row's version alone: nothing in it is of other rows."""
-        if self.plan is None or self.plan.nested:
+        if self.selection is None or self.selection.nested:
             return False
         names = {attribute.key for attribute in self.mapper.column_attrs if isinstance(attribute.columns[0], Column)}
-        return all(getattr(column, "key", None) in names for column in self.plan.columns.values())
+        return all(getattr(column, "key", None) in names for column in self.selection.columns.values())
 
     def _options(self) -> Mapping[str, Any]:
         """Return what a read of entities needs so that the schema finds all that it takes."""
-        options = () if self.plan is None else self.plan.loader_options()
+        options = () if self.selection is None else self.selection.loader_options()
         return {"options": options} if options else {}
 
     def _way_to_list(self, own: frozenset[str]) -> str:

@@ -1,1 +1,7 @@
-"""What SQLAlchemy does not document, a module for each part of it."""
+"""Every use of what SQLAlchemy does not document, a module for each part of it."""
+
+from layered_backend.upstream.verification import Package
+
+__all__ = ["SQLALCHEMY"]
+
+SQLALCHEMY = Package("SQLAlchemy", tested="2.0.55 to 2.1")

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import sqlalchemy.util
 
 from layered_backend.upstream import aiosqlite
-from layered_backend.upstream.verification import Package, Undocumented
+from layered_backend.upstream.sqlalchemy import SQLALCHEMY
+from layered_backend.upstream.verification import Undocumented
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection as _Adapter
@@ -32,7 +33,6 @@ else:  # where the class is gone, `is_offered` says so
 
 __all__ = ["SingleTripConnection", "connected", "is_offered"]
 
-_SQLALCHEMY = Package("sqlalchemy", "2.0.55 to 2.1")
 _ACCELERATION = "reaching aiosqlite's thread once for each statement"
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ def is_offered() -> bool:
         Undocumented(_Adapter, "cursor", ("server_side",)),
         Undocumented(_Adapter, "_handle_exception", ("error",)),
     )
-    return _SQLALCHEMY.offers(_ACCELERATION, *uses) and aiosqlite.PACKAGE.offers(
+    return SQLALCHEMY.offers(_ACCELERATION, *uses) and aiosqlite.PACKAGE.offers(
         _ACCELERATION, *aiosqlite.cursor_trip_uses()
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from layered_backend.upstream.sqlalchemy.package import SQLALCHEMY
+from layered_backend.upstream.sqlalchemy import SQLALCHEMY
 from layered_backend.upstream.verification import Undocumented
 
 __all__ = ["can_withhold_begin", "connection_of", "has_begun", "isolation_level_of", "needs_begin", "withheld_begin"]

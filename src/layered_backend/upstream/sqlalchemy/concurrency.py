@@ -7,7 +7,7 @@ from typing import TypeVar, TypeVarTuple, Unpack
 
 from sqlalchemy.util import concurrency
 
-from layered_backend.upstream.sqlalchemy.package import SQLALCHEMY
+from layered_backend.upstream.sqlalchemy import SQLALCHEMY
 from layered_backend.upstream.verification import Undocumented
 
 __all__ = ["await_in_greenlet", "is_in_greenlet", "run_in_greenlet", "verify_concurrency"]

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import ExecutionContext
 from sqlalchemy.orm import Session
 
-from layered_backend.upstream.sqlalchemy.package import SQLALCHEMY
+from layered_backend.upstream.sqlalchemy import SQLALCHEMY
 from layered_backend.upstream.verification import Undocumented
 
 __all__ = [

@@ -19,7 +19,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.selectable import FromGrouping, Join
 
 from layered_backend.memoization import unique
-from layered_backend.upstream.sqlalchemy.package import SQLALCHEMY
+from layered_backend.upstream.sqlalchemy import SQLALCHEMY
 from layered_backend.upstream.sqlalchemy.restriction import Restriction, Restrictions
 from layered_backend.upstream.verification import Undocumented
 

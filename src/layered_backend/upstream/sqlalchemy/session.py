@@ -7,7 +7,7 @@ from functools import cache
 
 from sqlalchemy.orm import Session, SessionTransaction
 
-from layered_backend.upstream.sqlalchemy.package import SQLALCHEMY
+from layered_backend.upstream.sqlalchemy import SQLALCHEMY
 from layered_backend.upstream.verification import Undocumented
 
 __all__ = ["can_stand_in_for_flush", "roll_back_as_flush"]

@@ -1,4 +1,4 @@
-"""Values of rows as they are written, in Python or in a file, and as a column holds them."""
+"""Value types: how a value, written in Python or in a file, becomes one that a column holds."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ _TRUTHS: Mapping[object, bool] = {1: True, 0: False, "true": True, "false": Fals
 
 @dataclass(frozen=True, slots=True)
 class ValueType:
-    """What a column holds, on the Python side.
+    """The Python values of a column.
 
     Attributes:
-        types: The types whose values are taken as they are; None for any.
-        convert: Makes a value of another type one of these, or raises ValueError with a sentence.
+        types: The types whose values stay unchanged; None for any.
+        convert: Converts a value of another type, or raises ValueError with a sentence.
     """
 
     types: frozenset[type] | None
@@ -52,7 +52,7 @@ class ValueType:
 
 
 def value_type_of(column_type: TypeEngine[Any]) -> ValueType:  # noqa: PLR0911  # a table
-    """Return what a column of *column_type* holds; a type of the application's own may hold anything."""
+    """Return the value type of a *column_type*; an application's own type may hold anything."""
     match column_type:
         case Enum(enum_class=None):
             return ValueType(frozenset(), partial(_choice, choices=tuple(column_type.enums)))

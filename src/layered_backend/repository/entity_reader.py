@@ -1,4 +1,4 @@
-"""Reading entities: by key, by criteria, page by page, and as a stream."""
+"""The entity reader: reads entities by key, by criteria, page by page and as a stream."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any, Generic, TypeVar, cast, get_args
 
 from pydantic import BaseModel
 from sqlalchemy import (
-    ColumnElement,
-    ColumnExpressionArgument,
     Dialect,
     Executable,
     Result,
@@ -22,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.interfaces import ORMOption
 
+from layered_backend.batch import batched
 from layered_backend.dialects import dialect_named
 from layered_backend.errors import MultipleFoundError, NotFoundError
 from layered_backend.identity import identity_of
@@ -29,10 +28,9 @@ from layered_backend.listing import Listing
 from layered_backend.memoization import memoized
 from layered_backend.projection import Projection, SessionSource
 from layered_backend.query import Criterion, CursorPage, CursorParams, Lock, OrderBy, Page, PageParams, Slice
-from layered_backend.query.ordering import listed
 from layered_backend.query.scope import ActiveScopes, active_scopes
+from layered_backend.query.sort_terms import listed
 from layered_backend.query.statements import Statements, key_parameters
-from layered_backend.repository.batches import batched
 from layered_backend.type_arguments import type_arguments
 
 __all__ = ["EntityReader", "model_of"]
@@ -94,7 +92,8 @@ class EntityReader(Generic[ModelT]):
         if not (options or lock or self._scopes.options()):
             return await self.session.run_sync(_get, self._mapper, identity)
         # Session.get would return an entity that is loaded already, whatever the options and the scopes ask for.
-        statement = self.select(*_has_key(self._mapper, identity))
+        key = zip(self._mapper.primary_key, identity, strict=True)
+        statement = self.select(*(column == value for column, value in key))
         return await self._only(lock.on(statement, self.model) if lock else statement, options)
 
     async def get_many(self, keys: Iterable[Any], *, options: Sequence[ORMOption] = ()) -> Sequence[ModelT]:
@@ -240,7 +239,7 @@ class EntityReader(Generic[ModelT]):
             batch_size: How many rows are fetched at a time, from 1.
             options: SQLAlchemy's loader options, such as `selectinload(Item.tags)`.
         """
-        statement = self.select(*where).order_by(*_sorted_by(self._mapper, order_by)).options(*options)
+        statement = self.select(*where).order_by(*(listed(order_by) or self._mapper.primary_key)).options(*options)
         streaming = {"yield_per": batch_size}
         result: Result[Any] = await self.session.run_sync(lambda s: s.execute(statement, execution_options=streaming))
         batches = result.scalars().partitions()
@@ -357,14 +356,6 @@ def model_of(reader_class: type[EntityReader[Any]]) -> type[Any]:
         name = reader_class.__name__
         raise TypeError(f"{name} does not know its model; write class {name}(BaseRepository[Item]), or pass the model")
     return model
-
-
-def _sorted_by(mapper: Mapper[Any], order_by: OrderBy | None) -> Sequence[ColumnExpressionArgument[Any]]:
-    return listed(order_by) or mapper.primary_key
-
-
-def _has_key(mapper: Mapper[Any], identity: Sequence[Any]) -> list[ColumnElement[bool]]:
-    return [column == value for column, value in zip(mapper.primary_key, identity, strict=True)]
 
 
 def _get(session: Session, mapper: Mapper[ModelT], identity: tuple[Any, ...]) -> ModelT | None:

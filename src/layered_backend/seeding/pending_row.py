@@ -1,4 +1,4 @@
-"""A row on its way into the database."""
+"""Pending rows: rows of a seeder that are not stored yet, or differ from the stored ones."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any, cast
 
 from layered_backend.errors import SeedDataError
-from layered_backend.seeding.references import Ref
+from layered_backend.seeding.seeder import Ref
 
-__all__ = ["Line", "in_levels"]
+__all__ = ["PendingRow", "sort_in_levels"]
 
 Values = tuple[Any, ...]
 
 
 @dataclass(slots=True, eq=False)
-class Line:
+class PendingRow:
     """A row that is not known to be stored as it should be.
 
     Attributes:
@@ -43,48 +43,48 @@ class Line:
         return {name: value for name, value in self.values.items() if isinstance(value, Ref)}
 
 
-def in_levels(lines: Sequence[Line], optional: Iterable[str]) -> Iterable[list[Line]]:
-    """Return *lines* such that each comes after those of them that it refers to, as many at once as can be.
+def sort_in_levels(pending_rows: Sequence[PendingRow], optional: Iterable[str]) -> Iterable[list[PendingRow]]:
+    """Return *pending_rows* such that each comes after those of them that it refers to, as many at once as can be.
 
     A circle is cut where an attribute may be empty: its reference is moved to `later`.
 
     Args:
-        lines: Rows of one seeder.
+        pending_rows: Rows of one seeder.
         optional: The attributes that may be empty.
 
     Raises:
         SeedDataError: A circle cannot be cut.
     """
     # A row that is stored already is there to be referred to.
-    by_key = {line.written: line for line in lines if line.identity is None}
+    by_key = {pending.written: pending for pending in pending_rows if pending.identity is None}
     while True:
-        sorter = TopologicalSorter({line: _targets(line, by_key) for line in lines})
+        sorter = TopologicalSorter({pending: _targets(pending, by_key) for pending in pending_rows})
         try:
             sorter.prepare()
         except CycleError as error:
-            _cut(cast("list[Line]", error.args[1]), by_key, frozenset(optional))
+            _cut(cast("list[PendingRow]", error.args[1]), by_key, frozenset(optional))
         else:
             return _levels(sorter)
 
 
-def _targets(line: Line, by_key: Mapping[Values, Line]) -> list[Line]:
-    return [by_key[reference.key] for reference in line.references.values() if reference.key in by_key]
+def _targets(pending: PendingRow, by_key: Mapping[Values, PendingRow]) -> list[PendingRow]:
+    return [by_key[reference.key] for reference in pending.references.values() if reference.key in by_key]
 
 
-def _levels(sorter: TopologicalSorter[Line]) -> Iterable[list[Line]]:
+def _levels(sorter: TopologicalSorter[PendingRow]) -> Iterable[list[PendingRow]]:
     while sorter.is_active():
-        level = sorted(sorter.get_ready(), key=lambda line: line.number)
+        level = sorted(sorter.get_ready(), key=lambda pending: pending.number)
         yield level
         sorter.done(*level)
 
 
-def _cut(circle: list[Line], by_key: Mapping[Values, Line], optional: frozenset[str]) -> None:
+def _cut(circle: list[PendingRow], by_key: Mapping[Values, PendingRow], optional: frozenset[str]) -> None:
     members = set(circle)
-    for line in circle:
-        inside = {name: each for name, each in line.references.items() if by_key.get(each.key) in members}
+    for pending in circle:
+        inside = {name: each for name, each in pending.references.items() if by_key.get(each.key) in members}
         if inside and inside.keys() <= optional:
-            line.later |= inside
-            line.values |= dict.fromkeys(inside)
+            pending.later |= inside
+            pending.values |= dict.fromkeys(inside)
             return
-    numbers = ", ".join(str(number) for number in sorted({line.number for line in circle}))
+    numbers = ", ".join(str(number) for number in sorted({pending.number for pending in circle}))
     raise SeedDataError(f"the rows {numbers} refer to each other, and none of the references may be empty at first")

@@ -1,4 +1,4 @@
-"""Inserting many rows: one statement for all that set the same columns."""
+"""Bulk inserts: one statement for all rows that set the same columns."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sqlalchemy.orm import Mapper, Session
 
 from layered_backend.batch import LEFT_OUT, MISSING, NOTHING, Batch
 from layered_backend.dialects import Rows, dialect_named
-from layered_backend.repository.defaults import with_defaults
-from layered_backend.repository.direct import columns_by_name, inserts_directly, is_direct
+from layered_backend.repository.column_defaults import add_defaults, has_default
+from layered_backend.repository.orm_bypass import are_plain_values, can_insert_directly, columns_by_name
 
-__all__ = ["alike", "insert_given", "insert_rows"]
+__all__ = ["alike", "insert_as_given", "insert_rows"]
 
 
 async def insert_rows(session: AsyncSession, mapper: Mapper[Any], batch: Batch) -> None:
@@ -24,7 +24,7 @@ async def insert_rows(session: AsyncSession, mapper: Mapper[Any], batch: Batch) 
         InvalidDataError: The database cannot store a value.
         ConflictError: A unique constraint or a foreign key is violated.
     """
-    if inserts_directly(mapper, session.sync_session) and is_direct(mapper, batch):
+    if can_insert_directly(mapper, session.sync_session) and are_plain_values(mapper, batch):
         await session.run_sync(_insert, mapper, batch)
         return
     entities = [mapper.class_(**row) for row in batch.rows()]
@@ -41,7 +41,7 @@ def _insert(session: Session, mapper: Mapper[Any], batch: Batch) -> None:
         _insert_rows(connection, rows)
 
 
-def insert_given(session: Session, mapper: Mapper[Any], rows: Sequence[Mapping[str, Any]]) -> None:
+def insert_as_given(session: Session, mapper: Mapper[Any], rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert *rows*, by attribute name, in which None is NULL, and only what is left out has a default.
 
     Raises:
@@ -55,14 +55,14 @@ def insert_given(session: Session, mapper: Mapper[Any], rows: Sequence[Mapping[s
 
 
 def _insert_rows(connection: Connection, rows: Rows) -> None:
-    dialect_named(connection.dialect.name).writing.insert_rows(connection, with_defaults(rows, connection))
+    dialect_named(connection.dialect.name).writing.insert_rows(connection, add_defaults(rows, connection))
 
 
 def alike(mapper: Mapper[Any], batch: Batch) -> Iterator[Rows]:
     """Yield the rows of *batch* by column instead, in parts that set the same columns.
 
-    As SQLAlchemy has it for entities, None for a column with a default takes the default, what is left out is NULL where
-    there is none, and the mapper counts versions. So rows differ, and make another part, only in what has a default.
+    As with entities, None in a column with a default becomes the default, an omitted column without a default is NULL,
+    and the mapper counts versions. So only columns with a default divide the rows into parts.
     """
     columns = columns_by_name(mapper)
     for part in batch.parted({name: _as_good_as_none(columns[name]) for name in batch.fields}):
@@ -79,8 +79,7 @@ def _as_good_as_none(column: Column[Any]) -> frozenset[type]:
     """Return the types of the values for which *column* takes its default."""
     if column.type.should_evaluate_none:  # None is a value, JSON's own
         return LEFT_OUT
-    has_default = column.default is not None or column.server_default is not None or column.primary_key
-    return NOTHING if has_default else frozenset()
+    return NOTHING if has_default(column) else frozenset()
 
 
 def _or_null(batch: Batch, name: str) -> Sequence[Any]:

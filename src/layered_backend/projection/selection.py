@@ -1,4 +1,4 @@
-"""What to select for a schema: its columns, and those of the schemas that are nested in it."""
+"""The selection of a schema: the columns that it reads, and the rows of the schemas that are nested in it."""
 
 from __future__ import annotations
 
@@ -16,30 +16,29 @@ from sqlalchemy.orm.collections import collection_adapter
 from sqlalchemy.orm.interfaces import ORMOption
 
 from layered_backend.dialects import Keys
+from layered_backend.identity import state_of
 from layered_backend.memoization import memoized
 from layered_backend.query.statements import Statements
+from layered_backend.upstream.sqlalchemy.result import read_by_position
 
-__all__ = ["Plan", "Record", "plan_of"]
+__all__ = ["Record", "Selection", "selection_of"]
 
 SchemaT = TypeVar("SchemaT", bound=BaseModel)
 
-# Rows are read by position, so that SQLAlchemy need not find out which columns of a new statement they stand for.
-_BY_POSITION = {"_result_disable_adapt_to_context": True}
-
 Record = dict[str, Any]
-"""The values of one row, by the names under which its schema takes them."""
+"""The values of one row, by the names that its schema has for them."""
 
 
 @dataclass(frozen=True, eq=False)
-class Plan(Generic[SchemaT]):
-    """How a schema is read from the rows of a mapped class. Lives as long as the process.
+class Selection(Generic[SchemaT]):
+    """The columns and nested rows that a schema reads from a mapped class. Lives as long as the process.
 
     Attributes:
-        mapper: Of the mapped class.
-        schema: What to make of the rows.
-        adapter: What makes it.
-        columns: What to select, by the name under which the schema takes it.
-        nested: What to read in a statement of its own.
+        mapper: The mapper of the mapped class.
+        schema: The schema that the rows become.
+        adapter: The Pydantic adapter that validates a list of them.
+        columns: The attributes to select, by the name that the schema has for them.
+        nested: The fields that are read in a statement of their own.
     """
 
     mapper: Mapper[Any]
@@ -50,14 +49,14 @@ class Plan(Generic[SchemaT]):
 
     @cached_property
     def statements(self) -> Statements:
-        """What selects the columns, and behind them the key where nested rows need it, or where there are no columns."""
+        """The statements over the columns, followed by the key if nested rows need it or there are no columns."""
         build: Any = select  # whose overloads count columns
         rows: Select[Any] = build(*self.selected)
-        return Statements(self.mapper, rows.select_from(self.mapper).execution_options(**_BY_POSITION))
+        return Statements(self.mapper, read_by_position(rows.select_from(self.mapper)))
 
     @property
     def selected(self) -> Sequence[Any]:
-        """What the statements select, as attributes of the mapped class."""
+        """The attributes of the mapped class that the statements select."""
         return (*self.columns.values(), *self._key)
 
     @cached_property
@@ -67,22 +66,22 @@ class Plan(Generic[SchemaT]):
 
     @cached_property
     def record(self) -> Callable[[Sequence[Any]], Record]:
-        """What makes a row's record, without those that are nested in it."""
+        """The function that makes a record of a row, without nested records."""
         # Written out, as a named tuple's constructor is: half the time of `dict(zip(...))`.
         items = ", ".join(f"{name!r}: row[{number}]" for number, name in enumerate(self.columns))
         make: Callable[[Sequence[Any]], Record] = eval(f"lambda row: {{{items}}}")  # noqa: S307  # of names of fields
         return make
 
     def is_loaded(self, entity: object) -> bool:
-        """Tell whether *entity* holds all that the schema takes of it, so that nothing has to be read for it."""
-        held = vars(entity)
+        """Tell whether *entity* has loaded all that the schema reads of it."""
+        held = state_of(entity).dict
         return all(getattr(column, "key", None) in held for column in self.columns.values()) and all(
-            nested.relationship in held and all(map(nested.plan.is_loaded, nested.held_by(entity)))
+            nested.relationship in held and all(map(nested.selection.is_loaded, nested.held_by(entity)))
             for nested in self.nested
         )
 
     def loader_options(self) -> list[ORMOption]:
-        """Return what loads an entity with all that the schema takes of it."""
+        """Return the loader options for an entity with all that the schema reads of it."""
         return [
             *(undefer(column) for column in self.columns.values() if _is_deferred(self.mapper, column)),
             *(nested.loader_option() for nested in self.nested),
@@ -93,9 +92,13 @@ class Plan(Generic[SchemaT]):
         return () if self.columns and not self.nested else _key_of(self.mapper, self.mapper.class_)
 
     def records(
-        self, rows: Sequence[Any], connection: Connection, by_keys: Keys, options: Sequence[ORMOption]
+        self,
+        rows: Sequence[Any],
+        connection: Connection,
+        by_keys: Keys,
+        options: Sequence[ORMOption],
     ) -> list[Record]:
-        """Return *rows* as the schema takes them, with the rows that are nested in them."""
+        """Return the records of *rows*, with the records that are nested in them."""
         make = self.record
         records = [make(row) for row in rows]
         if self.nested and records:
@@ -110,30 +113,30 @@ class _Nested:
     """A field that is a schema of its own, over a relationship.
 
     Attributes:
-        name: Under which the outer schema takes it.
-        relationship: The relationship's name.
-        is_list: Whether there are several.
+        name: The name that the outer schema has for it.
+        relationship: The name of the relationship.
+        is_list: Whether it holds several records.
         outer: The mapper that the relationship belongs to.
-        plan: Of the inner schema.
+        selection: The selection of the inner schema.
     """
 
     name: str
     relationship: str
     is_list: bool
     outer: Mapper[Any]
-    plan: Plan[Any]
+    selection: Selection[Any]
 
     def held_by(self, entity: object) -> Sequence[object]:
-        """Return what *entity*, of which the relationship is loaded, has in it."""
-        held: Any = vars(entity)[self.relationship]
+        """Return the entities in the relationship of *entity*, which is loaded."""
+        held = state_of(entity).dict[self.relationship]
         if self.is_list:
             return list(collection_adapter(held))
         return () if held is None else (held,)
 
     def loader_option(self) -> ORMOption:
-        """Return what loads the relationship with an entity, and all that is nested in turn."""
+        """Return the loader option for the relationship, and for all that is nested in turn."""
         attribute = getattr(self.outer.class_, self.relationship)
-        option: ORMOption = selectinload(attribute).options(*cast("Any", self.plan.loader_options()))
+        option: ORMOption = selectinload(attribute).options(*cast("Any", self.selection.loader_options()))
         return option
 
     def attach(
@@ -144,41 +147,41 @@ class _Nested:
         by_keys: Keys,
         options: Sequence[ORMOption],
     ) -> None:
-        """Give each of *records*, whose keys are *keys*, what is nested in it."""
+        """Give each of *records*, whose keys are *keys*, the records that are nested in it."""
         found: dict[tuple[Any, ...], list[Record]] = {}
         wanted = list(dict.fromkeys(keys))
         size = by_keys.parameter_limit // len(keys[0])
         for start in range(0, len(wanted), size):
             statement = self._statement(wanted[start : start + size], by_keys).options(*options)
             rows = connection.execute(statement).all()
-            inner = self.plan.records(rows, connection, by_keys, options)
+            inner = self.selection.records(rows, connection, by_keys, options)
             for row, record in zip(rows, inner, strict=True):
-                found.setdefault(tuple(row[self.plan.width :]), []).append(record)
+                found.setdefault(tuple(row[self.selection.width :]), []).append(record)
         for record, key in zip(records, keys, strict=True):
             several = found.get(key, [])
             record[self.name] = several if self.is_list else next(iter(several), None)
 
     def _statement(self, keys: Sequence[tuple[Any, ...]], by_keys: Keys) -> Select[Any]:
-        """Return the statement of the inner rows; behind the plan's columns comes the key of the outer row."""
+        """Return the statement of the inner rows; behind the selection's columns comes the key of the outer row."""
         outer = aliased(self.outer.class_)  # it may be the inner class as well
         outer_key = _key_of(self.outer, outer)
-        order_by = self.outer.relationships[self.relationship].order_by or self.plan.mapper.primary_key
-        statement = self.plan.statements.rows.add_columns(*outer_key)
+        order_by = self.outer.relationships[self.relationship].order_by or self.selection.mapper.primary_key
+        statement = self.selection.statements.rows.add_columns(*outer_key)
         joined = statement.select_from(outer).join(getattr(outer, self.relationship))
         return joined.where(by_keys.among(outer_key, keys)).order_by(*order_by)
 
 
 @memoized
-def plan_of(model: type[Any], schema: type[SchemaT]) -> Plan[SchemaT]:
-    """Return how *schema* is read from the rows of *model*.
+def selection_of(model: type[Any], schema: type[SchemaT]) -> Selection[SchemaT]:
+    """Return the selection of *schema* from the rows of *model*.
 
     Raises:
         TypeError: A field has no column and no relationship, or a schema is nested in itself.
     """
-    return _planned(model, schema, ())
+    return _selected(model, schema, ())
 
 
-def _planned(model: type[Any], schema: type[SchemaT], above: Sequence[type[BaseModel]]) -> Plan[SchemaT]:
+def _selected(model: type[Any], schema: type[SchemaT], above: Sequence[type[BaseModel]]) -> Selection[SchemaT]:
     if schema in above:
         raise TypeError(
             f"{schema.__name__} is nested in itself, which has no end; give the inner one a schema of its own"
@@ -193,14 +196,14 @@ def _planned(model: type[Any], schema: type[SchemaT], above: Sequence[type[BaseM
             columns[taken_as] = _column(mapper, schema, name, attribute)
             continue
         relationship = mapper.relationships[attribute]
-        plan: Plan[Any] = _planned(relationship.mapper.class_, inner, (*above, schema))
-        nested.append(_Nested(taken_as, attribute, bool(relationship.uselist), mapper, plan))
+        selection: Selection[Any] = _selected(relationship.mapper.class_, inner, (*above, schema))
+        nested.append(_Nested(taken_as, attribute, bool(relationship.uselist), mapper, selection))
     list_of: Any = list
-    return Plan(mapper, schema, TypeAdapter(list_of[schema]), columns, nested)
+    return Selection(mapper, schema, TypeAdapter(list_of[schema]), columns, nested)
 
 
 def _attribute(mapper: Mapper[Any], schema: type[BaseModel], name: str, field: FieldInfo) -> tuple[str, str]:
-    """Return the name of the attribute that a field is read from, and the name under which the schema takes it.
+    """Return the name of the attribute that a field is read from, and the name that the schema has for it.
 
     As Pydantic has it for attributes: the alias where the mapped class has that, else the field's own name.
     """

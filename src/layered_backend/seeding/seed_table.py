@@ -13,14 +13,15 @@ from sqlalchemy.orm.attributes import flag_modified
 
 from layered_backend.dialects import GivenKeys, dialect_named
 from layered_backend.errors import SeedDataError, SeedReferenceError
-from layered_backend.repository.inserting import insert_given
+from layered_backend.repository.bulk_insert import insert_as_given
 from layered_backend.seeding.definition import Definition, definition_of, has_own_run
-from layered_backend.seeding.form import Field, fields_of
+from layered_backend.seeding.field import Field, fields_of
 from layered_backend.seeding.plan import Plan
 from layered_backend.seeding.seeder import Seeder
 from layered_backend.session import GuardedSession
+from layered_backend.upstream.sqlalchemy.mapper import has_plain_constructor, is_heard
 
-__all__ = ["BATCH_SIZE", "SeedTable", "Tables"]
+__all__ = ["BATCH_SIZE", "SeedTable", "SeedTables"]
 
 BATCH_SIZE = 1000  # rows, each of which costs its key's parameters in a statement
 
@@ -50,7 +51,7 @@ class SeedTable:
         self.key: tuple[str, ...] = definition.key
         mapper = self._mapper = definition.mapper
         dialect = session.get_bind().dialect
-        self._ways = dialect_named(dialect.name)
+        self._database_dialect = dialect_named(dialect.name)
         self.fields: Mapping[str, Field] = fields_of(mapper, dialect)
         self.identity: tuple[str, ...] = tuple(
             mapper.get_property_by_column(column).key for column in mapper.primary_key
@@ -100,7 +101,7 @@ class SeedTable:
 
     @cached_property
     def _given_keys(self) -> GivenKeys | None:
-        return self._ways.keys.given([self._attribute(name) for name in self.key])
+        return self._database_dialect.keys.given([self._attribute(name) for name in self.key])
 
     def _kept_selecting(self, names: tuple[str, ...], given: GivenKeys) -> Any:
         """Return the statement that is the same for all batches: building it is a tenth of reading one."""
@@ -127,7 +128,7 @@ class SeedTable:
 
     async def _insert_in_bulk(self, rows: Sequence[Mapping[str, Any]]) -> list[Values]:
         """Insert *rows* and read their keys: one statement each, where entities cost SQLite a statement for each row."""
-        await self._session.run_sync(insert_given, self._mapper, self._greatest_first(rows, rows))
+        await self._session.run_sync(insert_as_given, self._mapper, self._greatest_first(rows, rows))
         width = len(self.key)
         keys = [tuple(row[name] for name in self.key) for row in rows]
         stored = {row[:width]: row[width:] for row in await self.read(self.key, keys)}
@@ -167,7 +168,9 @@ class SeedTable:
         """See to it that the database counts up keys beyond *value*."""
         column = self._counted_column
         if column is not None:
-            await self._session.run_sync(lambda s: self._ways.writing.advance_sequence(s.connection(), column, value))
+            await self._session.run_sync(
+                lambda s: self._database_dialect.writing.advance_sequence(s.connection(), column, value)
+            )
 
     @property
     def counted(self) -> str | None:
@@ -194,7 +197,7 @@ class SeedTable:
         are to come. A row that refers to another one of its table stays where it is, behind that.
         """
         name = self.counted
-        if name is None or not self._ways.writing.counts_on_by_row:
+        if name is None or not self._database_dialect.writing.counts_on_by_row:
             return items
         free = [
             (row[name], index)
@@ -240,7 +243,7 @@ class SeedTable:
         """Return what the rows meet that have one of *keys*, of which those with the same NULLs are asked for together."""
         attributes = [self._attribute(name) for name in self.key]
         if None not in chain.from_iterable(keys):
-            return self._ways.keys.among(attributes, keys)
+            return self._database_dialect.keys.among(attributes, keys)
         by_nulls: dict[Values, list[Values]] = {}
         for key in keys:
             by_nulls.setdefault(tuple(part is None for part in key), []).append(key)
@@ -251,13 +254,16 @@ class SeedTable:
         given = [attribute for attribute, is_null in zip(attributes, nulls, strict=True) if not is_null]
         if not given:
             return and_(*empty)
-        return and_(*empty, self._ways.keys.among(given, [tuple(filter(_is_not_none, key)) for key in keys]))
+        return and_(
+            *empty,
+            self._database_dialect.keys.among(given, [tuple(part for part in key if part is not None) for key in keys]),
+        )
 
     def _has_identity(self, identities: Sequence[Values]) -> ColumnElement[bool]:
-        return self._ways.keys.among([self._attribute(name) for name in self.identity], identities)
+        return self._database_dialect.keys.among([self._attribute(name) for name in self.identity], identities)
 
 
-class Tables:
+class SeedTables:
     """The tables of the seeders, each made when it is first asked for. Lives as long as the run's transaction.
 
     Args:
@@ -308,17 +314,10 @@ class Tables:
 
 def _is_particular(mapper: Mapper[Any]) -> bool:
     """Tell whether new entities may be more than their rows: by validators, listeners, or a constructor of their own."""
-    has_listeners = bool(mapper.dispatch.before_insert or mapper.dispatch.after_insert)
-    has_constructor = mapper.class_manager.original_init is not mapper.registry.constructor
+    is_more_than_columns = bool(mapper.inherits or mapper.polymorphic_on is not None or mapper.validators)
     return (
-        bool(mapper.inherits or mapper.polymorphic_on is not None or mapper.validators)
-        or has_listeners
-        or has_constructor
+        is_more_than_columns or is_heard(mapper, "before_insert", "after_insert") or not has_plain_constructor(mapper)
     )
-
-
-def _is_not_none(value: object) -> bool:
-    return value is not None
 
 
 def _keys_to(table: Table) -> Iterator[Any]:

@@ -1,8 +1,9 @@
-"""Upserts: inserting a row, or changing the one that has the same key, whoever writes at the same time."""
+"""Upserts: one statement inserts a row, or changes the row with the same key, also under concurrent writes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import compress
 from operator import not_
@@ -10,7 +11,7 @@ from typing import Any, TypeAlias, cast
 
 from sqlalchemy import Column, Table, UniqueConstraint, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute, Mapper, Session
+from sqlalchemy.orm import InstrumentedAttribute, Mapper, Session, SessionTransaction
 
 from layered_backend.batch import NOTHING, Batch
 from layered_backend.dialects import DatabaseDialect, UpsertRule, dialect_named
@@ -20,12 +21,12 @@ from layered_backend.field_values import Data
 from layered_backend.memoization import memoized
 from layered_backend.query.scope import active_scopes
 from layered_backend.query.unique_keys import is_partial
-from layered_backend.repository.defaults import with_defaults
-from layered_backend.repository.direct import columns_by_name, is_direct, values_on_update
-from layered_backend.repository.inserting import alike, insert_rows
+from layered_backend.repository.bulk_insert import alike, insert_rows
+from layered_backend.repository.column_defaults import add_defaults, values_on_update
+from layered_backend.repository.orm_bypass import are_plain_values, columns_by_name
 from layered_backend.repository.scoped_values import new_batch_in_scope
 
-__all__ = ["Attributes", "Upsert", "names_of"]
+__all__ = ["Attributes", "Upsert", "undone_alone"]
 
 Attributes: TypeAlias = InstrumentedAttribute[Any] | Sequence[InstrumentedAttribute[Any]]
 """Attributes of a mapped class: `Item.name`, or several of them."""
@@ -48,10 +49,10 @@ class Upsert:
     """Upserts into the table of one mapped class. Lives as long as one call.
 
     Attributes:
-        session: Where to write.
-        mapper: Of the mapped class.
+        session: The session to write in.
+        mapper: The mapper of the mapped class.
         on: The names of the attributes that make the key.
-        update: The names of the attributes to change where the row is there; None for all that a row sets.
+        update: The names of the attributes to change if the row exists; None for all that a row sets.
     """
 
     session: AsyncSession
@@ -61,7 +62,7 @@ class Upsert:
 
     @classmethod
     def of(cls, session: AsyncSession, mapper: Mapper[Any], on: Attributes | None, update: Attributes | None) -> Upsert:
-        """Return the upsert by the key *on*, the primary key unless it is given.
+        """Return the upsert by the key *on*, by default the primary key.
 
         Raises:
             TypeError: The entities are in several tables, or *on* is no unique key of theirs.
@@ -75,11 +76,11 @@ class Upsert:
         return cls(session, mapper, names, None if update is None else names_of(update))
 
     def has_key(self, row: Mapping[str, Any]) -> bool:
-        """Tell whether *row* could meet another with its key: None, in SQL, is equal to nothing."""
+        """Tell whether *row* has a whole key: with None in it, it equals no other row."""
         return all(row.get(name) is not None for name in self.on)
 
     async def write(self, rows: Sequence[Data]) -> None:
-        """Insert *rows*, or change those that are there; of those with the same key the last one counts.
+        """Insert *rows*, or change those that exist; the last one of several with the same key counts.
 
         Raises:
             UnknownFieldError: The mapped class lacks a field of a row.
@@ -88,7 +89,7 @@ class Upsert:
             ConflictError: Another constraint is violated.
         """
         batch = new_batch_in_scope(active_scopes(self.session.info), self.mapper, rows)
-        if not is_direct(self.mapper, batch):
+        if not are_plain_values(self.mapper, batch):
             raise InvalidDataError(
                 f"an upsert of {self.mapper.class_.__name__} takes plain values of columns, and nothing else"
             )
@@ -100,7 +101,7 @@ class Upsert:
             await self._check(keyed)
 
     def _by_key(self, batch: Batch) -> tuple[Batch, Batch]:
-        """Return the rows that could meet another with their key, and the others."""
+        """Return the rows that have a whole key, and the others."""
         if not batch.fields.keys() >= {*self.on}:
             return batch.selected(()), batch
         if all(batch.kinds(name).isdisjoint(NOTHING) for name in self.on):
@@ -111,7 +112,7 @@ class Upsert:
         return batch.selected([*compress(rows, has_key)]), batch.selected([*compress(rows, map(not_, has_key))])
 
     @property
-    def _dialect(self) -> DatabaseDialect:
+    def _database_dialect(self) -> DatabaseDialect:
         return dialect_named(self.session.get_bind().dialect.name)
 
     def _execute(self, session: Session, batch: Batch) -> None:
@@ -130,15 +131,15 @@ class Upsert:
 
             rule = UpsertRule(table, key, changes, and_(*scopes) if scopes else None)
             for rows in alike(self.mapper, part):
-                self._dialect.writing.upsert_rows(connection, rule, with_defaults(rows, connection))
+                self._database_dialect.writing.upsert_rows(connection, rule, add_defaults(rows, connection))
 
     def _parts(self, batch: Batch) -> Iterator[Batch]:
-        """Yield the rows in parts that can be written at once: none has a key twice, and all set, so change, the same."""
+        """Yield the rows in parts for one statement each: no key occurs twice, and all rows set the same columns."""
         for each in _rounds(batch, self._keys(batch)):
             yield from each.alike()
 
     def _keys(self, batch: Batch) -> list[tuple[Any, ...]]:
-        """Return the keys of the rows as the database gets them: a column type may write two values alike."""
+        """Return the keys of the rows as the driver gets them: a column type may write two values as one."""
         dialect = self.session.get_bind().dialect
         given = {name: (columns_by_name(self.mapper)[name].type, batch.fields[name]) for name in self.on}
         try:
@@ -148,27 +149,27 @@ class Upsert:
         return list(zip(*parts, strict=True))
 
     def _changed(self, given: frozenset[str]) -> list[Column[Any]]:
-        """Return the columns to change where the row is there."""
+        """Return the columns to change if the row exists."""
         kept = {*self.on, *_primary_key(self.mapper)}
         names = sorted(given - kept) if self.update is None else self.update
         return [columns_by_name(self.mapper)[name] for name in names]
 
     async def _check(self, batch: Batch) -> None:
-        """Raise for rows that the database has left as they were, and that are none of ours."""
+        """Raise if a key belongs to a row out of scope, or to none because another unique value was met."""
         scopes = active_scopes(self.session.info)
         others = [key for key in _unique_keys(self.mapper) if key != frozenset(self.on)]
-        if not (scopes.concern(self.mapper.class_) or (self._dialect.writing.upserts_by_any_key and others)):
+        if not (scopes.concern(self.mapper.class_) or (self._database_dialect.writing.upserts_by_any_key and others)):
             return
         given = zip(*(batch.fields[name] for name in self.on), strict=True)
         keys = list(dict(zip(self._keys(batch), given, strict=True)).values())
         columns = [columns_by_name(self.mapper)[name] for name in self.on]
-        found = select(func.count()).select_from(self.mapper).where(self._dialect.keys.among(columns, keys))
+        found = select(func.count()).select_from(self.mapper).where(self._database_dialect.keys.among(columns, keys))
         if (await self.session.scalar(found.options(*scopes.options())) or 0) < len(keys):
             raise UniqueViolationError(table=columns[0].table.name)
 
 
 def _rounds(batch: Batch, keys: Sequence[tuple[Any, ...]]) -> Iterator[Batch]:
-    """Yield the rows so that none of *keys* is twice in what is yielded, and each row after those that had its key."""
+    """Yield the rows in rounds: no key occurs twice in one, and rows with the same key keep their order."""
     try:
         is_each_another = len({*keys}) == batch.size
     except TypeError:  # a list, as an array has it
@@ -188,7 +189,7 @@ def _rounds(batch: Batch, keys: Sequence[tuple[Any, ...]]) -> Iterator[Batch]:
 def _changes(
     mapper: Mapper[Any], new: Any, changed: Iterable[Column[Any]], by_rule: Mapping[Column[Any], Any]
 ) -> dict[Column[Any], Any]:
-    """Return what to change: what the row sets, and what changes with each update; nothing where it sets nothing."""
+    """Return the columns to change, with those that change in every update; nothing if the row sets none."""
     values: dict[Column[Any], Any] = {column: new[column.key] for column in changed}
     if not values:
         return {}
@@ -204,7 +205,7 @@ def _primary_key(mapper: Mapper[Any]) -> tuple[str, ...]:
 
 @memoized
 def _unique_keys(mapper: Mapper[Any]) -> Sequence[frozenset[str]]:
-    """Return the sets of attributes that no two rows have in common, as the metadata declares them."""
+    """Return the unique keys that the metadata declares, as sets of attribute names."""
     table = cast("Table", mapper.local_table)
     constraints = [constraint.columns for constraint in table.constraints if isinstance(constraint, UniqueConstraint)]
     indexes = [index.columns for index in table.indexes if index.unique and not is_partial(index)]
@@ -213,3 +214,22 @@ def _unique_keys(mapper: Mapper[Any]) -> Sequence[frozenset[str]]:
         frozenset(_primary_key(mapper)),
         *sorted((frozenset(named[column.key] for column in key) for key in (*constraints, *indexes)), key=sorted),
     ]
+
+
+@asynccontextmanager
+async def undone_alone(session: AsyncSession) -> AsyncGenerator[None]:
+    """Run the block in a savepoint, so that an error in it undoes the block alone."""
+    await session.flush()
+    nested = await session.run_sync(_begin)
+    try:
+        yield
+    except BaseException:
+        await session.run_sync(lambda _: nested.rollback())
+        raise
+    await session.run_sync(lambda _: nested.commit())
+
+
+def _begin(session: Session) -> SessionTransaction:
+    nested = session.begin_nested()
+    session.connection()  # SAVEPOINT is sent now, not before the first statement
+    return nested

@@ -1,4 +1,4 @@
-"""Writing a new entity: by its INSERT alone, where a flush would find nothing else to do."""
+"""New entities: written by their INSERT alone if a flush would find nothing else to do."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ from typing import Any, cast
 
 from sqlalchemy import Column, Connection, Table, insert
 from sqlalchemy.orm import Mapper, Session
-from sqlalchemy.orm.attributes import instance_state, set_committed_value
+from sqlalchemy.orm.attributes import set_committed_value
 
+from layered_backend.identity import state_of
 from layered_backend.memoization import memoized
-from layered_backend.repository.direct import columns_by_name, has_default, inserts_directly, is_direct_row
+from layered_backend.repository.column_defaults import has_default
+from layered_backend.repository.orm_bypass import can_insert_directly, columns_by_name, has_plain_values
 from layered_backend.session import GuardedSyncSession
+from layered_backend.upstream.sqlalchemy.mapper import can_register_written, is_heard, register_written
 from layered_backend.upstream.sqlalchemy.session import can_stand_in_for_flush
 
-__all__ = ["write_new"]
+__all__ = ["write_new_entity"]
 
 
-def write_new(session: Session, mapper: Mapper[Any], entity: object) -> None:
-    """Write *entity*, and what else is pending.
+def write_new_entity(session: Session, mapper: Mapper[Any], entity: object) -> None:
+    """Write *entity*, and all that is pending.
 
-    A flush sorts what is pending by dependency, and asks of each relationship what follows from it. Of one new row that
-    has none that costs a sixth of the write.
+    A flush sorts pending entities by dependency, and asks each relationship for its consequences. For one new row without
+    related ones, that is a sixth of the cost.
 
     Raises:
         InvalidDataError: The database cannot store a value.
@@ -36,23 +39,28 @@ def write_new(session: Session, mapper: Mapper[Any], entity: object) -> None:
 
 
 def _inserts_alone(session: Session, mapper: Mapper[Any], entity: object) -> bool:
-    """Tell whether one statement writes *entity*, and all that it has by default is known then."""
-    if not can_stand_in_for_flush():
-        return False
-    if instance_state(entity).key is not None or type(entity) is not mapper.class_:
+    """Tell whether one INSERT writes *entity*, and all its defaults are known then."""
+    state = state_of(entity)
+    if state.key is not None or type(entity) is not mapper.class_:
         return False
     return (
-        _has_simple_columns(mapper)
-        and vars(entity).keys().isdisjoint(mapper.relationships.keys())
-        and inserts_directly(mapper, session)
-        and is_direct_row(mapper, _values(mapper, entity))
-        and not cast("Any", mapper.class_manager).dispatch.refresh_flush
+        can_register_written()
+        and can_stand_in_for_flush()
+        and _has_simple_columns(mapper)
+        and state.dict.keys().isdisjoint(mapper.relationships.keys())
+        and can_insert_directly(mapper, session)
+        and has_plain_values(mapper, _values(mapper, entity))
+        and not is_heard(mapper.class_manager, "refresh_flush")
     )
 
 
 def _insert(session: Session, mapper: Mapper[Any], entity: object, connection: Connection) -> None:
     columns, values = columns_by_name(mapper), _values(mapper, entity)
-    given = {columns[name].key: value for name, value in values.items() if not _takes_default(columns[name], value)}
+    given = {
+        columns[name].key: value
+        for name, value in values.items()
+        if value is not None or not has_default(columns[name])
+    }
     result = connection.execute(_inserting(mapper), given)
     written = cast("Mapping[str, Any]", result.last_inserted_params())
     for name, column in columns.items():
@@ -61,16 +69,12 @@ def _insert(session: Session, mapper: Mapper[Any], entity: object, connection: C
     key = cast("Sequence[Any]", result.inserted_primary_key)
     for name, value in zip(_key_names(mapper), key, strict=True):
         set_committed_value(entity, name, value)
-    session._register_persistent({instance_state(entity)})  # pyright: ignore[reportPrivateUsage]
+    register_written(session, entity)
 
 
 def _values(mapper: Mapper[Any], entity: object) -> dict[str, Any]:
-    held = vars(entity)
+    held = state_of(entity).dict
     return {name: held[name] for name in columns_by_name(mapper) if name in held}
-
-
-def _takes_default(column: Column[Any], value: object) -> bool:
-    return value is None and has_default(column)
 
 
 @memoized
@@ -87,7 +91,7 @@ def _key_names(mapper: Mapper[Any]) -> Sequence[str]:
 
 @memoized
 def _has_simple_columns(mapper: Mapper[Any]) -> bool:
-    """Tell whether the columns of *mapper* are all of one table, and what they have by default is computed in Python."""
+    """Tell whether all columns of *mapper* belong to one table, and have no default that the database computes."""
     columns = columns_by_name(mapper)
     is_whole = len(columns) == len(mapper.column_attrs) and not mapper.composites
     are_mapped = {*mapper.primary_key} <= {*columns.values()} == {*cast("Table", mapper.local_table).columns}

@@ -1,4 +1,4 @@
-"""The form of a seeder's rows: the columns of its mapped class, and how their values are checked and compared."""
+"""Fields of a seeder's rows: each checks, converts and compares the values of one column."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sqlalchemy.types import JSON, Float, Integer, Numeric, String
 from layered_backend.batch import MISSING
 from layered_backend.dialects import Values, dialect_named
 from layered_backend.errors import UnknownFieldError
-from layered_backend.seeding.references import NewRow, Ref
+from layered_backend.seeding.seeder import NewRow, Ref
 from layered_backend.seeding.sources import EMPTY
-from layered_backend.seeding.values import ValueType, is_same_json, is_same_number, value_type_of
+from layered_backend.seeding.value_types import ValueType, is_same_json, is_same_number, value_type_of
 
 __all__ = ["Field", "fields_of"]
 
@@ -29,12 +29,12 @@ class Field:
     """One attribute of the rows.
 
     Attributes:
-        name: The attribute.
-        column: Its column.
-        value_type: What it holds.
-        stored_form: What makes of a value the form it is compared in, or None where values come back whole.
+        name: The name of the attribute.
+        column: The column of the attribute.
+        value_type: The Python type of its values.
+        stored_form: Converts a value to the form it is compared in; None if values come back unchanged.
         impl: SQLAlchemy's own type of the column on this database.
-        ways: How the database stores values.
+        database_values: How the database holds values.
     """
 
     name: str
@@ -42,23 +42,23 @@ class Field:
     value_type: ValueType
     stored_form: Callable[[Any], Any] | None
     impl: Any
-    ways: Values
+    database_values: Values
 
     @property
     def is_json(self) -> bool:
-        """Whether equal values in Python may still be different."""
+        """Tell whether values that are equal in Python may still differ."""
         return isinstance(self.impl, JSON)
 
     @property
     def is_optional(self) -> bool:
-        """Whether None may be written: it is NULL, or JSON's own null."""
+        """Tell whether None may be written, as NULL or as JSON's null."""
         return bool(self.column.nullable) or (self.is_json and not self.impl.none_as_null)
 
     @property
     def has_default(self) -> bool:
-        """Whether a new row may leave it out."""
+        """Tell whether a new row may leave it out."""
         column = self.column
-        counts_up = column is column.table._autoincrement_column  # pyright: ignore[reportPrivateUsage]  # SQLAlchemy's own word for it
+        counts_up = column is column.table.autoincrement_column
         given = (column.default, column.server_default, column.identity, column.computed)
         return bool(column.nullable) or counts_up or any(each is not None for each in given)
 
@@ -108,19 +108,20 @@ class Field:
             return is_same_number(wanted, stored)
         if isinstance(wanted, (tuple, list)) and isinstance(stored, (tuple, list)):  # an array
             return list(wanted) == list(stored)  # pyright: ignore[reportUnknownArgumentType]
-        return _without_lost_offset(wanted, stored) == stored or self._compares_equal(wanted, stored)
-
-    def _compares_equal(self, wanted: Any, stored: Any) -> bool:
-        return self.value_type.types is None and self.column.type.compare_values(wanted, stored)
+        if _without_lost_offset(wanted, stored) == stored:
+            return True
+        return self.value_type.types is None and bool(self.column.type.compare_values(wanted, stored))
 
     def accepts_all(self, values: Sequence[Any]) -> bool:
-        """Tell whether `refusal` has nothing to say of any of *values*, where that is known at a glance."""
+        """Tell whether a cheap check shows that `refusal` accepts all of *values*."""
         kinds = set(map(type, values))
         if kinds == {str} and isinstance(self.impl, String):
             longest = max(cast("Sequence[str]", values), key=len)
-            return self.ways.holds(self.impl, "".join(values)) and self._text_refusal(longest) is None
+            return self.database_values.holds(self.impl, "".join(values)) and self._text_refusal(longest) is None
         if kinds == {int} and isinstance(self.impl, Integer):
-            return self.ways.holds(self.impl, min(values)) and self.ways.holds(self.impl, max(values))
+            return self.database_values.holds(self.impl, min(values)) and self.database_values.holds(
+                self.impl, max(values)
+            )
         return False
 
     def refusal(self, value: Any) -> str | None:
@@ -133,12 +134,12 @@ class Field:
             return self._text_refusal(value)
         if isinstance(value, Decimal) and isinstance(self.column.type, Numeric):
             return _decimal_refusal(value, self.column.type)
-        if isinstance(self.impl, Integer) and not self.ways.holds(self.impl, value):
+        if isinstance(self.impl, Integer) and not self.database_values.holds(self.impl, value):
             return "the number is too large for the column"
         return None
 
     def _text_refusal(self, value: str) -> str | None:
-        if not self.ways.holds(self.impl, value):
+        if not self.database_values.holds(self.impl, value):
             return "the text holds a character that the database cannot store"
         length: int | None = self.column.type.length if isinstance(self.column.type, String) else None
         return None if length is None or len(value) <= length else f"the text is longer than {length} characters"
@@ -163,9 +164,16 @@ def fields_of(mapper: Mapper[Any], dialect: Dialect) -> Mapping[str, Field]:
 
 
 def _field(name: str, column: Column[Any], dialect: Dialect) -> Field:
-    ways = dialect_named(dialect.name).values
+    database_values = dialect_named(dialect.name).values
     impl = column.type.dialect_impl(dialect)
-    return Field(name, column, value_type_of(column.type), ways.stored_form(column.type, dialect), impl, ways)
+    return Field(
+        name,
+        column,
+        value_type_of(column.type),
+        database_values.stored_form(column.type, dialect),
+        impl,
+        database_values,
+    )
 
 
 def unknown_field(mapper: Mapper[Any], name: str, fields: Mapping[str, Field]) -> str:

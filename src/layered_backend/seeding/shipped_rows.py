@@ -1,4 +1,4 @@
-"""A batch of rows, checked and brought into one form: what is compared with the database in one go."""
+"""Shipped rows: a batch of a seeder's rows, checked and converted, to be compared with the database at once."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from layered_backend.batch import MISSING
 from layered_backend.errors import InvalidDataError, SeedDataError
 from layered_backend.field_values import Data, new_values
 from layered_backend.seeding.definition import Definition
-from layered_backend.seeding.form import BadValueError, Field, unknown_field
+from layered_backend.seeding.field import BadValueError, Field, unknown_field
 
-__all__ = ["Batch", "batch_of"]
+__all__ = ["ShippedRows", "check_rows"]
 
 Values = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Rows of one seeder that follow each other, by column: so that many are compared in one go.
+class ShippedRows:
+    """Consecutive rows of one seeder, by column, so that many are compared at once.
 
     Attributes:
         names: The attributes: those of the key, then those that are compared, then those that are set only once.
@@ -52,14 +52,14 @@ class Batch:
         return enumerate(self.rows, start=self.first)
 
 
-def batch_of(
+def check_rows(
     definition: Definition, fields: Mapping[str, Field], data: Sequence[Data], first: int, insert_only: frozenset[str]
-) -> Batch:
-    """Return the batch of the rows *data*.
+) -> ShippedRows:
+    """Return the rows *data*, checked and converted.
 
     Args:
-        definition: Of the seeder.
-        fields: Of its mapped class.
+        definition: The definition of the seeder.
+        fields: The fields of its mapped class.
         data: The rows, as the seeder gives them; at least one.
         first: The number of the first of them, from 1.
         insert_only: The attributes that are set only once.
@@ -76,7 +76,7 @@ def batch_of(
         _converted(fields[name], values, first, is_key=name in definition.key)
         for name, values in zip(names, columns, strict=True)
     ]
-    return Batch(names, compared, converted, first)
+    return ShippedRows(names, compared, converted, first)
 
 
 def _mappings(definition: Definition, data: Sequence[Data], first: int) -> Sequence[Mapping[str, Any]]:

@@ -1,6 +1,6 @@
-"""The order of rows, exact on every database: where NULLs stand, and which of two equal rows comes first.
+"""Sort terms: an order of rows that is the same on every database, for NULLs and for equal rows too.
 
-NULL counts as greater than every value, as PostgreSQL has it: last in ascending order, first in descending order, unless
+NULL counts as greater than every value, as in PostgreSQL: last in ascending order, first in descending order, unless
 the expression says `nulls_first()` or `nulls_last()`. Rows that are equal otherwise are sorted by primary key, in the
 direction of the last expression.
 """
@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
-from sqlalchemy import ClauseElement, Column, ColumnElement, ColumnExpressionArgument, UnaryExpression
+from sqlalchemy import ClauseElement, Column, ColumnElement, ColumnExpressionArgument
 from sqlalchemy.orm import Mapper
-from sqlalchemy.sql import operators
 
 from layered_backend.dialects import Ordering
 from layered_backend.errors import InvalidDataError
 from layered_backend.query.unique_keys import tells_rows_apart
+from layered_backend.upstream.sqlalchemy.expression import split_sort_modifiers
 
 __all__ = [
     "LARGEST_ROW_NUMBER",
@@ -31,10 +31,9 @@ __all__ = [
 ]
 
 OrderBy: TypeAlias = ColumnExpressionArgument[Any] | Sequence[ColumnExpressionArgument[Any]]
-"""What rows are sorted by: `Item.price.desc()`, or several such expressions."""
+"""One expression to sort by, such as `Item.price.desc()`, or several."""
 
-LARGEST_ROW_NUMBER = 2**63 - 1  # that every database takes for a limit and an offset
-_MODIFIERS = (operators.asc_op, operators.desc_op, operators.nulls_first_op, operators.nulls_last_op)
+LARGEST_ROW_NUMBER = 2**63 - 1  # the largest limit and offset that every database accepts
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Term:
     """One expression that rows are sorted by.
 
     Attributes:
-        expression: What is compared.
+        expression: The expression that is compared.
         is_descending: Whether the greatest value comes first.
         nulls_first: Whether NULL comes before every value.
         is_nullable: Whether the expression can be NULL at all.
@@ -58,7 +57,7 @@ class Term:
         return replace(self, is_descending=not self.is_descending, nulls_first=not self.nulls_first)
 
     def clauses(self, ordering: Ordering) -> tuple[ColumnElement[Any], ...]:
-        """Return what to write behind ORDER BY."""
+        """Return the clauses of ORDER BY."""
         if not self.is_nullable:
             return (self.expression.desc() if self.is_descending else self.expression.asc(),)
         return ordering.sorted_with_nulls(
@@ -67,7 +66,7 @@ class Term:
 
 
 def total_order(mapper: Mapper[Any], order_by: OrderBy | None) -> list[Term]:
-    """Return the terms of *order_by* with those of the primary key behind them, so that no two rows are equal.
+    """Return the terms of *order_by*, followed by the primary key, so that no two rows are equal.
 
     The primary key goes in the direction of the last term, so that one index serves both. It is left out where a key without
     NULL is among the terms.
@@ -85,7 +84,7 @@ def total_order(mapper: Mapper[Any], order_by: OrderBy | None) -> list[Term]:
 
 
 def order_by_clauses(terms: Sequence[Term], ordering: Ordering) -> list[ColumnElement[Any]]:
-    """Return what to write behind ORDER BY for all *terms*."""
+    """Return the clauses of ORDER BY for all *terms*."""
     return [clause for term in terms for clause in term.clauses(ordering)]
 
 
@@ -101,12 +100,12 @@ def row_number(name: str, value: int) -> int:
 
 
 def opposite(expression: ColumnExpressionArgument[Any]) -> ColumnElement[Any]:
-    """Return *expression* in the other direction; NULLs stay where it says that they stand."""
-    element, modifiers = _without_modifiers(expression)
-    directed = element.asc() if _is_descending(modifiers) else element.desc()
-    if operators.nulls_first_op in modifiers:
-        return directed.nulls_first()
-    return directed.nulls_last() if operators.nulls_last_op in modifiers else directed
+    """Return *expression* in the other direction; `nulls_first()` and `nulls_last()` stay."""
+    element, modifiers = split_sort_modifiers(_clause(expression))
+    directed: ColumnElement[Any] = element.asc() if modifiers.is_descending else element.desc()
+    if modifiers.nulls_first is None:
+        return directed
+    return directed.nulls_first() if modifiers.nulls_first else directed.nulls_last()
 
 
 def listed(order_by: OrderBy | None) -> Sequence[ColumnExpressionArgument[Any]]:
@@ -122,26 +121,16 @@ def listed(order_by: OrderBy | None) -> Sequence[ColumnExpressionArgument[Any]]:
 
 
 def _term(mapper: Mapper[Any], expression: ColumnExpressionArgument[Any]) -> Term:
-    element, modifiers = _without_modifiers(expression)
+    element, modifiers = split_sort_modifiers(_clause(expression))
     if isinstance(element, Column) and not mapper.persist_selectable.is_derived_from(element.table):
         raise TypeError(
             f"{element} is not of {mapper.class_.__name__}, and to sort by it would multiply the rows; "
             "sort by a column_property, or by a scalar_subquery() of the related column"
         )
-    is_descending = _is_descending(modifiers)
-    is_placed = operators.nulls_first_op in modifiers or operators.nulls_last_op in modifiers
-    nulls_first = operators.nulls_first_op in modifiers if is_placed else is_descending
-    return Term(element, is_descending, nulls_first, _is_nullable(mapper, element))
-
-
-def _without_modifiers(expression: Any) -> tuple[ColumnElement[Any], list[Any]]:
-    """Return what `element.desc().nulls_last()` modifies, and the modifiers, outermost first."""
-    modifiers: list[Any] = []
-    element = _clause(expression)
-    while _is_modified(element):
-        modifiers.append(element.modifier)
-        element = _clause(element.element)
-    return element, modifiers
+    is_descending, nulls_first = modifiers.is_descending, modifiers.nulls_first
+    return Term(
+        element, is_descending, is_descending if nulls_first is None else nulls_first, _is_nullable(mapper, element)
+    )
 
 
 def _clause(expression: Any) -> Any:
@@ -149,16 +138,8 @@ def _clause(expression: Any) -> Any:
     return expression if isinstance(expression, ClauseElement) else expression.__clause_element__()
 
 
-def _is_descending(modifiers: Sequence[Any]) -> bool:
-    return operators.desc_op in modifiers
-
-
-def _is_modified(expression: Any) -> bool:
-    return isinstance(expression, UnaryExpression) and expression.modifier in _MODIFIERS
-
-
 def _is_nullable(mapper: Mapper[Any], element: ColumnElement[Any]) -> bool:
-    """Tell whether *element* can be NULL, which only a column of the entity's own table rules out."""
+    """Tell whether *element* can be NULL: only a column of the entity's own tables is known not to be."""
     return not (isinstance(element, Column) and element.table in mapper.tables and not element.nullable)
 
 

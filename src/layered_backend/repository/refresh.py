@@ -1,0 +1,115 @@
+"""Refreshing entities: a statement has changed their rows, or a flush has left values to the database."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Column, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapper, Session, selectinload
+from sqlalchemy.orm.attributes import flag_dirty, set_committed_value
+
+from layered_backend.batch import batched
+from layered_backend.dialects import dialect_named
+from layered_backend.identity import state_of
+from layered_backend.query.scope import active_scopes
+
+__all__ = ["expire_with_savepoint", "find_loaded", "refresh_changed", "refresh_loaded", "refresh_new"]
+
+EntityT = TypeVar("EntityT")
+
+
+def find_loaded(session: AsyncSession, model: type[EntityT]) -> list[EntityT]:
+    """Return the entities of *model* that the session holds."""
+    return [entity for entity in session.identity_map.values() if isinstance(entity, model)]
+
+
+async def refresh_changed(session: AsyncSession, mapper: Mapper[Any], entity: object, changed: Collection[str]) -> None:
+    """Read the columns that the database computed in a flush, and the relationships whose foreign key changed."""
+    columns = _unread_columns(mapper, entity)
+    if columns:
+        await session.refresh(entity, columns)
+    references = _moved_references(mapper, entity, changed)
+    if references:
+        await _load_again(session, mapper, entity, references)
+
+
+async def refresh_new(session: AsyncSession, mapper: Mapper[Any], entity: object) -> None:
+    """Read the columns that the database computed for a new row; an omitted column without a default is NULL."""
+    unread = _unread_columns(mapper, entity)
+    computed = state_of(entity).expired_attributes
+    for name in unread:
+        column = mapper.column_attrs[name].columns[0]
+        has_default = not isinstance(column, Column) or column.default is not None or column.server_default is not None
+        if name not in computed and not has_default:
+            set_committed_value(entity, name, None)
+    if unread:
+        await refresh_changed(session, mapper, entity, ())
+
+
+async def refresh_loaded(session: AsyncSession, mapper: Mapper[Any], entities: Iterable[object]) -> None:
+    """Read the columns of *entities* again, and expire relationships whose foreign key changed."""
+    by_identity = {state_of(entity).identity or (): entity for entity in entities}
+    key = mapper.primary_key
+    names = [attribute.key for attribute in mapper.column_attrs if not attribute.deferred]
+    columns = [getattr(mapper.class_, name) for name in names]
+    by_keys = dialect_named(session.get_bind().dialect.name).keys
+    async for batch in batched(by_identity, by_keys.parameter_limit // len(key)):
+        read: list[object] = []
+        for row in await session.execute(select(*key, *columns).where(by_keys.among(key, batch))):
+            identity, values = tuple(row[: len(key)]), row[len(key) :]
+            if identity in by_identity:
+                read.append(by_identity[identity])
+                _take(session.sync_session, mapper, by_identity[identity], dict(zip(names, values, strict=True)))
+        await session.run_sync(expire_with_savepoint, read)
+
+
+def expire_with_savepoint(session: Session, entities: Sequence[object]) -> None:
+    """Have the rollback of the open savepoint expire *entities*, which a statement has changed.
+
+    It expires those that were flushed since the savepoint: one that is only marked as dirty is flushed without SQL.
+    """
+    if entities and session.in_nested_transaction():
+        for entity in entities:
+            flag_dirty(entity)
+        session.flush()
+
+
+def _take(session: Session, mapper: Mapper[Any], entity: object, values: dict[str, Any]) -> None:
+    known = state_of(entity).dict
+    changed = {name: value for name, value in values.items() if name not in known or known[name] != value}
+    moved = _moved_references(mapper, entity, changed)
+    if moved:
+        session.expire(entity, moved)
+    for name, value in changed.items():
+        set_committed_value(entity, name, value)
+
+
+async def _load_again(session: AsyncSession, mapper: Mapper[Any], entity: object, references: Sequence[str]) -> None:
+    """Load relationships again by a query of the entity, which has the scopes, unlike a refresh."""
+    session.expire(entity, references)
+    identity = state_of(entity).identity or ()
+    options = [selectinload(getattr(mapper.class_, name)) for name in references]
+    statement = select(mapper.class_).options(*options, *active_scopes(session.info).options())
+    has_key = (column == value for column, value in zip(mapper.primary_key, identity, strict=True))
+    (await session.scalars(statement.where(*has_key))).unique().all()
+
+
+def _unread_columns(mapper: Mapper[Any], entity: object) -> list[str]:
+    unloaded = state_of(entity).unloaded
+    return [name for name in unloaded if name in mapper.column_attrs and not mapper.column_attrs[name].deferred]
+
+
+def _moved_references(mapper: Mapper[Any], entity: object, changed: Collection[str]) -> list[str]:
+    """Return the loaded relationships whose foreign key is among the *changed* fields."""
+    if not changed:
+        return []
+    loaded = state_of(entity).dict
+    return [
+        relationship.key
+        for relationship in mapper.relationships
+        if relationship.key in loaded
+        and relationship.key not in changed
+        and any(mapper.get_property_by_column(column).key in changed for column in relationship.local_columns)
+    ]
