@@ -19,7 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from layered_backend.dialects import dialect_named
 from layered_backend.dialects.base import Closeable
-from layered_backend.dialects.connecting import replace_lost_connections
+from layered_backend.dialects.connecting import connections_ended, replace_lost_connections
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.models import Base
 from layered_backend.session import GuardedSession, drive, restrict, run_alone, watch
@@ -328,14 +328,16 @@ class Database:
             await session.execute(select(literal(1)))
 
     async def dispose(self) -> None:
-        """Close the pooled connections, those of other event loops excepted.
+        """Close the pooled connections, those of other event loops excepted, and wait for the end of their threads.
 
-        The database can be used again afterwards; one in memory is empty then.
+        One that is still being opened for a task that was cancelled is waited for too. The database can be used again
+        afterwards; one in memory is empty then.
         """
         engine = self._async_engines.get(asyncio.get_running_loop(), self._unclaimed_engine)
         beside = self._autocommit_engines.pop(engine, None) if engine else None
         for disposed in filter(None, (engine, beside)):
             await disposed.dispose()
+            await connections_ended(disposed.sync_engine)
         self._abandon_closed_loops()
         self.dispose_sync()
 

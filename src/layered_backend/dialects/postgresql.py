@@ -326,7 +326,7 @@ def _without_blanks(value: str) -> str:
 
 
 def _choose_connect(dialect: Dialect, record: object, args: list[Any], options: dict[str, Any]) -> None:
-    options.setdefault("async_creator_fn", _connect)
+    options.setdefault("async_creator_fn", partial(_connect, dialect))
 
 
 def _limit_statements(
@@ -342,9 +342,9 @@ def _limit_statements(
         options["options"] = f"-c statement_timeout={milliseconds} {said}".strip()
 
 
-async def _connect(*args: Any, **options: Any) -> Any:
+async def _connect(dialect: Dialect, *args: Any, **options: Any) -> Any:
     asyncpg: Any = import_module("asyncpg")
-    return await opened(asyncpg.connect(*args, **options), lambda connection: connection.terminate())
+    return await opened(dialect, asyncpg.connect(*args, **options), lambda connection: connection.terminate())
 
 
 def _let_server_notice_a_lost_client(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util import await_only
 
-from layered_backend.dialects.connecting import opened
+from layered_backend.dialects.connecting import opened, thread_ends
 from layered_backend.dialects.single_trip import SingleTripConnection
 
 __all__ = ["LockReleasingConnection", "connect_and_leave_nothing", "remember_opened", "stop_opened"]
@@ -50,10 +50,10 @@ def connect_and_leave_nothing(
     dialect: Dialect, record: object, args: list[Any], options: dict[str, Any]
 ) -> SingleTripConnection:
     """Have aiosqlite connect as `_connect` does, and each statement be one trip to its thread."""
-    return SingleTripConnection(dialect.loaded_dbapi, await_only(_connect(*args, **options)))
+    return SingleTripConnection(dialect.loaded_dbapi, await_only(_connect(dialect, *args, **options)))
 
 
-async def _connect(*args: Any, **options: Any) -> Any:
+async def _connect(dialect: Dialect, *args: Any, **options: Any) -> Any:
     """Connect, and leave neither a thread nor an open file where that fails or is cancelled.
 
     aiosqlite only tells the thread to end. It then answers to an event loop that may be closed by now, and dies with a
@@ -63,9 +63,9 @@ async def _connect(*args: Any, **options: Any) -> Any:
     connection = aiosqlite.connect(*args, **options)
     thread: threading.Thread = connection._thread  # as SQLAlchemy reaches it, and for the same reason:
     thread.daemon = True  # a connection that is never closed does not keep the process alive
-    connection.stop = partial(_stop_once, weakref.ref(connection))
+    connection.stop = partial(_stop_once, dialect, weakref.ref(connection))
     try:
-        return await opened(connection.__aenter__(), lambda connection: connection.stop())
+        return await opened(dialect, connection.__aenter__(), lambda connection: connection.stop())
     except asyncio.CancelledError:
         raise
     except BaseException:
@@ -73,7 +73,7 @@ async def _connect(*args: Any, **options: Any) -> Any:
         raise
 
 
-def _stop_once(reference: weakref.ref[Any]) -> Any:
+def _stop_once(dialect: Dialect, reference: weakref.ref[Any]) -> Any:
     """Stop a connection of aiosqlite, unless that is done: nothing would ever answer a second request.
 
     SQLAlchemy asks twice, once politely and once by force, when a task is cancelled again while it closes a connection;
@@ -82,6 +82,7 @@ def _stop_once(reference: weakref.ref[Any]) -> Any:
     connection = reference()
     if connection is None or not connection._running:
         return None
+    thread_ends(dialect, connection._thread)
     kind: Any = connection.__class__
     return kind.stop(connection)
 
@@ -102,3 +103,4 @@ def stop_opened(engine: Engine) -> None:
         thread = threading.Thread(target=connection.stop)
         thread.start()
         thread.join()
+        connection._thread.join(timeout=2)  # seconds; it has nothing left to do, unless it was left in mid-statement
