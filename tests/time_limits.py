@@ -66,13 +66,16 @@ class _TimeLimits:
     def _print_suspended(self) -> None:
         print("\n~~~~ a test has taken too long; tasks and greenlets:", file=self._stream)
         for thing in gc.get_objects():
-            kind: Any = type(thing)  # `isinstance` would ask a mock or a proxy
-            if issubclass(kind, asyncio.Task) and not thing.done():
+            if _is_a(asyncio.Task, thing) and not thing.done():
                 thing.print_stack(file=self._stream)
-            elif issubclass(kind, _Greenlet) and thing.gr_frame is not None:
+            elif _is_a(_Greenlet, thing) and thing.gr_frame is not None:
                 print(f"Stack for {thing!r}:", file=self._stream)
                 traceback.print_stack(thing.gr_frame, file=self._stream)
         self._stream.flush()
+
+
+def _is_a(kind: Any, thing: object) -> bool:
+    return issubclass(type(thing), kind)  # `isinstance` would ask a mock or a proxy
 
 
 def _end_children() -> None:
