@@ -23,6 +23,7 @@ from layered_backend.dialects.connecting import replace_lost_connections
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.models import Base
 from layered_backend.session import GuardedSession, UnbegunReads, drive, guard_engine, read_in_autocommit
+from layered_backend.upstream.connecting import connections_ended
 from layered_backend.upstream.sqlalchemy import expression
 from layered_backend.upstream.sqlalchemy.concurrency import verify_concurrency
 from layered_backend.upstream.sqlalchemy.connection import verify_connection
@@ -337,14 +338,16 @@ class Database:
             await session.execute(select(literal(1)))
 
     async def dispose(self) -> None:
-        """Close the pooled connections, those of other event loops excepted.
+        """Close the pooled connections, those of other event loops excepted, and wait for the end of their threads.
 
-        The database can be used again afterwards; one in memory is empty then.
+        A connection that is still being opened for a task that was cancelled is waited for too. The database can be used
+        again afterwards; one in memory is empty then.
         """
         engine = self._async_engines.get(asyncio.get_running_loop(), self._unclaimed_engine)
         beside = self._autocommit_engines.pop(engine, None) if engine else None
         for disposed in filter(None, (engine, beside)):
             await disposed.dispose()
+            await connections_ended(disposed.sync_engine)
         self._abandon_closed_loops()
         self.dispose_sync()
 

@@ -84,6 +84,7 @@ def run_at_once(commands: Sequence[Sequence[str]], folder: Path, **environment: 
     return [Ended(status, path.read_text()) for status, path in zip(statuses, paths, strict=True)]
 
 
+@pytest.mark.time_limit(TIME_LIMIT + 60)
 def test_what_holds_without_it_holds_through_it(tmp_path: Path) -> None:
     """Three processes at once, each with a third of the tests."""
     command = [sys.executable, "-m", "pytest", "-p", "tests.faults.shares", "-k", "postgresql", "-q", *TESTS]

@@ -6,15 +6,27 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from sqlalchemy import Connection, NullPool, StaticPool, text
 from sqlalchemy.exc import DBAPIError
 
-from layered_backend import Database, DatabaseUnavailableError, ReadOnlyError, UniqueViolationError, UnitOfWorkError
+from layered_backend import (
+    Background,
+    Database,
+    DatabaseUnavailableError,
+    ReadOnlyError,
+    UniqueViolationError,
+    UnitOfWorkError,
+    install,
+)
 from tests.databases import Shop, backends_of, database_at, driver_threads
 from tests.shop import Base, ShopUnitOfWork
 
@@ -176,13 +188,6 @@ def _ask(connection: Connection) -> Any:
     return connection.scalar(text("SELECT 1"))
 
 
-def _wait_for_the_end_of(names: set[str]) -> None:
-    for thread in threading.enumerate():
-        if thread.name in names:
-            thread.join(timeout=10)
-            assert not thread.is_alive()
-
-
 class TestReadingAlone:
     """`Database.read`: a connection for one piece of work, and no transaction."""
 
@@ -231,7 +236,7 @@ class TestReadingAlone:
             assert await database.read(_ask) == 1
             assert driver_threads() - before
             await database.dispose()
-            await asyncio.to_thread(_wait_for_the_end_of, driver_threads() - before)
+            assert driver_threads() <= before
 
     async def test_a_database_in_memory_is_the_same_one(self) -> None:
         async with Database("sqlite://") as database:
@@ -250,7 +255,134 @@ class TestReadingAlone:
             assert asyncio.run(database.read(_ask)) == 1
         assert len(driver_threads() - before) == 1
         asyncio.run(database.dispose())
-        _wait_for_the_end_of(driver_threads() - before)
+        assert driver_threads() <= before
+
+
+class _SlowToOpen(sqlite3.Connection):
+    """A connection that opens when it is told to."""
+
+    is_opening = threading.Event()
+    may_open = threading.Event()
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.is_opening.set()
+        assert self.may_open.wait(timeout=30)
+        super().__init__(*args, **options)
+
+
+@pytest.fixture
+def slow_to_open(tmp_path: Path) -> Iterator[Database]:
+    """A database whose connections open a moment after the event loop was last seen to wait."""
+    _SlowToOpen.is_opening.clear()
+    _SlowToOpen.may_open.clear()
+    yield Database(f"sqlite:///{tmp_path}/shop.db", connect_args={"factory": _SlowToOpen})
+    _SlowToOpen.may_open.set()
+
+
+@pytest.fixture
+def lingering_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every thread take a while to end."""
+    run = threading.Thread.run
+
+    def run_and_linger(thread: threading.Thread) -> None:
+        run(thread)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(threading.Thread, "run", run_and_linger)
+
+
+class TestWhatDisposeWaitsFor:
+    """A thread that outlives its event loop dies with a traceback, which fails these tests as a warning."""
+
+    def test_the_thread_of_each_pooled_connection(self, tmp_path: Path, lingering_threads: None) -> None:
+        before = driver_threads()
+
+        async def main() -> None:
+            async with Database(f"sqlite:///{tmp_path}/shop.db") as database:
+                await asyncio.gather(*(database.ping() for _ in range(3)), database.read(_ask))
+                assert driver_threads() - before
+
+        asyncio.run(main())
+
+        assert driver_threads() <= before
+
+    def test_the_thread_of_a_closed_event_loop(self, tmp_path: Path, lingering_threads: None) -> None:
+        before = driver_threads()
+        database = Database(f"sqlite:///{tmp_path}/shop.db")
+        asyncio.run(database.ping())
+        assert driver_threads() - before
+
+        asyncio.run(database.dispose())
+
+        assert driver_threads() <= before
+
+    def test_a_connection_that_is_being_opened_for_a_task_that_was_cancelled(self, slow_to_open: Database) -> None:
+        before = driver_threads()
+
+        async def main() -> None:
+            async with slow_to_open:
+                asking = asyncio.create_task(slow_to_open.ping())
+                await asyncio.to_thread(_SlowToOpen.is_opening.wait, timeout=30)
+                asking.cancel()
+                await asyncio.wait([asking])
+                asyncio.get_running_loop().call_later(0.1, _SlowToOpen.may_open.set)
+
+        asyncio.run(main())
+
+        assert _SlowToOpen.may_open.is_set()
+        assert driver_threads() <= before
+
+    def test_a_statement_whose_task_was_cancelled_as_often_as_it_waited(self, tmp_path: Path) -> None:
+        before = driver_threads()
+
+        async def main() -> None:
+            async with Database(f"sqlite:///{tmp_path}/shop.db") as database:
+                await database.read(_ask)
+                reading = asyncio.create_task(database.read(lambda connection: connection.scalar(text(_SLOW))))
+                while not reading.done():
+                    await asyncio.sleep(0.02)
+                    reading.cancel()
+
+        asyncio.run(main())
+
+        assert driver_threads() <= before
+
+    def test_the_end_of_an_application_is_one(self, slow_to_open: Database) -> None:
+        before = driver_threads()
+
+        async def work(uow: ShopUnitOfWork) -> None:
+            await uow.items.count()
+
+        app = FastAPI()
+        install(app, ShopUnitOfWork, database=slow_to_open, background=Background(periodic={work: 60}))
+
+        with TestClient(app) as client:
+            assert _SlowToOpen.is_opening.wait(timeout=30)
+            assert client.portal is not None
+            client.portal.call(lambda: asyncio.get_running_loop().call_later(0.1, _SlowToOpen.may_open.set))
+
+        assert driver_threads() <= before
+
+    @pytest.mark.parametrize("driver", ["postgresql+asyncpg", "mariadb+asyncmy"])
+    async def test_a_server_that_does_not_answer_is_not_waited_for_long(self, driver: str) -> None:
+        is_asked, is_left = asyncio.Event(), asyncio.Event()
+
+        async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            is_asked.set()
+            while await reader.read(1000):
+                pass
+            is_left.set()
+            writer.close()
+
+        async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            async with Database(f"{driver}://nobody@127.0.0.1:{port}/nothing") as database:
+                asking = asyncio.create_task(database.ping())
+                await is_asked.wait()
+                while not asking.done():
+                    asking.cancel()
+                    await asyncio.wait([asking], timeout=0.1)
+            await asyncio.wait_for(is_left.wait(), timeout=20)  # seconds, of the driver's 60
 
 
 class TestInMemory:

@@ -163,6 +163,11 @@ _OLD_KEY = secrets.token_urlsafe(48)
 _SECRETS = (_PASSWORD, _KEY, _OLD_KEY)
 
 
+def _without_secrets(variables: dict[str, str]) -> str:
+    """Name a test by its variables: each process of pytest-xdist has secrets of its own, and must find the same names."""
+    return str(variables).replace(_PASSWORD, "PASSWORD").replace(_KEY, "KEY")
+
+
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> ShopSettings:
     monkeypatch.setenv("DATABASE_URL", f"postgresql://shop:{_PASSWORD}@127.0.0.1:1/shop?application_name={_PASSWORD}")
@@ -252,7 +257,7 @@ class TestSecrets:
             {"SECRET_KEY": "", "SECRET_KEYS": json.dumps({"a": {"b": _KEY}})},
             {"SIGNING_KEY_ID": _PASSWORD},
         ],
-        ids=str,
+        ids=_without_secrets,
     )
     def test_what_is_refused_is_not_shown(self, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
         whole = {"DATABASE_URL": f"postgresql://u:{_PASSWORD}@h/d", "SECRET_KEY": _KEY}

@@ -17,9 +17,9 @@ from tests.faults.clusters import or_skip
 from tests.faults.pgbouncer import pooling
 from tests.migrations.projects import TWO_TABLES, Project
 
-pytestmark = pytest.mark.slow
-
 _TIME_LIMIT = 240  # seconds
+pytestmark = [pytest.mark.slow, pytest.mark.time_limit(_TIME_LIMIT + 60)]
+
 _ROOT = Path(__file__).parents[2]
 _STOPPING = "import os, time, pathlib; pathlib.Path({path!r}).write_text(str(os.getpid())); time.sleep(600)"
 

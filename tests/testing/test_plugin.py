@@ -190,6 +190,62 @@ def test_a_server_is_named_by_its_url(run: Run, server: str, monkeypatch: pytest
         pytest.skip(str(error))
 
 
+COMMITTED = """
+@pytest.mark.parametrize("time", [1, 2])
+async def test_committed(committed_database, time):
+    import asyncio
+
+    async def work(name):
+        async with shop.ShopUnitOfWork() as uow:
+            await uow.items.create({"name": name})
+
+    await asyncio.gather(*(work(f"tea {number}") for number in range(5)))
+    async with shop.ShopUnitOfWork() as uow:
+        assert await uow.items.count() == 5
+"""
+
+OF_EACH_PROCESS = """
+
+@pytest.fixture(scope="session")
+def database_url(worker_id):
+    return os.environ[f"URL_OF_{worker_id}"]
+"""
+
+
+def _run_in_two_processes(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tests: str) -> None:
+    """Run all of *tests* in each of two processes of pytest-xdist at the same time."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # the others take most of the time to start
+    pytester.makeini(INI.format(mode="auto"))
+    pytester.makepyfile(test_shop="import pytest, shop\nfrom layered_backend.testing import *\n" + tests)
+    plugins = ("xdist.plugin", "pytest_asyncio.plugin", "pytest_layered_backend")
+    chosen = [argument for plugin in plugins for argument in ("-p", plugin)]
+    result = pytester.runpytest_subprocess(*chosen, "-n", "2", "--dist", "each")
+    result.assert_outcomes(passed=2 * 12)
+
+
+@pytest.mark.slow
+def test_two_processes_of_xdist_have_each_a_database_in_memory(
+    pytester: pytest.Pytester, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _run_in_two_processes(pytester, monkeypatch, ISOLATED + COMMITTED)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", SERVERS)
+def test_two_processes_of_xdist_have_each_a_database_on_a_server(
+    pytester: pytest.Pytester, run: Run, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makeconftest(f"import os\n{CONFTEST}{OF_EACH_PROCESS}")
+    try:
+        with own_database(server) as one, own_database(server) as other:
+            for worker, url in (("gw0", one), ("gw1", other)):
+                plain = url.set(drivername=url.get_backend_name()).render_as_string(hide_password=False)
+                monkeypatch.setenv(f"URL_OF_{worker}", plain)
+            _run_in_two_processes(pytester, monkeypatch, ISOLATED + COMMITTED)
+    except ServerMissingError as error:
+        pytest.skip(str(error))
+
+
 def test_tests_without_an_event_loop_have_their_own(run: Run) -> None:
     result = run(
         """
@@ -287,19 +343,7 @@ async def test_wrong(mock_uow):
 
 
 def test_what_must_commit_does_and_is_emptied(run: Run) -> None:
-    result = run("""
-@pytest.mark.parametrize("time", [1, 2])
-async def test_committed(committed_database, time):
-    import asyncio
-
-    async def work(name):
-        async with shop.ShopUnitOfWork() as uow:
-            await uow.items.create({"name": name})
-
-    await asyncio.gather(*(work(f"tea {number}") for number in range(5)))
-    async with shop.ShopUnitOfWork() as uow:
-        assert await uow.items.count() == 5
-""")
+    result = run(COMMITTED)
 
     result.assert_outcomes(passed=2)
 

@@ -231,7 +231,7 @@ class TestOrder:
             (LateKeyed, LateKeyed.d, False),
             (Shelved, Shelved.category_name, True),
         ],
-        ids=str,
+        ids=lambda value: ", ".join(map(str, value)) if isinstance(value, list) else str(value),
     )
     def test_the_primary_key_is_left_out_where_a_key_without_null_tells_the_rows_apart(
         self, entity: type[Any], order_by: Any, is_needed: bool

@@ -377,6 +377,9 @@ class TestKeys:
             (f'{{"a": "{_KEY}", "b": "short"}}', "has a key (number 2) that is shorter than 32 bytes, make one with"),
             (f'{{"{_KEY}": "2026-11"}}', "has a key (number 1) that is shorter than 32 bytes, make one with"),
         ],
+        ids=lambda text: text.replace(_KEY, "KEY").replace(
+            _OTHER_KEY, "OTHER"
+        ),  # alike in each process of pytest-xdist
     )
     def test_keys_that_cannot_be_read_or_are_weak_are_not_shown(
         self, environment: pytest.MonkeyPatch, keys: str, problem: str

@@ -13,6 +13,7 @@ from typing import Any
 import aiosqlite as package
 import pytest
 from sqlalchemy import text
+from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 
 from layered_backend import Database, InvalidDataError, Outcome, UniqueViolationError, UnsupportedVersionError
 from layered_backend.upstream import aiosqlite
@@ -21,10 +22,12 @@ from tests.databases import Shop, driver_threads
 from tests.shop import add_item
 from tests.upstream.hiding import hide
 
+_DIALECT = SQLiteDialect_aiosqlite()
+
 
 @pytest.fixture
 async def connection(tmp_path: Path) -> AsyncGenerator[Any]:
-    connection = await aiosqlite.connect(tmp_path / "shop.db", isolation_level=None)
+    connection = await aiosqlite.connect(_DIALECT, tmp_path / "shop.db", isolation_level=None)
     yield connection
     await connection.close()
 
@@ -57,7 +60,7 @@ async def test_an_error_of_the_work_is_that_of_the_await(connection: Any) -> Non
 
 
 async def test_a_closed_connection_is_told_from_an_open_one(tmp_path: Path) -> None:
-    connection = await aiosqlite.connect(tmp_path / "shop.db")
+    connection = await aiosqlite.connect(_DIALECT, tmp_path / "shop.db")
     assert isinstance(aiosqlite.open_connection(connection), sqlite3.Connection)
 
     await connection.close()
@@ -71,13 +74,13 @@ async def test_a_connection_that_fails_leaves_no_thread(tmp_path: Path) -> None:
     before = driver_threads()
 
     with pytest.raises(sqlite3.OperationalError):
-        await aiosqlite.connect(tmp_path / "missing" / "shop.db")
+        await aiosqlite.connect(_DIALECT, tmp_path / "missing" / "shop.db")
 
     assert driver_threads() <= before
 
 
 async def test_a_connection_that_is_stopped_twice_answers(tmp_path: Path) -> None:
-    connection = await aiosqlite.connect(tmp_path / "shop.db")
+    connection = await aiosqlite.connect(_DIALECT, tmp_path / "shop.db")
 
     await connection.stop()
 
@@ -87,7 +90,7 @@ async def test_a_connection_that_is_stopped_twice_answers(tmp_path: Path) -> Non
 def test_a_connection_that_is_never_closed_keeps_no_process_alive(tmp_path: Path) -> None:
     async def threads() -> list[threading.Thread]:
         before = {*threading.enumerate()}
-        connection = await aiosqlite.connect(tmp_path / "shop.db")
+        connection = await aiosqlite.connect(_DIALECT, tmp_path / "shop.db")
         opened = [each for each in threading.enumerate() if each not in before]
         await connection.close()
         return opened

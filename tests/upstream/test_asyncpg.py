@@ -41,7 +41,7 @@ async def test_a_connection_is_opened_to_the_end_by_our_function(
 ) -> None:
     opened: list[bool] = []
 
-    async def connect(*args: Any, **options: Any) -> Any:
+    async def connect(dialect: object, *args: Any, **options: Any) -> Any:
         opened.append(True)
         return await package.connect(*args, **options)
 

@@ -195,7 +195,7 @@ def test_without_listeners_to_be_read_everything_counts_as_heard(
         assert not seam.has_plain_constructor(mapper)
 
     assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith("Writing rows without entities is switched off: SQLAlchemy ")
+    assert caplog.messages[0].startswith("Writing rows without entities is switched off: sqlalchemy ")
 
 
 @pytest.mark.usefixtures("forgotten")

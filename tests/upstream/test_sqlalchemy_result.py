@@ -75,4 +75,4 @@ def test_where_it_is_gone_statements_stay_as_they_are(
         seam.has_option.cache_clear()
 
     (message,) = caplog.messages
-    assert message.startswith("Reading rows by position is switched off: SQLAlchemy ")
+    assert message.startswith("Reading rows by position is switched off: sqlalchemy ")

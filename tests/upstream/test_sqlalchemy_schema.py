@@ -59,4 +59,4 @@ def test_where_it_is_gone_every_default_counts_as_one_that_takes_the_context(
         seam.wrappers_of_defaults.cache_clear()
 
     (message,) = caplog.messages
-    assert message.startswith("Computing the defaults of many rows at once is switched off: SQLAlchemy ")
+    assert message.startswith("Computing the defaults of many rows at once is switched off: sqlalchemy ")

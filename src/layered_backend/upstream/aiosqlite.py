@@ -11,10 +11,13 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from importlib import import_module
 from typing import Any, TypeVar
 
-from layered_backend.upstream.connecting import opened
+from sqlalchemy import Dialect
+
+from layered_backend.upstream.connecting import opened, thread_ends
 from layered_backend.upstream.verification import Package, Undocumented
 
 __all__ = [
@@ -24,6 +27,7 @@ __all__ = [
     "cursor_trip_uses",
     "execute_in_thread",
     "is_refused_value",
+    "join_thread",
     "leave_to_thread",
     "open_connection",
     "sqlite_connection",
@@ -54,7 +58,7 @@ def _uses(*names: str) -> tuple[Undocumented, ...]:
     return tuple(Undocumented(unopened, name) for name in names)
 
 
-def connect(*args: Any, **options: Any) -> Coroutine[Any, Any, Any]:
+def connect(dialect: Dialect, *args: Any, **options: Any) -> Coroutine[Any, Any, Any]:
     """Connect as aiosqlite's `connect` does, and leave neither a thread nor an open file if that fails or is cancelled.
 
     aiosqlite only tells the thread to end. It then answers to an event loop that may be closed by now, and dies with a
@@ -66,21 +70,21 @@ def connect(*args: Any, **options: Any) -> Coroutine[Any, Any, Any]:
     connection: Any = import_module("aiosqlite").connect(*args, **options)
     thread: threading.Thread = connection._thread
     thread.daemon = True  # as SQLAlchemy has it
-    connection.stop = _StopOnce(connection)
-    return _connected(connection, thread)
+    connection.stop = _StopOnce(dialect, connection, thread)
+    return _connected(dialect, connection, thread)
 
 
-def connect_cleanly(options: dict[str, Any]) -> None:
+def connect_cleanly(dialect: Dialect, options: dict[str, Any]) -> None:
     """Have the *options* of a connection of SQLAlchemy's own adapter say that `connect` opens it.
 
     Uses `async_creator_fn`, as `layered_backend.upstream.asyncpg.connect_uninterrupted` does.
     """
-    options.setdefault("async_creator_fn", connect)
+    options.setdefault("async_creator_fn", partial(connect, dialect))
 
 
-async def _connected(connection: Any, thread: threading.Thread) -> Any:
+async def _connected(dialect: Dialect, connection: Any, thread: threading.Thread) -> Any:
     try:
-        return await opened(connection.__aenter__(), lambda connection: connection.stop())
+        return await opened(dialect, connection.__aenter__(), lambda connection: connection.stop())
     except asyncio.CancelledError:
         raise
     except BaseException:
@@ -95,8 +99,10 @@ class _StopOnce:
     the task that awaits the second answer was then destroyed in mid-wait, which asyncio logs as an error.
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, dialect: Dialect, connection: Any, thread: threading.Thread) -> None:
+        self._dialect = dialect
         self._connection = weakref.ref(connection)
+        self._thread = weakref.ref(thread)
         self._is_done = False
 
     def __call__(self) -> Any:
@@ -104,8 +110,19 @@ class _StopOnce:
         if connection is None or self._is_done:
             return None
         self._is_done = True
+        thread = self._thread()
+        if thread is not None:
+            thread_ends(self._dialect, thread)
         stop: Callable[[Any], Any] = connection.__class__.stop  # not the instance's, which is this one
         return stop(connection)
+
+
+def join_thread(connection: Any) -> None:
+    """Wait for the end of *connection*'s thread, which was told to end.
+
+    Uses `Connection._thread`; see `connect`. Without it, the thread might answer to an event loop that is closed.
+    """
+    connection._thread.join(timeout=2)  # seconds; it has nothing left to do, unless it was left in mid-statement
 
 
 def execute_in_thread(connection: Any, work: Callable[..., T], *args: Any) -> Awaitable[T]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from typing import Any
 
+from sqlalchemy import Dialect
+
 from layered_backend.upstream.connecting import opened
-from layered_backend.upstream.verification import Package, Undocumented
+from layered_backend.upstream.sqlalchemy import SQLALCHEMY
+from layered_backend.upstream.verification import Undocumented
 
 __all__ = ["connect_uninterrupted", "is_broken_off", "outside_transaction", "verify"]
-
-_SQLALCHEMY = Package("sqlalchemy", "2.0.55 to 2.1")
 
 
 def verify() -> None:
@@ -22,25 +24,25 @@ def verify() -> None:
         UnsupportedVersionError: The installed release of SQLAlchemy adapts asyncpg in another way.
     """
     adapter: Any = import_module("sqlalchemy.dialects.postgresql.asyncpg")
-    _SQLALCHEMY.require(
+    SQLALCHEMY.require(
         Undocumented(adapter, "AsyncAdapt_asyncpg_dbapi"),
         Undocumented(getattr(adapter, "AsyncAdapt_asyncpg_connection", None), "autocommit"),
     )
 
 
-def connect_uninterrupted(options: dict[str, Any]) -> None:
+def connect_uninterrupted(dialect: Dialect, options: dict[str, Any]) -> None:
     """Have the *options* of a connection say that it is opened to the end, even if the caller is cancelled meanwhile.
 
     Uses `async_creator_fn`, the argument in which SQLAlchemy's adapters hand on `create_async_engine(async_creator=)`;
     that itself gets neither the URL nor the arguments. Without it, a cancelled connect leaves a future that fails later,
     and asyncio reports an exception that nobody retrieved.
     """
-    options.setdefault("async_creator_fn", _connect)
+    options.setdefault("async_creator_fn", partial(_connect, dialect))
 
 
-async def _connect(*args: Any, **options: Any) -> Any:
+async def _connect(dialect: Dialect, *args: Any, **options: Any) -> Any:
     asyncpg: Any = import_module("asyncpg")
-    return await opened(asyncpg.connect(*args, **options), lambda connection: connection.terminate())
+    return await opened(dialect, asyncpg.connect(*args, **options), lambda connection: connection.terminate())
 
 
 @contextmanager

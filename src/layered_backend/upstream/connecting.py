@@ -1,27 +1,42 @@
-"""Opening connections in spite of cancellation."""
+"""Opening connections in spite of cancellation, and waiting for the end of closed ones."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary, WeakSet
 
-__all__ = ["opened"]
+from sqlalchemy import Dialect, Engine
+
+__all__ = ["connections_ended", "opened", "thread_ends"]
+
+_OPENING = 2.0  # seconds; a server that does not answer holds up no application that stops
+_ENDING = 30.0  # seconds, as long as a statement waits for SQLite's lock
 
 T = TypeVar("T")
 
+# An engine alone has its dialect, which is all that the event `do_connect` says of the engine.
+_given_up: WeakKeyDictionary[Dialect, set[asyncio.Task[Any]]] = WeakKeyDictionary()
+_ending: WeakKeyDictionary[Dialect, WeakSet[threading.Thread]] = WeakKeyDictionary()
 
-async def opened(connecting: Coroutine[Any, Any, T], discard: Callable[[T], object]) -> T:
+
+async def opened(dialect: Dialect, connecting: Coroutine[Any, Any, T], discard: Callable[[T], object]) -> T:
     """Return what *connecting* opens; when the caller is cancelled meanwhile, let it finish and *discard* the connection.
 
     Drivers do not expect to be cut off while they connect: aiosqlite forgets the file that it has opened, asyncpg a
-    future that fails later and is then reported as an exception that nobody retrieved.
+    future that fails later and is then reported as an exception that nobody retrieved. `connections_ended` waits for it.
     """
     task = asyncio.ensure_future(connecting)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
+        given_up = _given_up.setdefault(dialect, set())
+        given_up.add(task)
+        task.add_done_callback(given_up.discard)
         task.add_done_callback(partial(_discard, discard))
         raise
 
@@ -29,3 +44,26 @@ async def opened(connecting: Coroutine[Any, Any, T], discard: Callable[[T], obje
 def _discard(discard: Callable[[T], object], task: asyncio.Task[T]) -> None:
     if not task.cancelled() and task.exception() is None:
         discard(task.result())
+
+
+def thread_ends(dialect: Dialect, thread: threading.Thread) -> None:
+    """Have `connections_ended` wait for *thread*, which a connection of *dialect*'s engine has told to end."""
+    _ending.setdefault(dialect, WeakSet()).add(thread)
+
+
+async def connections_ended(engine: Engine) -> None:
+    """Wait until nothing is left of *engine*'s connections that were closed, or given up while they opened.
+
+    A driver's thread that outlives the event loop dies with a traceback on standard error when it answers to the loop. It may
+    be busy with a statement whose task was cancelled.
+    """
+    given_up = _given_up.get(engine.dialect)
+    if given_up:
+        _, late = await asyncio.wait(given_up, timeout=_OPENING)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+    deadline = time.monotonic() + _ENDING
+    threads = _ending.get(engine.dialect, ())
+    while any(thread.is_alive() for thread in threads) and time.monotonic() < deadline:  # noqa: ASYNC110  # threads set no event
+        await asyncio.sleep(0.001)

@@ -96,7 +96,7 @@ class PostgreSQLTransactions(PortableTransactions):
 
 
 def _connect_uninterrupted(dialect: Dialect, record: object, args: list[Any], options: dict[str, Any]) -> None:
-    asyncpg.connect_uninterrupted(options)
+    asyncpg.connect_uninterrupted(dialect, options)
 
 
 def _limit_statements(

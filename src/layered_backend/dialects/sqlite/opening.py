@@ -44,8 +44,8 @@ class LockReleasingConnection(sqlite3.Connection):
 def connect(dialect: Dialect, record: object, args: list[Any], options: dict[str, Any]) -> Any:
     """Have aiosqlite connect without leaving anything behind, and each statement be one trip to its thread if it can."""
     if aiosqlite_adapter.is_offered():
-        return aiosqlite_adapter.connected(dialect.loaded_dbapi, aiosqlite.connect(*args, **options))
-    aiosqlite.connect_cleanly(options)
+        return aiosqlite_adapter.connected(dialect.loaded_dbapi, aiosqlite.connect(dialect, *args, **options))
+    aiosqlite.connect_cleanly(dialect, options)
     return None
 
 
@@ -65,3 +65,4 @@ def stop_opened(engine: Engine) -> None:
         thread = threading.Thread(target=connection.stop)
         thread.start()
         thread.join()
+        aiosqlite.join_thread(connection)

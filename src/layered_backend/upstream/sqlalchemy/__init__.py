@@ -4,4 +4,4 @@ from layered_backend.upstream.verification import Package
 
 __all__ = ["SQLALCHEMY"]
 
-SQLALCHEMY = Package("SQLAlchemy", tested="2.0.55 to 2.1")
+SQLALCHEMY = Package("sqlalchemy", tested="2.0.55 to 2.1")
