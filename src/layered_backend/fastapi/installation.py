@@ -24,6 +24,7 @@ from layered_backend.fastapi.request_ids import add_request_ids
 from layered_backend.fastapi.security_schemes import describe
 from layered_backend.seeding import SeedRunner
 from layered_backend.unit_of_work import UnitOfWork, end_abandoned, opened_units
+from layered_backend.upstream import fastapi as upstream
 
 __all__ = ["Installation", "Serving", "install", "installation_of", "installed_in", "serving"]
 
@@ -98,8 +99,10 @@ def install(
     Raises:
         TypeError: *principal* cannot be awaited with the connection alone.
         UnitOfWorkError: No database is named, or *app* has been installed into before.
+        UnsupportedVersionError: The installed FastAPI lacks something that a guarantee rests on.
         ValueError: *auto_seed* is something else, or has no *seeds*. LAYERED_AUTO_SEED is checked at the start.
     """
+    upstream.verify()
     chosen = database or getattr(unit_of_work, "database", None)
     if chosen is None:
         raise UnitOfWorkError(f"{unit_of_work.__name__} has no database; write install(..., database=database)")

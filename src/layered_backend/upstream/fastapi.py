@@ -1,0 +1,83 @@
+"""What FastAPI does not document."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Coroutine, MutableMapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from layered_backend.upstream.verification import Package, Undocumented
+
+__all__ = ["HandlerRun", "run_of", "verify", "watch_handlers"]
+
+Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
+
+_FASTAPI = Package("fastapi", "0.121.1 to 0.165")
+_RUN = "layered_backend.handler_run"
+
+
+def verify() -> None:
+    """Check what the guarantees rest on.
+
+    Raises:
+        UnsupportedVersionError: The installed FastAPI lacks a part of it.
+    """
+    _FASTAPI.require(Undocumented(APIRoute, "get_route_handler", ("self",)))
+
+
+@dataclass
+class HandlerRun:
+    """One call of a route's handler: its dependencies, its endpoint, and the making of its response.
+
+    Attributes:
+        has_failed: Whether it raised.
+    """
+
+    has_failed: bool = False
+
+
+@functools.cache  # once in a process
+def watch_handlers() -> None:
+    """Have each request know how the handler of its route ended, for routes whose class wraps the handler.
+
+    Such a class (https://fastapi.tiangolo.com/how-to/custom-request-and-route/) may answer an error itself. FastAPI then
+    ends the dependencies as after a success, and nothing public tells them of the error. So this replaces
+    `APIRoute.get_route_handler`, which classes call by `super()`. Routes of plain classes keep their handler as it is. A
+    class that does not call it, and answers errors, is not seen through.
+
+    Without it, what a handler wrote before it raised would be committed.
+    """
+    route_class: Any = APIRoute
+    build = APIRoute.get_route_handler
+
+    @functools.wraps(build)
+    def get_route_handler(self: APIRoute) -> Handler:
+        handle = build(self)
+        return handle if type(self).get_route_handler is get_route_handler else _watched(handle)
+
+    route_class.get_route_handler = get_route_handler
+
+
+def _watched(handle: Handler) -> Handler:
+    async def watched(request: Request) -> Response:
+        run = run_of(request.scope)
+        if run is None or run.has_failed:  # a class that tries again begins anew
+            run = request.scope[_RUN] = HandlerRun()
+        try:
+            return await handle(request)
+        except BaseException:
+            run.has_failed = True
+            raise
+
+    return watched
+
+
+def run_of(scope: MutableMapping[str, Any]) -> HandlerRun | None:
+    """Return how far the handler of the request with that scope is; None where nothing can answer its errors."""
+    run: HandlerRun | None = scope.get(_RUN)
+    return run
