@@ -20,6 +20,7 @@ from layered_backend.repository import BaseRepository
 from layered_backend.service import BaseService, unit_of_work_of
 from layered_backend.unit_of_work import UnitOfWork
 from layered_backend.upstream.fastapi import HandlerRun, run_of, watch_handlers
+from layered_backend.upstream.starlette import endpoint_of
 
 __all__ = [
     "SessionDep",
@@ -76,7 +77,7 @@ def _opener(wanted: type[UnitOfWork]) -> Callable[[HTTPConnection], AsyncGenerat
     """Return the generator that opens the request's unit of work of that kind, and ends it before the response."""
 
     async def open_unit(connection: HTTPConnection) -> AsyncGenerator[UnitOfWork]:
-        refuse_synchronous(connection.scope.get("endpoint"))
+        refuse_synchronous(endpoint_of(connection))
         installation, units = installation_of(connection), _units_of(connection)
         kind = installation.kind(wanted)
         before = units.get(kind)

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import Any, NoReturn, cast
+from typing import NoReturn
 
 from fastapi import FastAPI, Request
 from fastapi.exception_handlers import request_validation_exception_handler
 from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy import inspect
+from sqlalchemy.orm import InstanceState
 from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket
 
 from layered_backend import errors
 from layered_backend.fastapi.methods import name_all_methods
+from layered_backend.upstream.starlette import exception_handlers_of
 
 __all__ = ["add_error_handlers", "status_of"]
 
 _RETRY_AFTER = 1  # seconds
-_TOO_LATE = ("DetachedInstanceError", "MissingGreenlet")
 
 _STATUSES: Mapping[type[errors.LayeredError], int] = {
     errors.NotFoundError: 404,
@@ -47,8 +49,7 @@ def add_error_handlers(app: FastAPI) -> None:
     A method that a path does not have is answered with all that it has in `Allow`. `install` does this for the application
     itself. Handlers that *app* has already are kept.
     """
-    # They are typed as those of requests, and called for WebSockets too, which have no answer.
-    handlers = cast("MutableMapping[Any, Any]", app.exception_handlers)
+    handlers = exception_handlers_of(app)
     handlers.setdefault(errors.LayeredError, _answer)
     handlers.setdefault(ResponseValidationError, _advise)
     handlers.setdefault(Exception, _answer_unexpected)
@@ -101,8 +102,10 @@ async def _answer_invalid(request: Request, error: RequestValidationError) -> JS
 async def _advise(connection: HTTPConnection, error: ResponseValidationError) -> NoReturn:
     """Add to the log what to do about an attribute that the response needs, and that was not loaded in time."""
     for each in error.errors():
-        if each["type"] == "get_attribute_error" and str(each["ctx"]["error"]).startswith(_TOO_LATE):
-            name = f"{type(each['input']).__name__}.{each['loc'][-1]}"
+        entity, attribute = each["input"], each["loc"][-1]
+        state = inspect(entity, raiseerr=False)
+        if each["type"] == "get_attribute_error" and isinstance(state, InstanceState) and attribute in state.unloaded:
+            name = f"{type(entity).__name__}.{attribute}"
             error.add_note(
                 f"{name} was not loaded before its unit of work ended: add options=[selectinload({name})] to the query, or, "
                 "where it is a column, read the entity again after the rollback"

@@ -14,7 +14,8 @@ from fastapi.exception_handlers import http_exception_handler
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match
+
+from layered_backend.upstream.starlette import has_method
 
 __all__ = ["name_all_methods"]
 
@@ -26,18 +27,10 @@ def name_all_methods(handlers: MutableMapping[Any, Callable[..., Any]]) -> None:
 
     async def answer(request: Request, error: HTTPException) -> Response:
         if "Allow" in (error.headers or {}):  # else it is not the router's
-            error.headers = {**(error.headers or {}), "Allow": ", ".join(_methods_of(request))}
+            allowed = ", ".join(method for method in _METHODS if has_method(request, method))
+            error.headers = {**(error.headers or {}), "Allow": allowed}
         answered = handlers.get(HTTPException, http_exception_handler)(request, error)
         response: Response = await answered if inspect.isawaitable(answered) else answered
         return response
 
     handlers.setdefault(HTTPStatus.METHOD_NOT_ALLOWED.value, answer)
-
-
-def _methods_of(request: Request) -> list[str]:
-    routes = request.app.router.routes
-    return [
-        method
-        for method in _METHODS
-        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
-    ]

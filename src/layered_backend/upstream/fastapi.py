@@ -5,15 +5,32 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Coroutine, MutableMapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from fastapi.params import Depends as Dependency
 from fastapi.routing import APIRoute
+from fastapi.security import OAuth2
+from fastapi.security.base import SecurityBase
 from starlette.requests import Request
 from starlette.responses import Response
 
 from layered_backend.upstream.verification import Package, Undocumented
 
-__all__ = ["HandlerRun", "run_of", "verify", "watch_handlers"]
+__all__ = [
+    "Dependency",
+    "HandlerRun",
+    "JSONContent",
+    "Scheme",
+    "is_scheme",
+    "run_of",
+    "verify_fastapi",
+    "watch_handlers",
+]
+
+if TYPE_CHECKING:
+    _Scheme = SecurityBase  # the other one returns the header's text
+else:
+    _Scheme = OAuth2
 
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -21,13 +38,46 @@ _FASTAPI = Package("fastapi", "0.121.1 to 0.165")
 _RUN = "layered_backend.handler_run"
 
 
-def verify() -> None:
+def verify_fastapi() -> None:
     """Check what the guarantees rest on.
 
     Raises:
         UnsupportedVersionError: The installed FastAPI lacks a part of it.
     """
     _FASTAPI.require(Undocumented(APIRoute, "get_route_handler", ("self",)))
+
+
+class Scheme(_Scheme):
+    """A dependency that the OpenAPI document shows as a security scheme, by its `model` and its `scheme_name`.
+
+    It derives from the undocumented `SecurityBase`, by which FastAPI knows such dependencies. The documented classes read
+    the request in their own way. At run time it is an `OAuth2`, as FastAPI 0.121 shows the scopes of no other class.
+    Without it the document would not say which routes need a token.
+    """
+
+    def __init__(self) -> None:
+        """Leave out what FastAPI's class sets."""
+
+
+def is_scheme(dependency: object) -> bool:
+    """Tell whether *dependency* is a security scheme, of ours or of FastAPI's.
+
+    It looks for the undocumented `SecurityBase`; the documented classes have no other base in common. Without it the
+    document could not name the application's own scheme.
+    """
+    return isinstance(dependency, SecurityBase)
+
+
+class JSONContent(dict[str, Any]):
+    """The content of a documented answer that is JSON, of whatever media type the route's other answers are.
+
+    It overrides `setdefault`, by which FastAPI adds the model of an answer under the media type of the route, such as
+    `text/event-stream`. A documented `content` would need the schema of the model, in every route. Without it the document
+    would give the errors of a stream, or of a page, the wrong media type.
+    """
+
+    def setdefault(self, key: str, default: Any = None, /) -> Any:
+        return super().setdefault("application/json", default)
 
 
 @dataclass

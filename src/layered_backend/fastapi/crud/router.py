@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Body, Depends, Query
-from fastapi.params import Depends as Dependency
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,6 +19,7 @@ from layered_backend.fastapi.crud.signatures import endpoint_of
 from layered_backend.fastapi.served import served_by
 from layered_backend.query import CursorPage, CursorParams, Page, PageParams
 from layered_backend.service import BaseService
+from layered_backend.upstream.fastapi import Dependency
 
 __all__ = ["Operation", "crud_router"]
 
