@@ -7,6 +7,7 @@ from sqlalchemy.exc import DBAPIError
 
 from layered_backend.errors import LayeredError
 from layered_backend.migrations.report import Revision
+from layered_backend.upstream.alembic import commits_all_or_nothing
 
 __all__ = ["cause_of", "failure_of"]
 
@@ -17,7 +18,7 @@ def failure_of(revision: Revision, context: MigrationContext, error: BaseExcepti
 
 
 def _rest_of(revision: Revision, context: MigrationContext) -> str:
-    if context.impl.transactional_ddl:
+    if commits_all_or_nothing(context):
         return "its transaction is rolled back"
     name = "MariaDB" if getattr(context.dialect, "is_mariadb", False) else "MySQL"
     return (

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
+from alembic.util.exc import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
 from layered_backend.errors import LayeredError, MigrationError, MigrationSetupError
@@ -19,6 +19,7 @@ from layered_backend.migrations.failing import cause_of, failure_of
 from layered_backend.migrations.folder import configuration
 from layered_backend.migrations.report import Revision
 from layered_backend.migrations.request import Request
+from layered_backend.upstream.alembic import RevisionStep, steps_down, steps_up, verify_alembic
 
 __all__ = ["Run"]
 
@@ -38,9 +39,11 @@ class Run:
 
     Raises:
         MigrationSetupError: There is no such folder.
+        UnsupportedVersionError: The installed Alembic lacks something that this library relies on.
     """
 
     def __init__(self, request: Request, folder: str | Path | None) -> None:
+        verify_alembic()
         self._request = request
         self.config = configuration(folder)
         request.attach(self.config.attributes)
@@ -69,15 +72,11 @@ class Run:
 
     def steps_up(self, revision: str, heads: Heads) -> Sequence[RevisionStep]:
         """Return the steps from *heads* up to *revision*, the next one first."""
-        scripts: Any = self.scripts  # Alembic's own commands ask it so, and it tells nobody else
-        steps: Sequence[RevisionStep] = scripts._upgrade_revs(revision, heads)
-        return steps
+        return steps_up(self.scripts, revision, heads)
 
     def steps_down(self, revision: str, heads: Heads) -> Sequence[RevisionStep]:
         """Return the steps from *heads* down to *revision*, the newest first."""
-        scripts: Any = self.scripts
-        steps: Sequence[RevisionStep] = scripts._downgrade_revs(revision, heads)
-        return steps
+        return steps_down(self.scripts, revision, heads)
 
     def _followed(self, act: Act) -> Act:
         """Return *act*, with each of its steps remembered while it is carried out, and when it is."""

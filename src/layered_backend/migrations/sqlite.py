@@ -9,9 +9,10 @@ from typing import Any
 
 from sqlalchemy import CheckConstraint, Connection, Dialect, Table
 from sqlalchemy.engine.reflection import Inspector
-from sqlalchemy.sql.elements import conv
+from sqlalchemy.schema import conv
 
 from layered_backend.errors import MigrationError
+from layered_backend.upstream.sqlalchemy.reflection import reflect_by, verify_reflection
 
 __all__ = ["foreign_keys_kept", "name_checks", "suspend_foreign_keys"]
 
@@ -63,5 +64,5 @@ class _NamingInspector(Inspector):
 def name_checks(dialect: Dialect) -> None:
     """Have every check constraint of a table have a name, for an engine of *dialect* that only migrates."""
     if dialect.name == "sqlite":
-        reflecting: Any = dialect
-        reflecting.inspector = _NamingInspector
+        verify_reflection()
+        reflect_by(_NamingInspector, dialect)
