@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Engine, NullPool, event
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import AdaptedConnection
 from sqlalchemy.pool import ConnectionPoolEntry
-from sqlalchemy.util import await_only
 
 from layered_backend.dialects.base import DatabaseDialect
 from layered_backend.errors import ReadOnlyError, UnitOfWorkError
@@ -20,6 +20,7 @@ from layered_backend.session import watch
 from layered_backend.testing.nested_connection import NestedConnection
 from layered_backend.unit_of_work import UnitOfWork
 from layered_backend.unit_of_work.open_units import entered_here
+from layered_backend.upstream.sqlalchemy.pooling import engine_lending, rename_savepoint, share_info, verify_pooling
 
 __all__ = ["AUTOCOMMIT", "READ_ONLY", "OneConnection"]
 
@@ -72,11 +73,11 @@ class OneConnection:
 
     def engine(self) -> Engine:
         """Return an engine whose every transaction is a savepoint here."""
-        real, dialect = self._outer.engine, self._outer.dialect
-        pool = NullPool(self._lent, dialect=dialect, reset_on_return=None)  # pyright: ignore[reportArgumentType]  # a connection by all that is asked of it
+        verify_pooling()
+        real = self._outer.engine
         options = {name: value for name, value in real.get_execution_options().items() if name != "isolation_level"}
-        engine = Engine(pool, dialect, real.url, execution_options=options, hide_parameters=True)
-        event.listen(pool, "connect", self._share_info)
+        engine = engine_lending(self._lent, real, options)
+        event.listen(engine.pool, "connect", self._share_info)
         event.listen(engine, "begin", _begin)
         event.listen(engine, "before_cursor_execute", self._before_statement, retval=True)
         watch(engine)
@@ -87,7 +88,7 @@ class OneConnection:
 
     def _share_info(self, connection: object, record: ConnectionPoolEntry) -> None:
         """Have what is kept with a connection, such as its locks, be kept with the one that there is."""
-        vars(record)["info"] = self._outer.connection.info
+        share_info(record, self._outer.connection.info)
 
     def enter(self, unit: NestedConnection) -> None:
         """Begin the transaction of *unit*, in turn."""
@@ -167,7 +168,7 @@ class OneConnection:
                     "two units of work are open at the same time on the one connection of this test, and neither is "
                     "inside the other; end one before the other, or use the `committed_database` fixture"
                 )
-            self._pause()
+            self._pause(self.driver)
 
     def _before_statement(self, connection: Connection, cursor: object, *execution: Any) -> tuple[str, Any]:
         statement, parameters, *_ = execution
@@ -177,7 +178,7 @@ class OneConnection:
         if not statement.startswith("SELECT "):
             self._wait_for_inner(unit)
         if statement.startswith(_OF_SAVEPOINTS):  # which each connection numbers from 1
-            statement = statement.replace(" sa_savepoint_", f" {unit.savepoint}_")
+            statement = rename_savepoint(statement, unit.savepoint)
         return statement, parameters
 
 
@@ -196,9 +197,12 @@ def _refuse_writing(connection: Any) -> None:
     raise error
 
 
-def _await_a_little() -> None:
-    await_only(asyncio.sleep(_POLLING_INTERVAL))
+def _await_a_little(driver: AdaptedConnection) -> None:
+    async def pause(_driver: object) -> None:
+        await asyncio.sleep(_POLLING_INTERVAL)
+
+    driver.run_async(pause)
 
 
-def _sleep_a_little() -> None:
+def _sleep_a_little(_driver: object) -> None:
     time.sleep(_POLLING_INTERVAL)
