@@ -125,7 +125,7 @@ class _Finder(ast.NodeVisitor):
     path: str
     module: object
     uses: list[Use] = field(default_factory=list[Use])
-    _classes: list[type[Any] | None] = field(default_factory=lambda: [None])
+    _from_our_bases: list[frozenset[str]] = field(default_factory=lambda: [frozenset[str]()])
 
     def __post_init__(self) -> None:
         self.visit(self.tree)
@@ -150,15 +150,16 @@ class _Finder(ast.NodeVisitor):
         self.uses.append(Use(self.path, getattr(node, "lineno", 0), name))
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        kind: Any = getattr(self.module, node.name, None)
-        self._classes.append(kind if isinstance(kind, type) else None)
-        overridden = _names_of_other_packages(self._classes[-1])
+        found: Any = getattr(self.module, node.name, None)
+        kind: type[Any] | None = found if isinstance(found, type) else None
+        overridden = _names_of_other_packages(kind)
         for each in node.body:
             for name in _defined_by(each):
                 if name in overridden:
                     self._add(each, name)
+        self._from_our_bases.append(_names_of_our_bases(kind))
         self.generic_visit(node)
-        self._classes.pop()
+        self._from_our_bases.pop()
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         if _is_private(node.attr) and not self._may_use(node):
@@ -170,7 +171,7 @@ class _Finder(ast.NodeVisitor):
     def _may_use(self, node: ast.Attribute) -> bool:
         if node.attr in self._own_names:
             return True
-        return _is_self(node.value) and node.attr in _names_of_our_bases(self._classes[-1])
+        return _is_self(node.value) and node.attr in self._from_our_bases[-1]
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         match node:
@@ -253,14 +254,12 @@ def _is_ours(kind: type[Any]) -> bool:
     return kind.__module__.partition(".")[0] in _OWN
 
 
-@cache
 def _names_of_other_packages(kind: type[Any] | None) -> frozenset[str]:
     """Return the private names that a class has from classes of other packages."""
     bases = () if kind is None else kind.__mro__
     return frozenset(name for base in bases if not _is_ours(base) for name in vars(base) if _is_private(name))
 
 
-@cache
 def _names_of_our_bases(kind: type[Any] | None) -> frozenset[str]:
     """Return the private names that a class has from this package's other modules, those included that they set on `self`."""
     bases = (

@@ -95,12 +95,12 @@ class HandlerRun:
 def watch_handlers() -> None:
     """Have each request know how the handler of its route ended, for routes whose class wraps the handler.
 
-    Such a class (https://fastapi.tiangolo.com/how-to/custom-request-and-route/) may answer an error itself. FastAPI then
-    ends the dependencies as after a success, and nothing public tells them of the error. So this replaces
-    `APIRoute.get_route_handler`, which classes call by `super()`. Routes of plain classes keep their handler as it is. A
-    class that does not call it, and answers errors, is not seen through.
+    It replaces `APIRoute.get_route_handler`, which is documented to be overridden. A class that does so may answer an error
+    itself; FastAPI then ends the dependencies as after a success, and nothing public tells them of the error. Without it,
+    what a handler wrote before it raised would be committed.
 
-    Without it, what a handler wrote before it raised would be committed.
+    Routes of plain classes keep their handler as it is. A class that answers errors and does not get its handler from
+    `super().get_route_handler()` is not seen through.
     """
     route_class: Any = APIRoute
     build = APIRoute.get_route_handler

@@ -68,8 +68,7 @@ def exception_handlers_of(app: Starlette) -> MutableMapping[Any, Callable[..., A
     """Return the handlers of *app*, by class of error or by status, to be changed.
 
     It reads `Starlette.exception_handlers`. The public `exception_handler` replaces a handler and does not tell whether
-    there is one. Without it the application's own handlers would be lost. They are typed as those of requests, and are
-    called for WebSockets too.
+    there is one. Without it the application's own handlers would be lost.
     """
     handlers: Any = app.exception_handlers
     typed: MutableMapping[Any, Callable[..., Any]] = handlers
