@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +13,7 @@ from typing import Any
 
 import layered_backend.upstream
 
-__all__ = ["PAGE", "entries_of", "modules", "parts_of", "tables", "written"]
+__all__ = ["PAGE", "checks", "entries_of", "modules", "parts_of", "tables", "written"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "upstream.md"
 _BEGIN, _END = "<!-- made by python -m tests.upstream.page -->", "<!-- end -->"
@@ -41,6 +41,16 @@ def entries_of(module: ModuleType) -> dict[str, Any]:
         and each.__module__ == module.__name__
         and not name.startswith("verify")
     }
+
+
+def checks() -> list[Callable[[], None]]:
+    """Return the functions that check what guarantees rest on."""
+    return [
+        value
+        for module in modules()
+        for name, value in vars(module).items()
+        if name.startswith("verify") and value.__module__ == module.__name__
+    ]
 
 
 def parts_of(docstring: str) -> tuple[str, str]:
