@@ -1,4 +1,4 @@
-"""One connection for all units of work: each is a savepoint in one transaction, which is rolled back in the end."""
+"""The connection that all units of work of a test share: each is a savepoint in one transaction, which is rolled back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import itertools
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
@@ -17,12 +18,11 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from layered_backend.dialects.base import DatabaseDialect
 from layered_backend.errors import ReadOnlyError, UnitOfWorkError
 from layered_backend.session import watch
-from layered_backend.testing.nested_connection import NestedConnection
 from layered_backend.unit_of_work import UnitOfWork
 from layered_backend.unit_of_work.open_units import entered_here
 from layered_backend.upstream.sqlalchemy.pooling import engine_lending, rename_savepoint, share_info, verify_pooling
 
-__all__ = ["AUTOCOMMIT", "READ_ONLY", "OneConnection"]
+__all__ = ["AUTOCOMMIT", "READ_ONLY", "NestedConnection", "SharedConnection"]
 
 AUTOCOMMIT = "layered_backend_nested_autocommit"
 READ_ONLY = "layered_backend_nested_read_only"
@@ -34,7 +34,62 @@ _READING = re.compile(r"\s*(SELECT|WITH|VALUES|TABLE|EXPLAIN|SHOW|PRAGMA|SAVEPOI
 _WRITING = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
 
 
-class OneConnection:
+class NestedConnection:
+    """What a pool lends in place of a connection of its own. Lives as long as one transaction of the code under test.
+
+    All but the ends of the transaction goes to the driver's connection.
+
+    Attributes:
+        user: SQLAlchemy's connection, which has this one now.
+        owner: The task, or thread, that began the transaction; None while there is none.
+        savepoint: The savepoint that stands for the transaction; None while there is none.
+        is_abandoned: Whether it was closed in the middle of its transaction, which is still to be undone.
+    """
+
+    def __init__(self, shared: SharedConnection) -> None:
+        self._shared = shared
+        self._keeps_all = False
+        self.user: Connection | None = None
+        self.owner: object = None
+        self.savepoint: str | None = None
+        self.is_abandoned = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shared.driver, name)
+
+    def begin(self, user: Connection, *, keeps_all: bool) -> None:
+        """Begin a transaction for *user*; one that *keeps_all* does not undo what it did, as in autocommit."""
+        self.user, self._keeps_all = user, keeps_all
+        self._shared.enter(self)
+
+    def commit(self) -> None:
+        if self.savepoint is not None:
+            self._shared.check_at_commit(self)
+            self._shared.release(self)
+
+    def rollback(self) -> None:
+        if self.savepoint is None:
+            return
+        if self._keeps_all:
+            with self._undone_on_error():
+                self._shared.release(self)
+        else:
+            self._shared.undo(self)
+
+    @contextmanager
+    def _undone_on_error(self) -> Generator[None]:
+        try:
+            yield
+        except self._shared.errors:  # a statement has failed, after which there is nothing to keep
+            self._shared.undo(self)
+
+    def close(self) -> None:
+        self.is_abandoned = self.savepoint is not None
+
+    terminate = close
+
+
+class SharedConnection:
     """The connection of a test, and the units of work that are open on it.
 
     Savepoints can only nest. So a unit of work that begins beside another waits until that one has ended, unless it was
