@@ -18,9 +18,8 @@ from layered_backend.database import Database
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.fastapi.actors import PrincipalSource, checked_source
 from layered_backend.fastapi.auto_seeding import AutoSeed, AutoSeeding
-from layered_backend.fastapi.background_jobs import Background, BackgroundJobs
+from layered_backend.fastapi.background_jobs import Background, BackgroundJobs, repeating
 from layered_backend.fastapi.error_handlers import add_error_handlers
-from layered_backend.fastapi.periodic import repeating
 from layered_backend.fastapi.request_ids import add_request_ids
 from layered_backend.fastapi.security_schemes import describe
 from layered_backend.seeding import SeedRunner
