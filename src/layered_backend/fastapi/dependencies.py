@@ -14,7 +14,7 @@ from starlette.requests import HTTPConnection
 from layered_backend.fastapi.actors import actor_of
 from layered_backend.fastapi.endpoints import refuse_synchronous
 from layered_backend.fastapi.installation import installation_of
-from layered_backend.fastapi.served import remember
+from layered_backend.fastapi.service_classes import remember_classes
 from layered_backend.memoization import unique
 from layered_backend.repository import BaseRepository
 from layered_backend.service import BaseService, unit_of_work_of
@@ -218,7 +218,7 @@ def get_service(
         dependency = _service_dependency(service_class.of, (), unit_of_work)
     else:
         dependency = _service_dependency(service_class, (repository_class, model_class), unit_of_work)
-    remember(dependency, service_class, repository_class, model_class)
+    remember_classes(dependency, service_class, repository_class, model_class)
     return dependency
 
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from layered_backend.fastapi.crud.conditions import WriteCondition, has_tag, tag_of
 from layered_backend.fastapi.crud.keys import KeyPath
 from layered_backend.fastapi.crud.reading import Reading
-from layered_backend.fastapi.served import AnyService
+from layered_backend.fastapi.service_classes import AnyService
 from layered_backend.upstream.starlette import root_path_of
 
 __all__ = ["Operations"]
