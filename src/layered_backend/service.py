@@ -17,7 +17,7 @@ from layered_backend.repository import BaseRepository
 from layered_backend.type_arguments import type_arguments
 from layered_backend.unit_of_work import UnitOfWork
 
-__all__ = ["BaseService", "classes_of", "unit_of_work_of"]
+__all__ = ["SERVICE_READS", "BaseService", "classes_of", "unit_of_work_of"]
 
 ModelT = TypeVar("ModelT")
 RepositoryT_co = TypeVar("RepositoryT_co", bound=BaseRepository[Any], default=BaseRepository[ModelT], covariant=True)
@@ -166,6 +166,10 @@ class BaseService(Generic[ModelT, RepositoryT_co, CreateT_contra, UpdateT_contra
     def _entities(self) -> BaseRepository[ModelT]:
         """The repository, as what it stores: its bound cannot say that it is of the service's own mapped class."""
         return cast("BaseRepository[ModelT]", self.repository)
+
+
+SERVICE_READS = frozenset({"count", "cursor_page", "get", "list", "page", "repository", "_entities"})
+"""The names by which a service reads. A class that overrides one of them has a way of its own, which is never bypassed."""
 
 
 def unit_of_work_of(service: Any) -> type[UnitOfWork]:

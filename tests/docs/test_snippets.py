@@ -2,10 +2,11 @@
 
 - `python`: the blocks of a page run in order as one module, in a process and a directory of their own (`run_page.py`),
   with warnings as errors and nothing written to standard error.
-- `sh`, `console`: runs in a copy of the repository, all `sh` of a page in one shell; a console prints what stands there. The README's are not run but
-  looked up, since they set up whole environments, this one among them, and CI runs them as they stand: the script of
-  `hatch run env:script` must be in pyproject.toml, and so must what `pip install` names: the extras of this package,
-  its dependencies, the tools that are configured there. Any other command in the README fails.
+- `sh`, `console`: runs in a copy of the repository, all `sh` of a page in one shell; a console prints what stands there.
+  Those of the README and of CONTRIBUTING are not run but looked up, since they set up whole environments, this one among
+  them, and CI runs them as they stand: the script of `hatch run env:script` must be in pyproject.toml, and so must what
+  `pip install` names: the extras of this package, its dependencies, the tools that are configured there. Any other command
+  there fails.
 - `json`, `toml`: parses.
 - `text`, `mermaid`: is not code. Any other language fails.
 """
@@ -30,7 +31,8 @@ from tests.docs.fences import Block, blocks_of
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-PAGES = sorted((*(ROOT / "docs").glob("**/*.md"), README))
+SET_UP = (README, ROOT / "CONTRIBUTING.md")
+PAGES = sorted((*(ROOT / "docs").glob("**/*.md"), *SET_UP))
 TIME_LIMIT = 120  # seconds, for one page or one block
 
 _FIRST_ON_PATH = f'PATH="{Path(sys.executable).parent}:$PATH"'  # `python` is the one that runs the tests
@@ -64,7 +66,7 @@ def test_the_python_of_a_page_runs_as_one_module(page: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_shell_commands_of_a_page_run_in_a_copy_of_the_repository(page: Path, tmp_path: Path) -> None:
     blocks = _blocks(page, "sh", "console")
-    if page == README:
+    if page in SET_UP:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
         assert [command for block in blocks for command in commands(block) if not is_known(command, project)] == []
         return

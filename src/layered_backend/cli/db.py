@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from layered_backend.cli import showing
-from layered_backend.cli.ending import FAILED, errors_shown
+from layered_backend.cli.output import FAILED, errors_shown, show_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +70,7 @@ def check(wait: Wait = 30, folder: Folder = None, as_json: AsJson = False, debug
     """Tell what is pending, and where the models differ from the database; status 0 is for neither."""
     with errors_shown(debug=debug):
         report = _migrations().check_sync(folder=folder, wait=wait)
-        showing.show_lines([json.dumps(report.as_dict(), indent=2) if as_json else report])
+        show_lines([json.dumps(report.as_dict(), indent=2) if as_json else report])
         if not report.ok:
             raise typer.Exit(FAILED)
 
@@ -83,7 +82,7 @@ def revision(
     """Write the revision that makes of the tables what the models say."""
     with errors_shown(debug=debug):
         written = _migrations().write_revision(message, folder=folder, wait=wait, empty=empty)
-        showing.show_lines([f"wrote {written}; read it before you apply it" if written else "nothing has changed"])
+        show_lines([f"wrote {written}; read it before you apply it" if written else "nothing has changed"])
 
 
 @db.command()
@@ -92,7 +91,7 @@ def init(
 ) -> None:
     """Write a folder for migrations, and what leads to it into pyproject.toml."""
     with errors_shown(debug=debug):
-        showing.show_lines(f"wrote {path}" for path in _migrations().init(module, folder))
+        show_lines(f"wrote {path}" for path in _migrations().init(module, folder))
 
 
 def _migrations() -> ModuleType:
@@ -106,6 +105,6 @@ def _migrations() -> ModuleType:
 def _tell(verb: str, revisions: Sequence[Revision], *, as_json: bool) -> None:
     if as_json:
         listed = [{"id": each.id, "message": each.message} for each in revisions]
-        showing.show_lines([json.dumps({"ok": True, verb: listed}, indent=2)])
+        show_lines([json.dumps({"ok": True, verb: listed}, indent=2)])
     else:
-        showing.show_lines([f"{verb} {each}" for each in revisions] or ["there is nothing to do"])
+        show_lines([f"{verb} {each}" for each in revisions] or ["there is nothing to do"])

@@ -12,8 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.tree import Tree
 
-from layered_backend.cli import showing
-from layered_backend.cli.ending import FAILED, errors_shown
+from layered_backend.cli.output import FAILED, errors_shown, progress_shown, show_lines, show_report, show_tree
 from layered_backend.cli.target import load_runner
 from layered_backend.errors import SeedDeletionError, SeedPlanError
 from layered_backend.seeding import Seeder, SeedReport, SeedRunner
@@ -78,7 +77,7 @@ def status(
 def list_(app: App = None, debug: Debug = False) -> None:
     """List the seeders."""
     with errors_shown(debug=debug):
-        showing.show_lines(_line(seeder) for seeder in load_runner(app).seeders)
+        show_lines(_line(seeder) for seeder in load_runner(app).seeders)
 
 
 @seed.command()
@@ -93,7 +92,7 @@ def plan(
             reason = wanted.excluded.get(seeder)
             branch = tree.add(f"{position}. {seeder.name}" + (f" (skipped: {reason})" if reason else ""))
             _add_dependencies(branch, seeder)
-        showing.show_tree(tree)
+        show_tree(tree)
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class _Wanted:
     environment: str | None
 
     def run(self, *, shows_bars: bool, **options: Any) -> SeedReport:
-        with showing.progress_shown(wanted=shows_bars) as progress:
+        with progress_shown(wanted=shows_bars) as progress:
             return asyncio.run(self._run(progress=progress, **options))
 
     async def _run(self, **options: Any) -> SeedReport:
@@ -122,15 +121,15 @@ def _asks_for_deletes(report: SeedReport) -> bool:
 
 def _agrees(report: SeedReport) -> bool:
     rows = [f"{result.name}: {change}" for result in report.results for change in result.changes]
-    showing.show_lines(["The run would delete in production:", *(f"  {row}" for row in rows)])
+    show_lines(["The run would delete in production:", *(f"  {row}" for row in rows)])
     return typer.confirm(f"Delete {len(rows)} rows?")
 
 
 def _tell(report: SeedReport, *, as_json: bool, changes: bool, debug: bool) -> None:
     if as_json:
-        showing.show_lines([json.dumps(report.as_dict(), indent=2)])
+        show_lines([json.dumps(report.as_dict(), indent=2)])
     else:
-        showing.show_report(report, changes=changes, debug=debug)
+        show_report(report, changes=changes, debug=debug)
     if not report.ok:
         raise typer.Exit(FAILED)
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from fastapi import Security
 from fastapi.openapi.models import OAuth2, OAuthFlowPassword, OAuthFlows
 from fastapi.security import SecurityScopes
-from fastapi.security.utils import get_authorization_scheme_param
 from starlette.requests import HTTPConnection
 
 from layered_backend.errors import PermissionDeniedError, UnauthenticatedError, UnitOfWorkError
 from layered_backend.fastapi.actors import actor_of
 from layered_backend.fastapi.cross_site import is_cross_site
 from layered_backend.fastapi.installation import installation_of
-from layered_backend.fastapi.security_schemes import Scheme, StandInScheme
+from layered_backend.fastapi.security_schemes import StandInScheme
 from layered_backend.memoization import unique
+from layered_backend.upstream.fastapi import Scheme
 
 if TYPE_CHECKING:
     from layered_backend.security import Principal  # which needs an extra
@@ -51,6 +51,7 @@ class OptionalPrincipal(Scheme):
     """
 
     def __init__(self, tokens: TokenVerifier, model: OAuth2, scheme_name: str, *, cookie: str | None = None) -> None:
+        super().__init__()
         self.model = model
         self.scheme_name = scheme_name
         self._tokens = tokens
@@ -90,6 +91,7 @@ class CurrentPrincipal(Scheme):
     """
 
     def __init__(self, optional: OptionalPrincipal) -> None:
+        super().__init__()
         self.model = optional.model
         self.scheme_name = optional.scheme_name
         self.optional = optional
@@ -151,7 +153,7 @@ def _bearer_token(connection: HTTPConnection) -> str | None:
     headers = connection.headers.getlist("authorization")
     if len(headers) > 1:
         raise UnauthenticatedError("the request has several headers Authorization", is_refused=True)
-    scheme, token = get_authorization_scheme_param(headers[0] if headers else None)
+    scheme, _, token = (headers[0] if headers else "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
 

@@ -12,9 +12,8 @@ from fastapi import FastAPI
 from starlette.background import BackgroundTasks
 
 from layered_backend.errors import UnitOfWorkError
-from layered_backend.fastapi.background_jobs import BackgroundJob
+from layered_backend.fastapi.background_jobs import ATTEMPTS, BackgroundJob, JobTransaction
 from layered_backend.fastapi.installation import Installation, Serving, installed_in, serving
-from layered_backend.fastapi.job_transaction import JobTransaction
 from layered_backend.jobs import Job, JobQueue, Work, actor_here, check_call, check_work, name_of
 from layered_backend.unit_of_work import OpenUnit, UnitOfWork, still_open
 
@@ -29,7 +28,7 @@ def run_in_background(
     unit_of_work: type[UnitOfWorkT],
     work: Callable[[UnitOfWorkT, *Ids], Coroutine[Any, Any, object]],
     *ids: *Ids,
-    attempts: int = 5,
+    attempts: int = ATTEMPTS,
 ) -> None:
     """Run *work* with *ids* in a unit of work of its own, once every unit of work that is open here has committed.
 

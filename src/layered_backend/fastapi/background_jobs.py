@@ -8,17 +8,20 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
-from contextvars import Context
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
-from layered_backend.jobs import Work, check_call, check_work, name_of
+from layered_backend.jobs import Work, carry_out, check_call, check_work, name_of
 from layered_backend.request_ids import request_id
 from layered_backend.unit_of_work import Outcome, UnitOfWork, begin_apart
 
-__all__ = ["Background", "BackgroundJob", "BackgroundJobs", "FailedJob"]
+__all__ = ["ATTEMPTS", "Background", "BackgroundJob", "BackgroundJobs", "FailedJob", "JobTransaction", "repeating"]
 
 _logger = logging.getLogger("layered_backend")
+
+ATTEMPTS = 5
+"""How often a job is run at most, unless the call says something else."""
 
 _ROLLBACK_LIMIT = 5.0  # seconds, for what is cut off to undo its work
 
@@ -99,6 +102,36 @@ class BackgroundJob:
     def failed(self, error: BaseException) -> FailedJob:
         """Return what the application's hook is told."""
         return FailedJob(self.name, self.ids, self.context.get(request_id), error)
+
+
+class JobTransaction:
+    """The work of one job. Lives as long as the job.
+
+    Args:
+        open_unit: Returns a new unit of work.
+        work: What is done in it.
+        ids: What the work gets beside it.
+        attempts: How often it is run at most.
+    """
+
+    def __init__(self, open_unit: Callable[[], UnitOfWork], work: Work, ids: tuple[Any, ...], attempts: int) -> None:
+        self._open_unit = open_unit
+        self._work = work
+        self._ids = ids
+        self._attempts = attempts
+        self._last: UnitOfWork | None = None
+
+    async def run(self) -> None:
+        """Do the work."""
+        await carry_out(self._open, lambda uow: self._work(uow, *self._ids), self._attempts)
+
+    def fate(self) -> str:
+        """Return what became of the last unit of work."""
+        return self._last.outcome if self._last else Outcome.ROLLED_BACK
+
+    def _open(self) -> UnitOfWork:
+        self._last = self._open_unit()
+        return self._last
 
 
 class BackgroundJobs:
@@ -212,3 +245,26 @@ def _is_being_cancelled() -> bool:
     """Tell whether it is the running task that is cancelled, not something that it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+@asynccontextmanager
+async def repeating(jobs: BackgroundJobs, open_unit: Callable[[], UnitOfWork]) -> AsyncGenerator[None]:
+    """Repeat the periodic work of *jobs* while the block lasts, first at once. What is under way at its end is undone."""
+    tasks = [
+        asyncio.create_task(_repeat(jobs, open_unit, work, pause), name=name_of(work))
+        for work, pause in jobs.periodic.items()
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _repeat(jobs: BackgroundJobs, open_unit: Callable[[], UnitOfWork], work: Work, pause: float) -> None:
+    begin_apart()
+    while True:
+        transaction = JobTransaction(open_unit, work, (), ATTEMPTS)
+        await jobs.run_now(BackgroundJob(name_of(work), (), copy_context(), transaction.run, transaction.fate))
+        await asyncio.sleep(pause)

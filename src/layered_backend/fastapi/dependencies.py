@@ -5,7 +5,7 @@ All are `async def`: FastAPI runs a synchronous dependency in a thread, which co
 
 import inspect
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from typing import Annotated, Any, TypeVar, cast, overload
+from typing import Annotated, Any, NamedTuple, TypeVar, cast, overload
 
 from fastapi import Depends
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,11 +14,13 @@ from starlette.requests import HTTPConnection
 from layered_backend.fastapi.actors import actor_of
 from layered_backend.fastapi.endpoints import refuse_synchronous
 from layered_backend.fastapi.installation import installation_of
-from layered_backend.fastapi.served import remember
+from layered_backend.fastapi.service_classes import remember_classes
 from layered_backend.memoization import unique
 from layered_backend.repository import BaseRepository
 from layered_backend.service import BaseService, unit_of_work_of
 from layered_backend.unit_of_work import UnitOfWork
+from layered_backend.upstream.fastapi import HandlerRun, run_of, watch_handlers
+from layered_backend.upstream.starlette import endpoint_of
 
 __all__ = [
     "SessionDep",
@@ -41,38 +43,61 @@ _UNITS = "layered_backend.units"
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
-def _unit_of(connection: HTTPConnection, wanted: type[UnitOfWork]) -> tuple[UnitOfWork, bool]:
-    """Return the request's unit of work of that kind, and whether it is new, and so to be opened."""
-    refuse_synchronous(connection.scope.get("endpoint"))
-    installation = installation_of(connection)
-    kind = installation.kind(wanted)
-    units: dict[type[UnitOfWork], UnitOfWork] = connection.scope.setdefault(_UNITS, {})
-    if kind in units:
-        return units[kind], False
-    uow = units[kind] = installation.open(wanted)
-    uow.begins_deferred = connection.scope.get("method") in _SAFE_METHODS  # readers do not queue behind a writer
-    return uow, True
+watch_handlers()  # a route is made after the dependencies of this module, which it is made of
+
+
+class _Opened(NamedTuple):
+    """A unit of work of a request, and the run of the route's handler that it is part of, if the route's class wraps it."""
+
+    uow: UnitOfWork
+    run: HandlerRun | None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the handler raised, and the route's class may have answered the error."""
+        return self.run is not None and self.run.has_failed
+
+
+class _AnsweredError(Exception):
+    """Ends a unit of work whose handler raised, where FastAPI tells it nothing; the response is the route class's."""
 
 
 def unit_in(connection: HTTPConnection, wanted: type[UnitOfWork]) -> UnitOfWork | None:
     """Return the request's unit of work of that kind, where a dependency has opened it."""
-    units: dict[type[UnitOfWork], UnitOfWork] = connection.scope.get(_UNITS, {})
-    return units.get(installation_of(connection).kind(wanted))
+    opened = _units_of(connection).get(installation_of(connection).kind(wanted))
+    return None if opened is None or opened.has_failed else opened.uow
+
+
+def _units_of(connection: HTTPConnection) -> dict[type[UnitOfWork], _Opened]:
+    units: dict[type[UnitOfWork], _Opened] = connection.scope.setdefault(_UNITS, {})
+    return units
 
 
 def _opener(wanted: type[UnitOfWork]) -> Callable[[HTTPConnection], AsyncGenerator[UnitOfWork]]:
     """Return the generator that opens the request's unit of work of that kind, and ends it before the response."""
 
     async def open_unit(connection: HTTPConnection) -> AsyncGenerator[UnitOfWork]:
-        uow, is_new = _unit_of(connection, wanted)
-        if not is_new:
-            yield uow
+        refuse_synchronous(endpoint_of(connection))
+        installation, units = installation_of(connection), _units_of(connection)
+        kind = installation.kind(wanted)
+        before = units.get(kind)
+        if before is not None and not before.has_failed:
+            yield before.uow
             return
-        principal = installation_of(connection).principal
-        if principal is not None:
-            uow.actor = await actor_of(connection, principal)
-        async with uow:
-            yield uow
+        if before is not None:  # the route's class tries again: the first attempt must hold no lock
+            await before.uow.end_if_abandoned()
+        opened = units[kind] = _Opened(installation.open(wanted), run_of(connection.scope))
+        uow = opened.uow
+        uow.begins_deferred = connection.scope.get("method") in _SAFE_METHODS  # readers do not queue behind a writer
+        if installation.principal is not None:
+            uow.actor = await actor_of(connection, installation.principal)
+        try:
+            async with uow:
+                yield uow
+                if opened.has_failed:
+                    raise _AnsweredError
+        except _AnsweredError:
+            pass
 
     return open_unit
 
@@ -193,7 +218,7 @@ def get_service(
         dependency = _service_dependency(service_class.of, (), unit_of_work)
     else:
         dependency = _service_dependency(service_class, (repository_class, model_class), unit_of_work)
-    remember(dependency, service_class, repository_class, model_class)
+    remember_classes(dependency, service_class, repository_class, model_class)
     return dependency
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from layered_backend.upstream.fastapi import JSONContent
+
 __all__ = ["ErrorBody", "RequestFault", "RequestFaults", "error_responses"]
 
 
@@ -28,16 +30,6 @@ class RequestFaults(BaseModel):
     """What FastAPI answers a request with that does not fit what the route declares."""
 
     detail: list[RequestFault]
-
-
-class _JSONContent(dict[str, Any]):
-    """The content of an answer that is JSON, of whatever media type the route's other answers are.
-
-    FastAPI documents the model of an error with the media type of the route: as `text/event-stream`, of a stream.
-    """
-
-    def setdefault(self, key: str, default: Any = None, /) -> Any:
-        return super().setdefault("application/json", default)
 
 
 _TEXT = {"type": "string"}
@@ -72,5 +64,5 @@ def _error(status: int) -> HTTPStatus:
 
 def _response(status: HTTPStatus) -> dict[str, Any]:
     body: Any = ErrorBody | RequestFaults if status == HTTPStatus.UNPROCESSABLE_ENTITY else ErrorBody
-    response: dict[str, Any] = {"model": body, "description": status.phrase, "content": _JSONContent()}
+    response: dict[str, Any] = {"model": body, "description": status.phrase, "content": JSONContent()}
     return response | ({"headers": _HEADERS[status]} if status in _HEADERS else {})

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from http import HTTPStatus
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
+import sqlalchemy
 from fastapi import FastAPI, Request
-from fastapi.exception_handlers import request_validation_exception_handler
+from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
 from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.orm import InstanceState
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
+from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from layered_backend import errors
-from layered_backend.fastapi.methods import name_all_methods
+from layered_backend.upstream.starlette import exception_handlers_of, has_method
 
 __all__ = ["add_error_handlers", "status_of"]
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _RETRY_AFTER = 1  # seconds
-_TOO_LATE = ("DetachedInstanceError", "MissingGreenlet")
 
 _STATUSES: Mapping[type[errors.LayeredError], int] = {
     errors.NotFoundError: 404,
@@ -47,14 +52,30 @@ def add_error_handlers(app: FastAPI) -> None:
     A method that a path does not have is answered with all that it has in `Allow`. `install` does this for the application
     itself. Handlers that *app* has already are kept.
     """
-    # They are typed as those of requests, and called for WebSockets too, which have no answer.
-    handlers = cast("MutableMapping[Any, Any]", app.exception_handlers)
+    handlers = exception_handlers_of(app)
     handlers.setdefault(errors.LayeredError, _answer)
     handlers.setdefault(ResponseValidationError, _advise)
     handlers.setdefault(Exception, _answer_unexpected)
-    name_all_methods(handlers)
+    _name_all_methods(handlers)
     if handlers.get(RequestValidationError) is request_validation_exception_handler:
         handlers[RequestValidationError] = _answer_invalid
+
+
+def _name_all_methods(handlers: MutableMapping[Any, Callable[..., Any]]) -> None:
+    """Have the answer to a method that a path lacks name all that it has, unless *handlers* has one for it.
+
+    `Allow` must name them all (RFC 9110, section 15.5.6); Starlette names those of the first route of the path only.
+    """
+
+    async def answer(request: Request, error: HTTPException) -> Response:
+        if "Allow" in (error.headers or {}):  # else it is not the router's
+            allowed = ", ".join(method for method in _METHODS if has_method(request, method))
+            error.headers = {**(error.headers or {}), "Allow": allowed}
+        answered = handlers.get(HTTPException, http_exception_handler)(request, error)
+        response: Response = await answered if inspect.isawaitable(answered) else answered
+        return response
+
+    handlers.setdefault(HTTPStatus.METHOD_NOT_ALLOWED.value, answer)
 
 
 def status_of(error: errors.LayeredError) -> int:
@@ -101,8 +122,10 @@ async def _answer_invalid(request: Request, error: RequestValidationError) -> JS
 async def _advise(connection: HTTPConnection, error: ResponseValidationError) -> NoReturn:
     """Add to the log what to do about an attribute that the response needs, and that was not loaded in time."""
     for each in error.errors():
-        if each["type"] == "get_attribute_error" and str(each["ctx"]["error"]).startswith(_TOO_LATE):
-            name = f"{type(each['input']).__name__}.{each['loc'][-1]}"
+        entity, attribute = each["input"], each["loc"][-1]
+        state = sqlalchemy.inspect(entity, raiseerr=False)
+        if each["type"] == "get_attribute_error" and isinstance(state, InstanceState) and attribute in state.unloaded:
+            name = f"{type(entity).__name__}.{attribute}"
             error.add_note(
                 f"{name} was not loaded before its unit of work ended: add options=[selectinload({name})] to the query, or, "
                 "where it is a column, read the entity again after the rollback"

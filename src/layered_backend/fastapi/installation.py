@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from fastapi import FastAPI
@@ -17,13 +18,14 @@ from layered_backend.database import Database
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.fastapi.actors import PrincipalSource, checked_source
 from layered_backend.fastapi.auto_seeding import AutoSeed, AutoSeeding
-from layered_backend.fastapi.background_jobs import Background, BackgroundJobs
+from layered_backend.fastapi.background_jobs import Background, BackgroundJobs, repeating
 from layered_backend.fastapi.error_handlers import add_error_handlers
-from layered_backend.fastapi.periodic import repeating
 from layered_backend.fastapi.request_ids import add_request_ids
 from layered_backend.fastapi.security_schemes import describe
 from layered_backend.seeding import SeedRunner
 from layered_backend.unit_of_work import OpenUnit, UnitOfWork, end_abandoned, opened_units
+from layered_backend.upstream.fastapi import verify_fastapi
+from layered_backend.upstream.starlette import Lifespan, verify_starlette, wrap_lifespan
 
 __all__ = ["Installation", "Serving", "install", "installation_of", "installed_in", "serving"]
 
@@ -98,8 +100,11 @@ def install(
     Raises:
         TypeError: *principal* cannot be awaited with the connection alone.
         UnitOfWorkError: No database is named, or *app* has been installed into before.
+        UnsupportedVersionError: The installed FastAPI lacks something that a guarantee rests on.
         ValueError: *auto_seed* is something else, or has no *seeds*. LAYERED_AUTO_SEED is checked at the start.
     """
+    verify_fastapi()
+    verify_starlette()
     chosen = database or getattr(unit_of_work, "database", None)
     if chosen is None:
         raise UnitOfWorkError(f"{unit_of_work.__name__} has no database; write install(..., database=database)")
@@ -111,7 +116,7 @@ def install(
     installation = Installation(unit_of_work, chosen, seeding, jobs, source)
     setattr(app.state, _STATE_NAME, installation)
     app.add_middleware(_InstallationMiddleware, installation=installation)
-    _extend_lifespan(app, installation)
+    wrap_lifespan(app, partial(_around, installation))
     add_error_handlers(app)
     if request_ids:
         add_request_ids(app)
@@ -168,8 +173,8 @@ class _InstallationMiddleware:
                 await end_abandoned(opened)
 
 
-def _extend_lifespan(app: FastAPI, installation: Installation) -> None:
-    of_application: Any = app.router.lifespan_context
+def _around(installation: Installation, of_application: Lifespan) -> Lifespan:
+    """Return the application's own lifespan with that of *installation* around it, and its work inside."""
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncGenerator[Any]:
@@ -178,4 +183,4 @@ def _extend_lifespan(app: FastAPI, installation: Installation) -> None:
                 async with repeating(installation.background, lambda: installation.open(installation.unit_of_work)):
                     yield state
 
-    app.router.lifespan_context = lifespan
+    return lifespan

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from layered_backend.request_ids import SANE_REQUEST_ID, request_id
+from layered_backend.upstream.starlette import wrap_application
 
 __all__ = ["RequestIds", "add_request_ids"]
 
@@ -19,8 +20,7 @@ _WITH_HEADERS = frozenset({"http.response.start", "websocket.accept", "websocket
 
 def add_request_ids(app: FastAPI) -> None:
     """Put `RequestIds` around all of *app*: around what answers unexpected errors too, where no middleware can be added."""
-    build = app.build_middleware_stack
-    vars(app)["build_middleware_stack"] = lambda: RequestIds(build())
+    wrap_application(app, RequestIds)
 
 
 class RequestIds:

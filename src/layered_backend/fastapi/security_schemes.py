@@ -3,27 +3,24 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.models import HTTPBearer
-from fastapi.security.base import SecurityBase
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-if TYPE_CHECKING:
-    from fastapi.security.base import SecurityBase as Scheme  # those of FastAPI's own classes return the header's text
-else:
-    from fastapi.security import OAuth2 as Scheme  # FastAPI 0.121 names the scopes of no other class in its document
+from layered_backend.upstream.fastapi import Scheme, is_scheme
 
-__all__ = ["Scheme", "StandInScheme", "describe"]
+__all__ = ["StandInScheme", "describe"]
 
 _described: ContextVar[object] = ContextVar("layered_backend.described")
 
 
-class _AnyBearer(SecurityBase):
+class _AnyBearer(Scheme):
     """A token in the header, wherever it comes from: all that is known of a principal that the application has made."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.model = HTTPBearer(bearerFormat="JWT")
         self.scheme_name = "Bearer"
 
@@ -34,13 +31,10 @@ _ANY_BEARER = _AnyBearer()
 class StandInScheme(Scheme):
     """Stands for the principal of the application whose document is made: a route is written before it has one."""
 
-    def __init__(self) -> None:
-        """Leave out what the base class sets."""
-
     def __getattr__(self, name: str) -> Any:
         """Return what the document asks for: `model` and `scheme_name`."""
         principal = _described.get(None)
-        return getattr(principal if isinstance(principal, SecurityBase) else _ANY_BEARER, name)
+        return getattr(principal if is_scheme(principal) else _ANY_BEARER, name)
 
 
 def describe(app: FastAPI, principal: object) -> None:

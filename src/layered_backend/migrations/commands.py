@@ -11,7 +11,7 @@ from typing import TypeVar
 import alembic.command
 from alembic.autogenerate import compare_metadata
 from alembic.operations.ops import MigrationScript
-from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.runtime.migration import MigrationContext
 from alembic.script import Script
 
 from layered_backend.database import Database
@@ -21,6 +21,7 @@ from layered_backend.migrations.report import MigrationReport, Revision
 from layered_backend.migrations.request import LOCK_TIMEOUT, WAIT, Request
 from layered_backend.migrations.run import Heads, Run
 from layered_backend.session import uninterrupted
+from layered_backend.upstream.alembic import RevisionStep
 
 __all__ = ["check", "check_sync", "downgrade", "downgrade_sync", "upgrade", "upgrade_sync", "write_revision"]
 

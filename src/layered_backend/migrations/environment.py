@@ -13,8 +13,8 @@ from sqlalchemy import Connection, MetaData
 from layered_backend.database import Database
 from layered_backend.dialects import Locks
 from layered_backend.errors import LockTimeoutError, MigrationSetupError
-from layered_backend.migrations.comparing import comparing
-from layered_backend.migrations.connecting import on_connection
+from layered_backend.migrations.comparison import comparison_options
+from layered_backend.migrations.connection import on_connection
 from layered_backend.migrations.request import Request
 
 __all__ = ["run_migrations"]
@@ -47,7 +47,7 @@ def run_migrations(database: Database, metadata: MetaData, **options: Any) -> No
     request = Request.attached(context.config.attributes)
     request.has_begun = True
     chosen = request.database or database
-    settings = {"target_metadata": metadata, **comparing(chosen, options)}
+    settings = {"target_metadata": metadata, **comparison_options(chosen, options)}
     if context.is_offline_mode():
         return _write(chosen, settings)
     work = partial(_read, chosen) if request.only_reads else partial(_migrate, chosen, request.lock_timeout)

@@ -16,7 +16,7 @@ from alembic.operations.ops import (
 )
 from sqlalchemy import func
 from sqlalchemy.schema import DefaultClause
-from sqlalchemy.sql.elements import False_, True_
+from sqlalchemy.sql.expression import False_, True_
 
 from layered_backend import models
 

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext, RevisionStep
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy.exc import SQLAlchemyError
+from alembic.util.exc import CommandError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from layered_backend.errors import LayeredError, MigrationError, MigrationSetupError
-from layered_backend.migrations.failing import cause_of, failure_of
 from layered_backend.migrations.folder import configuration
 from layered_backend.migrations.report import Revision
 from layered_backend.migrations.request import Request
+from layered_backend.upstream.alembic import RevisionStep, commits_all_or_nothing, steps_down, steps_up, verify_alembic
 
 __all__ = ["Run"]
 
@@ -38,9 +38,11 @@ class Run:
 
     Raises:
         MigrationSetupError: There is no such folder.
+        UnsupportedVersionError: The installed Alembic lacks something that this library relies on.
     """
 
     def __init__(self, request: Request, folder: str | Path | None) -> None:
+        verify_alembic()
         self._request = request
         self.config = configuration(folder)
         request.attach(self.config.attributes)
@@ -69,15 +71,11 @@ class Run:
 
     def steps_up(self, revision: str, heads: Heads) -> Sequence[RevisionStep]:
         """Return the steps from *heads* up to *revision*, the next one first."""
-        scripts: Any = self.scripts  # Alembic's own commands ask it so, and it tells nobody else
-        steps: Sequence[RevisionStep] = scripts._upgrade_revs(revision, heads)
-        return steps
+        return steps_up(self.scripts, revision, heads)
 
     def steps_down(self, revision: str, heads: Heads) -> Sequence[RevisionStep]:
         """Return the steps from *heads* down to *revision*, the newest first."""
-        scripts: Any = self.scripts
-        steps: Sequence[RevisionStep] = scripts._downgrade_revs(revision, heads)
-        return steps
+        return steps_down(self.scripts, revision, heads)
 
     def _followed(self, act: Act) -> Act:
         """Return *act*, with each of its steps remembered while it is carried out, and when it is."""
@@ -115,13 +113,13 @@ class Run:
     def _told(self, error: Exception) -> Exception:
         """Return the error that tells of *error*, which is itself where it does."""
         if self._running is not None:
-            return MigrationError(failure_of(*self._running, error))
+            return MigrationError(_failure_of(*self._running, error))
         if isinstance(error, LayeredError) or _tells_what_to_install(error):
             return error
         if not self._request.has_begun:
             return MigrationSetupError(f"env.py cannot be run ({type(error).__name__}: {error})")
         if isinstance(error, SQLAlchemyError):
-            return MigrationError(f"the database refuses: {cause_of(error)}")
+            return MigrationError(f"the database refuses: {_cause_of(error)}")
         if isinstance(error, CommandError):
             return MigrationSetupError(str(error))
         return MigrationSetupError(f"the revisions cannot be read ({type(error).__name__}: {error})")
@@ -129,3 +127,30 @@ class Run:
 
 def _tells_what_to_install(error: Exception) -> bool:
     return isinstance(error, ModuleNotFoundError) and "pip install" in str(error)
+
+
+def _failure_of(revision: Revision, context: MigrationContext, error: BaseException) -> str:
+    """Return what to tell of *revision*, which has failed with *error*."""
+    return f"revision {revision} failed: {_cause_of(error)}; {_rest_of(revision, context)}"
+
+
+def _rest_of(revision: Revision, context: MigrationContext) -> str:
+    if commits_all_or_nothing(context):
+        return "its transaction is rolled back"
+    name = "MariaDB" if getattr(context.dialect, "is_mariadb", False) else "MySQL"
+    return (
+        f"{name} commits each change of a table at once, so what the revision has changed before is still there, now or from "
+        f"an earlier attempt: undo it by hand, or do the rest by hand and run `alembic stamp {revision.id}`"
+    )
+
+
+def _cause_of(error: BaseException) -> str:
+    """Return what *error* says, in one line, without the statement.
+
+    A translated error holds no values. What is left untranslated is about tables, not about rows.
+    """
+    if isinstance(error, LayeredError):
+        return str(error)
+    said = str(error.orig) if isinstance(error, DBAPIError) else f"{type(error).__name__}: {error}"
+    first, *_ = said.splitlines() or [""]
+    return first.partition(" near '")[0]  # behind it, MariaDB quotes the statement

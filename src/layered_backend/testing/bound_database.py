@@ -16,26 +16,26 @@ from layered_backend.database import Database
 from layered_backend.dialects import PortableTransactions, Transactions
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.memoization import unique
-from layered_backend.testing.one_connection import AUTOCOMMIT, READ_ONLY, OneConnection
+from layered_backend.testing.shared_connection import AUTOCOMMIT, READ_ONLY, SharedConnection
 
 __all__ = ["BoundDatabase", "in_one_transaction", "in_one_transaction_sync", "standing_in"]
 
 
 class BoundDatabase(Database):
-    """*original*, with every unit of work on *one* connection. Lives as long as one test.
+    """*original*, with every unit of work on the one connection of *shared*. Lives as long as one test.
 
     What the code under test does to its pool has no effect: it may `dispose()` of it, as an application does that stops.
     """
 
-    def __init__(self, original: Database, one: OneConnection) -> None:
+    def __init__(self, original: Database, shared: SharedConnection) -> None:
         vars(self).update(vars(original))
-        self.one = one
+        self.shared = shared
         self.dialect = replace(original.dialect, transactions=_nested(type(original.dialect.transactions))())
         self.is_in_memory = False  # in which units of work would have to wait for each other
         self._variants = WeakKeyDictionary()
         self._unbegun_reads = WeakKeyDictionary()
         self.deferred_begin = False  # a savepoint is a beginning
-        self._bound = one.engine()
+        self._bound = shared.engine()
         self._beside = self._bound.execution_options(**{AUTOCOMMIT: True})
         self._awaited = AsyncEngine(self._bound) if self._bound.dialect.is_async else None
         self._loop = asyncio.get_running_loop() if self._awaited else None
@@ -106,7 +106,7 @@ def standing_in(replacement: Database, *originals: Database) -> Generator[None]:
 
 
 @asynccontextmanager
-async def in_one_transaction(database: Database, *others: Database) -> AsyncGenerator[OneConnection]:
+async def in_one_transaction(database: Database, *others: Database) -> AsyncGenerator[SharedConnection]:
     """Have all that is done to *database* in the block be part of one transaction, which is rolled back in the end.
 
     Each unit of work is a savepoint in it: it commits, rolls back and runs its hooks, and nothing of it is left.
@@ -119,25 +119,25 @@ async def in_one_transaction(database: Database, *others: Database) -> AsyncGene
     try:
         async with engine.connect() as outer:
             await outer.begin()
-            with _bound(database, others, cast("Connection", outer.sync_connection)) as one:
+            with _bound(database, others, cast("Connection", outer.sync_connection)) as shared:
                 try:
-                    yield one
+                    yield shared
                 finally:
-                    await (outer.invalidate() if one.is_doubtful else outer.rollback())
+                    await (outer.invalidate() if shared.is_doubtful else outer.rollback())
     finally:
         await engine.dispose()
 
 
 @contextmanager
-def in_one_transaction_sync(database: Database, *others: Database) -> Generator[OneConnection]:
+def in_one_transaction_sync(database: Database, *others: Database) -> Generator[SharedConnection]:
     """Do what `in_one_transaction` does, for `with`, without an event loop."""
     engine = database.sync_engine
     try:
         with engine.connect() as outer:
             outer.begin()
-            with _bound(database, others, outer) as one:
+            with _bound(database, others, outer) as shared:
                 try:
-                    yield one
+                    yield shared
                 finally:
                     outer.rollback()
     finally:
@@ -145,8 +145,8 @@ def in_one_transaction_sync(database: Database, *others: Database) -> Generator[
 
 
 @contextmanager
-def _bound(database: Database, others: tuple[Database, ...], outer: Connection) -> Generator[OneConnection]:
-    one = OneConnection(outer, database.dialect)
+def _bound(database: Database, others: tuple[Database, ...], outer: Connection) -> Generator[SharedConnection]:
+    shared = SharedConnection(outer, database.dialect)
     with ExitStack() as stack:
-        stack.enter_context(standing_in(BoundDatabase(database, one), database, *others))
-        yield one
+        stack.enter_context(standing_in(BoundDatabase(database, shared), database, *others))
+        yield shared

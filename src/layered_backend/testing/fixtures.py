@@ -133,4 +133,4 @@ def open_around_all_sync(unit_of_work: type[UnitOfWorkT], database: Database) ->
 
 def _put_around_all(uow: UnitOfWork, database: Any) -> None:
     forget(uow)  # it is the test's: the code under test has none open
-    cast("BoundDatabase", database).one.around_all = uow
+    cast("BoundDatabase", database).shared.around_all = uow

@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlalchemy import CheckConstraint, Connection, Dialect, Table
 from sqlalchemy.engine.reflection import Inspector
-from sqlalchemy.sql.elements import conv
+from sqlalchemy.schema import conv
 
 from layered_backend.dialects.portable import PortableMigrations
 from layered_backend.errors import MigrationError
+from layered_backend.upstream.sqlalchemy.reflection import reflect_by, verify_reflection
 
 __all__ = ["SQLiteMigrations"]
 
@@ -33,8 +34,8 @@ class SQLiteMigrations(PortableMigrations):
 
     def prepare_dialect(self, dialect: Dialect) -> None:
         """Have every check constraint of a reflected table have a name."""
-        reflecting: Any = dialect
-        reflecting.inspector = _NamingInspector
+        verify_reflection()
+        reflect_by(_NamingInspector, dialect)
 
     @contextmanager
     def checked(self, connection: Connection) -> Generator[None]:

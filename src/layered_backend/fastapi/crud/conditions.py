@@ -11,7 +11,7 @@ from fastapi import Header
 
 from layered_backend.errors import PreconditionFailedError, PreconditionRequiredError, StaleError
 from layered_backend.fastapi.preconditions import IfMatch
-from layered_backend.fastapi.served import AnyService
+from layered_backend.fastapi.service_classes import AnyService
 from layered_backend.models import Versioned
 
 __all__ = ["WriteCondition", "has_tag", "if_match_header", "if_none_match_header", "tag_of"]

@@ -13,7 +13,8 @@ from starlette.responses import Response
 from layered_backend.fastapi.crud.conditions import WriteCondition, has_tag, tag_of
 from layered_backend.fastapi.crud.keys import KeyPath
 from layered_backend.fastapi.crud.reading import Reading
-from layered_backend.fastapi.served import AnyService
+from layered_backend.fastapi.service_classes import AnyService
+from layered_backend.upstream.starlette import root_path_of
 
 __all__ = ["Operations"]
 
@@ -85,6 +86,6 @@ class Operations:
 
 def _path(request: Request) -> str:
     """Return the path of the request as the client sees it, with the prefix that a proxy has taken off."""
-    root: str = request.scope.get("app_root_path", request.scope.get("root_path", ""))
+    root = root_path_of(request)
     path = quote(request.scope["path"].rstrip("/"), safe=_IN_PATHS)
     return path if path == root or path.startswith(f"{root}/") else f"{root}{path}"

@@ -6,7 +6,7 @@ from typing import Any
 
 from layered_backend.memoization import memoized
 from layered_backend.repository import BaseRepository, EntityReader
-from layered_backend.service import BaseService
+from layered_backend.service import SERVICE_READS, BaseService
 
 __all__ = ["OF_LISTS", "OF_ONE", "own_reads", "reads_of"]
 
@@ -22,7 +22,7 @@ _READS = frozenset(
     for name, value in vars(EntityReader).items()
     if name != "project" and not name.startswith("__") and (callable(value) or isinstance(value, property))
 )
-_OF_SERVICE = frozenset({"cursor_page", "get", "list", "page", "count", "repository", "_entities", "__getattribute__"})
+_OF_SERVICE = SERVICE_READS | {"__getattribute__"}
 _OF_REPOSITORY = _READS | {"__getattribute__"}
 
 

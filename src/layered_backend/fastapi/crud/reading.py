@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapper, object_session
 from layered_backend.dialects import dialect_named
 from layered_backend.fastapi.crud.overrides import OF_LISTS, OF_ONE, own_reads, reads_of
 from layered_backend.fastapi.projections import refuse_unreadable
-from layered_backend.fastapi.served import AnyService, Served
+from layered_backend.fastapi.service_classes import AnyService, ServiceClasses
 from layered_backend.models import Versioned
 from layered_backend.projection import Selection, selection_of
 from layered_backend.query import Criterion, CursorPage, CursorParams, FilterSet, OrderBy, Page, PageParams, Sorting
@@ -28,16 +28,16 @@ class Reading:
     """How one router reads. Lives as long as that.
 
     Args:
-        served: The classes behind the router.
+        classes: The classes behind the router.
         read: What to make of the rows.
         query: Which rows: a kind of PageParams or CursorParams.
     """
 
-    def __init__(self, served: Served, read: type[BaseModel], query: type[PageParams | CursorParams]) -> None:
-        self._model = served.model
+    def __init__(self, classes: ServiceClasses, read: type[BaseModel], query: type[PageParams | CursorParams]) -> None:
+        self._model = classes.model
         self.read = read
         self._page, self._other_page = _PAGES[:: -1 if issubclass(query, CursorParams) else 1]
-        self.is_versioned = issubclass(served.model, Versioned)
+        self.is_versioned = issubclass(classes.model, Versioned)
 
     @property
     def mapper(self) -> Mapper[Any]:
@@ -53,13 +53,13 @@ class Reading:
         except TypeError:
             return None
 
-    def check(self, served: Served) -> None:
+    def check(self, classes: ServiceClasses) -> None:
         """Raise what requests would run into.
 
         Raises:
             TypeError: A field of the schema has no column, or the service lists in a way that the router cannot ask.
         """
-        own = reads_of(served.service, served.repository)
+        own = reads_of(classes.service, classes.repository)
         if self._way_to_list(own) == "projection" or not own - OF_LISTS:
             refuse_unreadable(self._model, self.read)
 

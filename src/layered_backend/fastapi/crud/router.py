@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Body, Depends, Query
-from fastapi.params import Depends as Dependency
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,9 +16,10 @@ from layered_backend.fastapi.crud.operations import Operations
 from layered_backend.fastapi.crud.reading import Reading
 from layered_backend.fastapi.crud.routes import OPERATIONS, ROUTES, Operation, Route
 from layered_backend.fastapi.crud.signatures import endpoint_of
-from layered_backend.fastapi.served import served_by
+from layered_backend.fastapi.service_classes import classes_behind
 from layered_backend.query import CursorPage, CursorParams, Page, PageParams
 from layered_backend.service import BaseService
+from layered_backend.upstream.fastapi import Dependency
 
 __all__ = ["Operation", "crud_router"]
 
@@ -64,12 +64,12 @@ def crud_router(
     """
     wanted = _checked_names(only)
     _refuse_unpaged(query)
-    served = served_by(get_service)
-    reading = Reading(served, read, query)
+    classes = classes_behind(get_service)
+    reading = Reading(classes, read, query)
     if require_match and not reading.is_versioned:
-        raise TypeError(f"require_match needs rows with versions; derive {served.model.__name__} from Versioned")
+        raise TypeError(f"require_match needs rows with versions; derive {classes.model.__name__} from Versioned")
     if "list" in wanted or "get" in wanted:
-        reading.check(served)
+        reading.check(classes)
     schemas = {"create": create, "update": update}
     _refuse_missing(wanted, schemas)
     condition = WriteCondition(require_match)

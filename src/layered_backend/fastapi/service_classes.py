@@ -1,4 +1,4 @@
-"""What a dependency on a service serves: the classes behind it, found without a request."""
+"""The classes behind a dependency on a service: the service, its repository and the mapped class, found without a request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, cast, get_args, get_origin
 from layered_backend.repository import BaseRepository
 from layered_backend.service import BaseService, classes_of
 
-__all__ = ["AnyService", "Served", "remember", "served_by"]
+__all__ = ["AnyService", "ServiceClasses", "classes_behind", "remember_classes"]
 
 AnyService: TypeAlias = BaseService[Any, Any, Any, Any, Any]
 
@@ -20,7 +20,7 @@ _made_of: dict[
 
 
 @dataclass(frozen=True)
-class Served:
+class ServiceClasses:
     """The classes behind a dependency on a service. Lives as long as the process.
 
     Attributes:
@@ -34,13 +34,13 @@ class Served:
     model: type[Any]
 
 
-def remember(dependency: Callable[..., Any], service: Any, repository: Any, model: Any) -> None:
+def remember_classes(dependency: Callable[..., Any], service: Any, repository: Any, model: Any) -> None:
     """Remember what `get_service` made *dependency* of; the last two are None where the service's type arguments say it."""
     _made_of[dependency] = (service, repository, model)
 
 
-def served_by(dependency: Callable[..., Any]) -> Served:
-    """Return what *dependency*, of `get_service` or of the application's own, serves.
+def classes_behind(dependency: Callable[..., Any]) -> ServiceClasses:
+    """Return the classes behind *dependency*, which `get_service` has returned or the application has written.
 
     Raises:
         TypeError: It does not say which service it returns, or the service names no mapped class.
@@ -52,7 +52,7 @@ def served_by(dependency: Callable[..., Any]) -> Served:
         name = getattr(dependency, "__name__", repr(dependency))
         raise TypeError(f"{name} does not say which BaseService it returns; write `-> ItemService`")
     kind = cast("type[AnyService]", service)
-    return Served(kind, *(classes_of(kind) if None in classes else classes))
+    return ServiceClasses(kind, *(classes_of(kind) if None in classes else classes))
 
 
 def _is_service(kind: object) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy import CheckConstraint
 from layered_backend.database import Database
 from layered_backend.migrations.rendering import leave_out_needless, rendered
 
-__all__ = ["comparing"]
+__all__ = ["comparison_options"]
 
 _PUNCTUATION = re.compile(r"\([0-6]?\)|[()\s]")
 _SAME_DEFAULTS: Mapping[str, str] = {"false": "0", "true": "1", "now": "now", "current_timestamp": "now"}
@@ -19,7 +19,7 @@ _SAME_DEFAULTS: Mapping[str, str] = {"false": "0", "true": "1", "now": "now", "c
 Include = Callable[[Any, str | None, str, bool, Any], bool]
 
 
-def comparing(database: Database, options: Mapping[str, Any]) -> Mapping[str, Any]:
+def comparison_options(database: Database, options: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the arguments of Alembic's `configure` for *database*: ours, and over them the caller's *options*."""
     migrations = database.dialect.migrations
     ours: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""One connection for all units of work: each is a savepoint in one transaction, which is rolled back in the end."""
+"""The connection that all units of work of a test share: each is a savepoint in one transaction, which is rolled back."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ import itertools
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, NullPool, event
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import AdaptedConnection
 from sqlalchemy.pool import ConnectionPoolEntry
-from sqlalchemy.util import await_only
 
 from layered_backend.dialects import DatabaseDialect
 from layered_backend.errors import ReadOnlyError, UnitOfWorkError
 from layered_backend.session import guard_engine, state_of
-from layered_backend.testing.nested_connection import NestedConnection
 from layered_backend.unit_of_work import UnitOfWork
 from layered_backend.unit_of_work.open_units import entered_here
+from layered_backend.upstream.sqlalchemy.pooling import engine_lending, rename_savepoint, share_info, verify_pooling
 
-__all__ = ["AUTOCOMMIT", "READ_ONLY", "OneConnection"]
+__all__ = ["AUTOCOMMIT", "READ_ONLY", "NestedConnection", "SharedConnection"]
 
 AUTOCOMMIT = "layered_backend_nested_autocommit"
 READ_ONLY = "layered_backend_nested_read_only"
@@ -33,7 +34,62 @@ _READING = re.compile(r"\s*(SELECT|WITH|VALUES|TABLE|EXPLAIN|SHOW|PRAGMA|SAVEPOI
 _WRITING = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
 
 
-class OneConnection:
+class NestedConnection:
+    """What a pool lends in place of a connection of its own. Lives as long as one transaction of the code under test.
+
+    All but the ends of the transaction goes to the driver's connection.
+
+    Attributes:
+        user: SQLAlchemy's connection, which has this one now.
+        owner: The task, or thread, that began the transaction; None while there is none.
+        savepoint: The savepoint that stands for the transaction; None while there is none.
+        is_abandoned: Whether it was closed in the middle of its transaction, which is still to be undone.
+    """
+
+    def __init__(self, shared: SharedConnection) -> None:
+        self._shared = shared
+        self._keeps_all = False
+        self.user: Connection | None = None
+        self.owner: object = None
+        self.savepoint: str | None = None
+        self.is_abandoned = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shared.driver, name)
+
+    def begin(self, user: Connection, *, keeps_all: bool) -> None:
+        """Begin a transaction for *user*; one that *keeps_all* does not undo what it did, as in autocommit."""
+        self.user, self._keeps_all = user, keeps_all
+        self._shared.enter(self)
+
+    def commit(self) -> None:
+        if self.savepoint is not None:
+            self._shared.check_at_commit(self)
+            self._shared.release(self)
+
+    def rollback(self) -> None:
+        if self.savepoint is None:
+            return
+        if self._keeps_all:
+            with self._undone_on_error():
+                self._shared.release(self)
+        else:
+            self._shared.undo(self)
+
+    @contextmanager
+    def _undone_on_error(self) -> Generator[None]:
+        try:
+            yield
+        except self._shared.errors:  # a statement has failed, after which there is nothing to keep
+            self._shared.undo(self)
+
+    def close(self) -> None:
+        self.is_abandoned = self.savepoint is not None
+
+    terminate = close
+
+
+class SharedConnection:
     """The connection of a test, and the units of work that are open on it.
 
     Savepoints can only nest. So a unit of work that begins beside another waits until that one has ended, unless it was
@@ -72,11 +128,11 @@ class OneConnection:
 
     def engine(self) -> Engine:
         """Return an engine whose every transaction is a savepoint here."""
-        real, dialect = self._outer.engine, self._outer.dialect
-        pool = NullPool(self._lent, dialect=dialect, reset_on_return=None)  # pyright: ignore[reportArgumentType]  # a connection by all that is asked of it
+        verify_pooling()
+        real = self._outer.engine
         options = {name: value for name, value in real.get_execution_options().items() if name != "isolation_level"}
-        engine = Engine(pool, dialect, real.url, execution_options=options, hide_parameters=True)
-        event.listen(pool, "connect", self._share_info)
+        engine = engine_lending(self._lent, real, options)
+        event.listen(engine.pool, "connect", self._share_info)
         event.listen(engine, "begin", _begin)
         event.listen(engine, "before_cursor_execute", self._before_statement, retval=True)
         guard_engine(engine)
@@ -87,7 +143,7 @@ class OneConnection:
 
     def _share_info(self, connection: object, record: ConnectionPoolEntry) -> None:
         """Have what is kept with a connection, such as its locks, be kept with the one that there is."""
-        vars(record)["info"] = self._outer.connection.info
+        share_info(record, self._outer.connection.info)
 
     def enter(self, unit: NestedConnection) -> None:
         """Begin the transaction of *unit*, in turn."""
@@ -167,7 +223,7 @@ class OneConnection:
                     "two units of work are open at the same time on the one connection of this test, and neither is "
                     "inside the other; end one before the other, or use the `committed_database` fixture"
                 )
-            self._pause()
+            self._pause(self.driver)
 
     def _before_statement(self, connection: Connection, cursor: object, *execution: Any) -> tuple[str, Any]:
         statement, parameters, *_ = execution
@@ -177,7 +233,7 @@ class OneConnection:
         if not statement.startswith("SELECT "):
             self._wait_for_inner(unit)
         if statement.startswith(_OF_SAVEPOINTS):  # which each connection numbers from 1
-            statement = statement.replace(" sa_savepoint_", f" {unit.savepoint}_")
+            statement = rename_savepoint(statement, unit.savepoint)
         return statement, parameters
 
 
@@ -198,9 +254,12 @@ def _refuse_writing(connection: Connection) -> None:
     raise error
 
 
-def _await_a_little() -> None:
-    await_only(asyncio.sleep(_POLLING_INTERVAL))
+def _await_a_little(driver: AdaptedConnection) -> None:
+    async def pause(_driver: object) -> None:
+        await asyncio.sleep(_POLLING_INTERVAL)
+
+    driver.run_async(pause)
 
 
-def _sleep_a_little() -> None:
+def _sleep_a_little(_driver: object) -> None:
     time.sleep(_POLLING_INTERVAL)

@@ -1,4 +1,4 @@
-"""What a person sees of a run: bars on a terminal, lines in a pipe."""
+"""What a command prints, and how it ends: bars on a terminal, lines in a pipe, one line of what went wrong."""
 
 from __future__ import annotations
 
@@ -6,13 +6,28 @@ import traceback
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.tree import Tree
 
+from layered_backend.cli.target import TargetError
+from layered_backend.errors import LayeredError, MigrationSetupError, SeedPlanError
 from layered_backend.seeding import SeedProgress, SeedReport
 
-__all__ = ["output", "progress_shown", "show_error", "show_lines", "show_report", "show_tree"]
+__all__ = [
+    "FAILED",
+    "WRONG_USAGE",
+    "errors_shown",
+    "output",
+    "progress_shown",
+    "show_error",
+    "show_lines",
+    "show_report",
+    "show_tree",
+]
+
+FAILED, WRONG_USAGE = 1, 2  # exit statuses
 
 Tell = Callable[[SeedProgress], None]
 
@@ -89,3 +104,16 @@ def show_error(error: BaseException, *, debug: bool) -> None:
 def show_tree(tree: Tree) -> None:
     """Print *tree*."""
     output().print(tree)
+
+
+@contextmanager
+def errors_shown(*, debug: bool) -> Generator[None]:
+    """Print errors instead of raising them, and end the process with the status that tells what kind they are of."""
+    try:
+        yield
+    except (SeedPlanError, MigrationSetupError, TargetError) as error:
+        show_error(error, debug=debug)
+        raise typer.Exit(WRONG_USAGE) from error
+    except (LayeredError, ModuleNotFoundError) as error:
+        show_error(error, debug=debug)
+        raise typer.Exit(FAILED) from error

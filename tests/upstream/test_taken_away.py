@@ -1,0 +1,124 @@
+"""What becomes of the library where a name that it uses without documentation is gone."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from layered_backend import Database, UnitOfWork, UnsupportedVersionError, install
+from layered_backend.migrations import upgrade_sync
+from layered_backend.testing.bound_database import in_one_transaction_sync
+from layered_backend.upstream.verification import Package, Undocumented
+from tests.upstream.page import checks
+from tests.upstream.taking_away import accelerations_taken_away, taken_away, use_named
+
+ROOT = Path(__file__).parents[2]
+INTEGRATION = ("adding", "by_key", "bulk_rows")
+
+
+def _install(folder: Path) -> None:
+    install(FastAPI(), UnitOfWork, database=Database("sqlite://"))
+
+
+def _migrate(folder: Path) -> None:
+    (folder / "env.py").write_text("")
+    upgrade_sync(Database(f"sqlite:///{folder}/shop.db"), folder=folder)
+
+
+def _share_connection(folder: Path) -> None:
+    with Database(f"sqlite:///{folder}/shop.db") as database, in_one_transaction_sync(database):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "begin", "package"),
+    [
+        ("fastapi.routing:APIRoute.get_route_handler", _install, "fastapi"),
+        ("starlette.routing:BaseRoute.matches", _install, "starlette"),
+        ("alembic.script:ScriptDirectory._upgrade_revs", _migrate, "alembic"),
+        ("sqlalchemy.pool:ConnectionPoolEntry.info", _share_connection, "sqlalchemy"),
+    ],
+)
+def test_what_a_guarantee_rests_on_is_missed_before_it_is_used(
+    name: str, begin: Callable[[Path], None], package: str, tmp_path: Path
+) -> None:
+    with taken_away(use_named(name)), pytest.raises(UnsupportedVersionError) as error:
+        begin(tmp_path)
+
+    assert error.value.package == package
+    assert name.rpartition(":")[2] in str(error.value)
+    assert f"install {package} " in str(error.value)
+
+
+@pytest.mark.parametrize("check", checks(), ids=lambda check: check.__name__)
+def test_each_check_raises_where_nothing_is_left(check: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Undocumented, "is_present", property(lambda _use: False))
+
+    with pytest.raises(UnsupportedVersionError):
+        check()
+
+
+@pytest.mark.slow
+def test_without_what_only_makes_it_faster_the_library_does_the_same() -> None:
+    files = [f"tests/integration/test_{name}.py" for name in INTEGRATION]
+    options = ["-q", "-n0", "-p", "tests.upstream.taking_away", "-p", "no:cacheprovider", "-k", "aiosqlite or asyncpg"]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *files],
+        cwd=ROOT,
+        env={**os.environ, "LAYERED_TAKE_AWAY": "accelerations"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert "taken away: accelerations" in done.stdout
+
+
+class TestTakingAway:
+    """The means of these tests."""
+
+    def test_what_is_taken_away_is_there_for_its_owner_and_not_for_the_library(self) -> None:
+        use = Undocumented(_Owner, "hidden")
+
+        with taken_away(use):
+            assert not use.is_present
+            assert _Owner().public() == "found"
+            with pytest.raises(AttributeError, match=r"_Owner\.hidden, which was taken away"):
+                _called_by_the_library(_Owner().hidden)
+        assert use.is_present
+        assert _called_by_the_library(_Owner().hidden) == "found"
+
+    def test_what_is_offered_is_switched_off_with_a_warning(self, caplog: pytest.LogCaptureFixture) -> None:
+        package = Package("pytest", "1 to 2")
+
+        with caplog.at_level(logging.WARNING), accelerations_taken_away() as switched_off:
+            assert not package.offers("writing quickly", Undocumented(_Owner, "hidden"))
+
+        assert switched_off == ["writing quickly"]
+        assert "writing quickly is switched off" in caplog.text
+        assert package.offers("writing quickly", Undocumented(_Owner, "hidden"))
+
+
+class _Owner:
+    def public(self) -> str:
+        return self.hidden()
+
+    def hidden(self) -> str:
+        return "found"
+
+
+def _called_by_the_library(function: Callable[[], str]) -> Any:
+    """Call *function* as a module of the library would."""
+    module: dict[str, Any] = {"__name__": "layered_backend.repository"}
+    exec("def call(function): return function()", module)  # noqa: S102  # our own
+    return module["call"](function)
