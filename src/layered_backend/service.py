@@ -7,7 +7,6 @@ from typing import Any, Generic, Self, cast, get_origin
 
 from pydantic import BaseModel, create_model
 from sqlalchemy import inspect
-from sqlalchemy.orm.interfaces import ORMOption
 from typing_extensions import TypeVar
 
 from layered_backend.field_values import Data, whole_values
@@ -16,6 +15,7 @@ from layered_backend.query import Criterion, CursorPage, CursorParams, OrderBy, 
 from layered_backend.repository import BaseRepository
 from layered_backend.type_arguments import type_arguments
 from layered_backend.unit_of_work import UnitOfWork
+from layered_backend.upstream.sqlalchemy.expression import ORMOption
 
 __all__ = ["SERVICE_READS", "BaseService", "classes_of", "unit_of_work_of"]
 

@@ -17,7 +17,7 @@ __all__ = ["PAGE", "checks", "entries_of", "modules", "parts_of", "tables", "wri
 
 PAGE = Path(__file__).parents[2] / "docs" / "upstream.md"
 _BEGIN, _END = "<!-- made by python -m tests.upstream.page -->", "<!-- end -->"
-_FOLLOWS = re.compile(r"(?:^|(?<=[.;] ))(?=Without |If )")
+_FOLLOWS = re.compile(r"(?:^|(?<=[.;] ))(?=[Ww]ithout |If )")
 _SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields):")
 _NOT_OF_THE_SEAM = frozenset({"package", "verification"})
 

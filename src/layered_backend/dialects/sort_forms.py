@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, Dialect, Label, bindparam, literal, type_coerce
-from sqlalchemy.sql.elements import Grouping
+from sqlalchemy.sql.expression import Grouping
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 __all__ = ["AsDriven", "GivenLater", "SortForm", "as_stored", "bare", "comparable", "parameter", "stored_type"]

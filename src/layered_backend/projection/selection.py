@@ -13,12 +13,12 @@ from sqlalchemy import Column, Connection, Select, inspect, select
 from sqlalchemy.ext.hybrid import HybridExtensionType
 from sqlalchemy.orm import Mapper, aliased, selectinload, undefer
 from sqlalchemy.orm.collections import collection_adapter
-from sqlalchemy.orm.interfaces import ORMOption
 
 from layered_backend.dialects import Keys
 from layered_backend.identity import state_of
 from layered_backend.memoization import memoized
 from layered_backend.query.statements import Statements
+from layered_backend.upstream.sqlalchemy.expression import ORMOption
 from layered_backend.upstream.sqlalchemy.result import read_by_position
 
 __all__ = ["Record", "Selection", "selection_of"]

@@ -11,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, bindparam, inspect
 from sqlalchemy.orm import Mapper
-from sqlalchemy.orm.interfaces import ORMOption
 
 from layered_backend.errors import PermissionDeniedError, UnitOfWorkError
+from layered_backend.upstream.sqlalchemy.expression import ORMOption
 from layered_backend.upstream.sqlalchemy.restriction import Restriction, Restrictions
 
 __all__ = ["ActiveScopes", "Scope", "TenantScope", "active_scopes"]

@@ -18,7 +18,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapper, Session
-from sqlalchemy.orm.interfaces import ORMOption
 
 from layered_backend.batch import batched
 from layered_backend.dialects import dialect_named
@@ -32,6 +31,7 @@ from layered_backend.query.scope import ActiveScopes, active_scopes
 from layered_backend.query.sort_terms import listed
 from layered_backend.query.statements import Statements, key_parameters
 from layered_backend.type_arguments import type_arguments
+from layered_backend.upstream.sqlalchemy.expression import ORMOption
 
 __all__ = ["EntityReader", "model_of"]
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import ClauseElement, Column, Table
-from sqlalchemy.orm import Mapper, Session
-from sqlalchemy.orm.interfaces import RelationshipDirection
+from sqlalchemy.orm import Mapper, RelationshipDirection, Session
 
 from layered_backend.batch import Batch
 from layered_backend.memoization import memoized

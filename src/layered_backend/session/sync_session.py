@@ -287,11 +287,12 @@ class GuardedSyncSession(Session):
         self._expired_when = "a savepoint was rolled back" if undone.nested else "the unit of work was rolled back"
         for entity in self.identity_map.values():
             state = inspect(entity)
-            if state.expired and state.identity is not None:
-                for column, value in zip(state.mapper.primary_key, state.identity, strict=True):
-                    name = state.mapper.get_property_by_column(column).key
-                    state.dict[name] = value
-                    state.expired_attributes.discard(name)
+            if not state.expired_attributes or state.identity is None:
+                continue
+            for column, value in zip(state.mapper.primary_key, state.identity, strict=True):
+                name = state.mapper.get_property_by_column(column).key
+                state.dict[name] = value
+                state.expired_attributes.discard(name)
 
     # What belongs to the unit of work.
 

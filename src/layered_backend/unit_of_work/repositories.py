@@ -53,7 +53,7 @@ class RepositoryAttribute:
         if unit_of_work is None:
             return self
         repository = unit_of_work.repository(self._repository_class)
-        unit_of_work.__dict__[self._name] = repository  # found there from now on
+        setattr(unit_of_work, self._name, repository)  # found there from now on: this descriptor has no __set__
         return repository
 
     @cached_property

@@ -29,6 +29,7 @@ async def opened(dialect: Dialect, connecting: Coroutine[Any, Any, T], discard: 
 
     Drivers do not expect to be cut off while they connect: aiosqlite forgets the file that it has opened, asyncpg a
     future that fails later and is then reported as an exception that nobody retrieved. `connections_ended` waits for it.
+    Without it a cancelled task would leave a connection, a thread or a report of asyncio's behind.
     """
     task = asyncio.ensure_future(connecting)
     try:
@@ -55,7 +56,7 @@ async def connections_ended(engine: Engine) -> None:
     """Wait until nothing is left of *engine*'s connections that were closed, or given up while they opened.
 
     A driver's thread that outlives the event loop dies with a traceback on standard error when it answers to the loop. It may
-    be busy with a statement whose task was cancelled.
+    be busy with a statement whose task was cancelled. Without it an application that ends could print such a traceback.
     """
     given_up = _given_up.get(engine.dialect)
     if given_up:

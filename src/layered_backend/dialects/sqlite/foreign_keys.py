@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, ForeignKeyConstraint, Table, Update, literal, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.expression import UpdateBase
 
 from layered_backend import errors
 from layered_backend.dialects.constraints import statement_table

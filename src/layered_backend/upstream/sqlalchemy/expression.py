@@ -1,4 +1,7 @@
-"""Expressions: the direction of a sort, as one of them says it."""
+"""Expressions: the direction of a sort, as one of them says it, and the type of the options of a statement.
+
+`ORMOption` is for annotations alone; the documentation of `Select.options` does not say where the class is.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,12 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Integer, UnaryExpression, column
+from sqlalchemy.orm.interfaces import ORMOption
 
 from layered_backend.upstream.sqlalchemy import SQLALCHEMY
 from layered_backend.upstream.verification import Undocumented
 
-__all__ = ["SortModifiers", "split_sort_modifiers", "verify"]
+__all__ = ["ORMOption", "SortModifiers", "split_sort_modifiers", "verify"]
 
 _NAME = column("name", Integer)
 _SORTED = _NAME.desc()

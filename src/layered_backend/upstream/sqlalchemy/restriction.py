@@ -94,7 +94,8 @@ def table_of(source: FromClause) -> FromClause:
 class Restrictions(CriteriaOption):
     """The option that restricts rows in a statement, and in what is loaded with it; one for any number of classes.
 
-    SQLAlchemy's own, `with_loader_criteria`, is of one class, and a statement would carry as many as there are.
+    SQLAlchemy's own, `with_loader_criteria`, is for one class. Without it a statement would carry as many as there are
+    restricted classes.
 
     Args:
         key: What the restrictions depend on, beside the parameters' values.
