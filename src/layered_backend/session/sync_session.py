@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any, NoReturn, Protocol, TypeVar, cast
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, event, inspect
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
@@ -19,6 +19,7 @@ from layered_backend.session.errors import rolled_back, translated_session_error
 from layered_backend.session.lazy_load_error import raise_lazy_load_error
 from layered_backend.session.owner import Owner, SessionOwner
 from layered_backend.session.transaction_state import TransactionState
+from layered_backend.session.transaction_view import view_of
 from layered_backend.upstream.sqlalchemy.concurrency import is_in_greenlet
 from layered_backend.upstream.sqlalchemy.connection import has_listeners
 from layered_backend.upstream.sqlalchemy.session import roll_back_as_flush
@@ -313,11 +314,11 @@ class GuardedSyncSession(Session):
 
     def get_transaction(self) -> SessionTransaction | None:
         """Return the transaction, to look at; its end belongs to the unit of work."""
-        return _shown(super().get_transaction())
+        return view_of(super().get_transaction())
 
     def get_nested_transaction(self) -> SessionTransaction | None:
         """Return the savepoint that is open, to look at; its end belongs to its block."""
-        return _shown(super().get_nested_transaction())
+        return view_of(super().get_nested_transaction())
 
     # The end of the transaction, on behalf of the unit of work.
 
@@ -394,42 +395,6 @@ class GuardedSyncSession(Session):
                 if not isinstance(error, Exception):
                     raise
                 _logger.debug("a connection could not be rolled back and was closed", exc_info=True)
-
-
-class _ShownTransaction:
-    """A session's transaction, to look at: reading passes through, and its end belongs to the unit of work."""
-
-    def __init__(self, transaction: SessionTransaction) -> None:
-        self._transaction = transaction
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transaction, name)
-
-    @property
-    def parent(self) -> SessionTransaction | None:
-        return _shown(self._transaction.parent)
-
-    def commit(self) -> None:
-        refuse("transaction.commit()")
-
-    def rollback(self) -> None:
-        refuse("transaction.rollback()")
-
-    def close(self) -> None:
-        refuse("transaction.close()")
-
-    def prepare(self) -> None:
-        refuse("transaction.prepare()")
-
-    def __enter__(self) -> NoReturn:
-        refuse("`with transaction:`")
-
-    def __exit__(self, *details: object) -> None:
-        """Do nothing: `__enter__` refuses."""
-
-
-def _shown(transaction: SessionTransaction | None) -> SessionTransaction | None:
-    return None if transaction is None else cast("SessionTransaction", _ShownTransaction(transaction))
 
 
 @event.listens_for(GuardedSyncSession, "after_begin")
