@@ -20,6 +20,7 @@ from sqlalchemy.orm import (
     validates,
 )
 
+from layered_backend.upstream.sqlalchemy import events
 from layered_backend.upstream.sqlalchemy import mapper as seam
 from layered_backend.upstream.verification import Undocumented
 
@@ -67,7 +68,7 @@ def session() -> Iterator[Session]:
 @pytest.fixture
 def forgotten() -> Iterator[None]:
     """Have the seam look for its names anew, in the test and after it."""
-    cached = (seam.can_register_written, seam.knows_listeners)
+    cached = (seam.can_register_written, events.knows_listeners)
     for each in cached:
         each.cache_clear()
     yield
@@ -85,11 +86,11 @@ def test_a_listener_to_a_mapper_is_known_as_long_as_it_listens(name: str, is_of_
 
     event.listen(target, name, listen)
     try:
-        assert seam.is_heard(mapper, name)
-        assert not seam.is_heard(mapper, "after_insert")
+        assert events.is_heard(mapper, name)
+        assert not events.is_heard(mapper, "after_insert")
     finally:
         event.remove(target, name, listen)
-    assert not seam.is_heard(mapper, name)
+    assert not events.is_heard(mapper, name)
 
 
 @pytest.mark.parametrize("name", ["before_flush", "do_orm_execute", "pending_to_persistent", "persistent_to_detached"])
@@ -101,10 +102,10 @@ def test_a_listener_to_a_session_is_known_as_long_as_it_listens(session: Session
 
     event.listen(target, name, listen)
     try:
-        assert seam.is_heard(session, "after_attach", name)
+        assert events.is_heard(session, "after_attach", name)
     finally:
         event.remove(target, name, listen)
-    assert not seam.is_heard(session, "after_attach", name)
+    assert not events.is_heard(session, "after_attach", name)
 
 
 def test_a_listener_to_entities_is_known() -> None:
@@ -114,29 +115,29 @@ def test_a_listener_to_entities_is_known() -> None:
 
     event.listen(_Plain, "refresh_flush", listen)
     try:
-        assert seam.is_heard(mapper.class_manager, "refresh_flush")
+        assert events.is_heard(mapper.class_manager, "refresh_flush")
     finally:
         event.remove(_Plain, "refresh_flush", listen)
-    assert not seam.is_heard(mapper.class_manager, "refresh_flush")
+    assert not events.is_heard(mapper.class_manager, "refresh_flush")
 
 
 def test_an_event_that_does_not_exist_is_an_error() -> None:
     with pytest.raises(AttributeError):
-        seam.is_heard(_mapper(_Plain), "before_inserting")
+        events.is_heard(_mapper(_Plain), "before_inserting")
 
 
 def test_a_change_is_heard_by_a_validator_and_by_a_listener() -> None:
-    assert seam.is_change_heard(_mapper(_Particular), ["id", "name"])
-    assert not seam.is_change_heard(_mapper(_Particular), ["id", "plain_id", "no_attribute"])
+    assert events.is_change_heard(_mapper(_Particular), ["id", "name"])
+    assert not events.is_change_heard(_mapper(_Particular), ["id", "plain_id", "no_attribute"])
 
     def listen(*_: object) -> None: ...
 
     event.listen(_Plain.name, "set", listen)
     try:
-        assert seam.is_change_heard(_mapper(_Plain), ["name"])
+        assert events.is_change_heard(_mapper(_Plain), ["name"])
     finally:
         event.remove(_Plain.name, "set", listen)
-    assert not seam.is_change_heard(_mapper(_Plain), ["name"])
+    assert not events.is_change_heard(_mapper(_Plain), ["name"])
 
 
 def test_a_constructor_is_plain_unless_it_is_written_or_heard() -> None:
@@ -186,16 +187,16 @@ def test_without_listeners_to_be_read_everything_counts_as_heard(
     session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     mapper = _mapper(_Plain)
-    monkeypatch.setattr(seam, "_LISTENERS", (Undocumented(Mapper, "gone"),))
+    monkeypatch.setattr(events, "_LISTENERS", (Undocumented(Mapper, "gone"),))
 
     with caplog.at_level(logging.WARNING, "layered_backend"):
-        assert seam.is_heard(mapper, "before_insert")
-        assert seam.is_heard(session, "before_flush")
-        assert seam.is_change_heard(mapper, ["name"])
+        assert events.is_heard(mapper, "before_insert")
+        assert events.is_heard(session, "before_flush")
+        assert events.is_change_heard(mapper, ["name"])
         assert not seam.has_plain_constructor(mapper)
 
     assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith("Writing rows without entities is switched off: sqlalchemy ")
+    assert caplog.messages[0].startswith("Leaving out steps that nobody listens to is switched off: sqlalchemy ")
 
 
 @pytest.mark.usefixtures("forgotten")

@@ -12,14 +12,14 @@ from sqlalchemy import inspect
 from sqlalchemy.orm import InstanceState
 
 from layered_backend import CursorParams, PageParams
-from layered_backend.upstream.sqlalchemy import mapper, result, schema
+from layered_backend.upstream.sqlalchemy import events, mapper, result, schema
 from layered_backend.upstream.verification import Undocumented
 from tests.databases import Shop
 from tests.shop import Item, ItemRead, ShopUnitOfWork
 from tests.statements import Statements
 
 _GONE = Undocumented(object, "gone")
-_CACHED = (mapper.knows_listeners, mapper.can_register_written, result.has_option, schema.wrappers_of_defaults)
+_CACHED = (events.knows_listeners, mapper.can_register_written, result.has_option, schema.wrappers_of_defaults)
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def _taken_away(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Take away all that only makes something faster, as a release would that renames it."""
     for each in _CACHED:
         each.cache_clear()
-    monkeypatch.setattr(mapper, "_LISTENERS", (_GONE,))
+    monkeypatch.setattr(events, "_LISTENERS", (_GONE,))
     monkeypatch.setattr(mapper, "_REGISTERING", _GONE)
     monkeypatch.setattr(result, "_OWN_OPTIONS", _GONE)
     monkeypatch.setattr(schema, "_WRAPPING", _GONE)
@@ -118,4 +118,4 @@ async def test_each_is_told_once(async_shop: Shop, caplog: pytest.LogCaptureFixt
 
     told = [message.partition(" is switched off")[0] for message in caplog.messages]
     assert sorted(told) == sorted(set(told))
-    assert "Writing rows without entities" in told
+    assert "Leaving out steps that nobody listens to" in told

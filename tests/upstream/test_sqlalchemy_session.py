@@ -23,13 +23,13 @@ from layered_backend.upstream.sqlalchemy.concurrency import (
 )
 from layered_backend.upstream.sqlalchemy.connection import (
     ObservedConnection,
-    has_listeners,
     is_from_pool,
     is_internal_probe,
     observe,
     replace_cursor,
     verify_connection,
 )
+from layered_backend.upstream.sqlalchemy.events import is_heard
 from layered_backend.upstream.sqlalchemy.restriction_compiler import verify_restriction
 from layered_backend.upstream.sqlalchemy.session import can_stand_in_for_flush, roll_back_as_flush
 
@@ -150,6 +150,10 @@ def _ignore(subject: object) -> None:
     """Listen, and do nothing."""
 
 
+def _ignore_all(*_: object) -> None:
+    """Listen, and do nothing."""
+
+
 class TestConnection:
     def test_a_replaced_cursor_is_what_the_result_is_read_from(self, engine: Engine) -> None:
         class Cursor:
@@ -176,14 +180,18 @@ class TestConnection:
         assert replaced[0].fetched
 
     def test_listeners_are_seen(self, engine: Engine) -> None:
-        assert not has_listeners(engine, "commit")
+        assert not is_heard(engine, "commit")
         event.listen(engine, "commit", _ignore)
-        assert has_listeners(engine, "commit")
-        assert not has_listeners(engine, "commit", besides=1)
+        assert is_heard(engine, "commit")
+        assert not is_heard(engine, "commit", besides=1)
+        with engine.connect() as connection:
+            assert not is_heard(connection, "before_execute", "after_execute")
+            event.listen(connection, "after_execute", _ignore_all)
+            assert is_heard(connection, "before_execute", "after_execute")
         with Session(engine) as session:
-            assert not has_listeners(session, "before_commit")
+            assert not is_heard(session, "before_commit")
             event.listen(session, "before_commit", _ignore)
-            assert has_listeners(session, "before_commit")
+            assert is_heard(session, "before_commit")
 
     def test_an_error_of_opening_a_connection_is_told_from_others(self) -> None:
         def refuse() -> None:

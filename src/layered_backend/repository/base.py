@@ -38,7 +38,7 @@ from layered_backend.repository.scoped_values import (
     refuse_foreign,
 )
 from layered_backend.repository.upsert import Attributes, Upsert, undone_alone
-from layered_backend.upstream.sqlalchemy.mapper import is_change_heard
+from layered_backend.upstream.sqlalchemy.events import is_change_heard
 
 __all__ = ["BaseRepository", "repository_of"]
 

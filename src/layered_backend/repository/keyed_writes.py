@@ -19,7 +19,7 @@ from layered_backend.repository.orm_bypass import (
     has_plain_values,
 )
 from layered_backend.repository.refresh import expire_with_savepoint
-from layered_backend.upstream.sqlalchemy.mapper import is_change_heard
+from layered_backend.upstream.sqlalchemy.events import is_change_heard
 
 __all__ = [
     "build_change",

@@ -14,7 +14,8 @@ from layered_backend.memoization import memoized
 from layered_backend.repository.column_defaults import has_default
 from layered_backend.repository.orm_bypass import can_insert_directly, columns_by_name, has_plain_values
 from layered_backend.session import GuardedSyncSession
-from layered_backend.upstream.sqlalchemy.mapper import can_register_written, is_heard, register_written
+from layered_backend.upstream.sqlalchemy.events import is_heard
+from layered_backend.upstream.sqlalchemy.mapper import can_register_written, register_written
 from layered_backend.upstream.sqlalchemy.session import can_stand_in_for_flush
 
 __all__ = ["write_new_entity"]

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Mapper, RelationshipDirection, Session
 
 from layered_backend.batch import Batch
 from layered_backend.memoization import memoized
-from layered_backend.upstream.sqlalchemy.mapper import has_plain_constructor, is_change_heard, is_heard
+from layered_backend.upstream.sqlalchemy.events import is_change_heard, is_heard
+from layered_backend.upstream.sqlalchemy.mapper import has_plain_constructor
 
 __all__ = [
     "are_plain_values",

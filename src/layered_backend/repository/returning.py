@@ -30,7 +30,7 @@ from layered_backend.repository.keyed_writes import (
 )
 from layered_backend.repository.orm_bypass import can_insert_directly, columns_by_name, has_plain_values
 from layered_backend.repository.scoped_values import changed_in_scope, new_in_scope
-from layered_backend.upstream.sqlalchemy.mapper import is_heard
+from layered_backend.upstream.sqlalchemy.events import is_heard
 from layered_backend.upstream.sqlalchemy.result import read_by_position
 
 __all__ = ["Returning", "Writer"]

@@ -19,7 +19,8 @@ from layered_backend.seeding.field import Field, fields_of
 from layered_backend.seeding.plan import Plan
 from layered_backend.seeding.seeder import Seeder
 from layered_backend.session import GuardedSession
-from layered_backend.upstream.sqlalchemy.mapper import has_plain_constructor, is_heard
+from layered_backend.upstream.sqlalchemy.events import is_heard
+from layered_backend.upstream.sqlalchemy.mapper import has_plain_constructor
 
 __all__ = ["BATCH_SIZE", "SeedTable", "SeedTables"]
 

@@ -21,7 +21,7 @@ from layered_backend.session.owner import Owner, SessionOwner
 from layered_backend.session.transaction_state import TransactionState
 from layered_backend.session.transaction_view import view_of
 from layered_backend.upstream.sqlalchemy.concurrency import is_in_greenlet
-from layered_backend.upstream.sqlalchemy.connection import has_listeners
+from layered_backend.upstream.sqlalchemy.events import is_heard
 from layered_backend.upstream.sqlalchemy.session import roll_back_as_flush
 
 __all__ = ["GuardedSyncSession", "TransactionNeededError", "UnbegunReads"]
@@ -365,14 +365,12 @@ class GuardedSyncSession(Session):
     @property
     def is_commit_heard(self) -> bool:
         """Whether somebody wants to know of a COMMIT, be it of nothing."""
-        return has_listeners(self, "before_commit", "after_commit") or has_listeners(self.engine, "commit")
+        return is_heard(self, "before_commit", "after_commit") or is_heard(self.engine, "commit")
 
     @property
     def _is_transaction_heard(self) -> bool:
         """Whether somebody besides us wants to know of the transaction's beginning or of its end."""
-        return (
-            has_listeners(self, "after_begin", besides=1) or has_listeners(self.engine, "begin") or self.is_commit_heard
-        )
+        return is_heard(self, "after_begin", besides=1) or is_heard(self.engine, "begin") or self.is_commit_heard
 
     def finish(self) -> None:
         """Undo what is not committed and give the connection back, for good."""

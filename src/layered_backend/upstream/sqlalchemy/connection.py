@@ -6,16 +6,14 @@ import traceback
 from abc import abstractmethod
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.engine import ExecutionContext
-from sqlalchemy.orm import Session
 
 from layered_backend.upstream.sqlalchemy import SQLALCHEMY
 from layered_backend.upstream.verification import Undocumented
 
 __all__ = [
     "ObservedConnection",
-    "has_listeners",
     "is_from_pool",
     "is_internal_probe",
     "observe",
@@ -37,8 +35,6 @@ def verify_connection() -> None:
         Undocumented(Connection, "_savepoint_impl", ("name",)),
         Undocumented(Connection, "_rollback_to_savepoint_impl", ("name",)),
         Undocumented(Connection, "_release_savepoint_impl", ("name",)),
-        Undocumented(Engine, "dispatch"),
-        Undocumented(Session, "dispatch"),
     )
 
 
@@ -105,24 +101,6 @@ def replace_cursor(context: ExecutionContext, cursor: Any) -> None:
     be fetched while another task uses the connection, or after the end of its transaction.
     """
     context.cursor = cursor
-
-
-def has_listeners(target: Engine | Session, *events: str, besides: int = 0) -> bool:
-    """Tell whether anybody listens to one of *events* of *target*.
-
-    It reads `target.dispatch`; the public `event.contains` must be given the listener. Without it a unit of work that
-    has only read would send a COMMIT that nobody needs.
-
-    Args:
-        target: An engine or a session.
-        events: Their names.
-        besides: How many listeners of each do not count.
-    """
-    for event in events:
-        listeners: Any = getattr(target.dispatch, event)
-        if len(listeners) > besides:
-            return True
-    return False
 
 
 def is_from_pool(error: BaseException) -> bool:

@@ -1,50 +1,23 @@
-"""Mapped classes: who listens to their entities, how these are constructed, and how one becomes persistent."""
+"""Mapped classes: how their entities are constructed, and how one becomes persistent."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 from sqlalchemy import inspect
-from sqlalchemy.orm import InstanceState, Mapper, QueryableAttribute, Session, registry
+from sqlalchemy.orm import InstanceState, Mapper, Session, registry
 from sqlalchemy.orm.instrumentation import ClassManager
 
 from layered_backend.upstream.sqlalchemy import SQLALCHEMY
+from layered_backend.upstream.sqlalchemy.events import is_heard
 from layered_backend.upstream.verification import Undocumented
 
-__all__ = ["can_register_written", "has_plain_constructor", "is_change_heard", "is_heard", "register_written"]
+__all__ = ["can_register_written", "has_plain_constructor", "register_written"]
 
 _OWN_INIT_LISTENERS = 1  # SQLAlchemy's, by which it configures the mappers
-_LISTENERS = (
-    Undocumented(Mapper, "dispatch"),
-    Undocumented(Session, "dispatch"),
-    Undocumented(ClassManager, "dispatch"),
-    Undocumented(QueryableAttribute, "dispatch"),
-    Undocumented(ClassManager, "original_init"),
-    Undocumented(registry(), "constructor"),
-)
+_CONSTRUCTORS = (Undocumented(ClassManager, "original_init"), Undocumented(registry(), "constructor"))
 _REGISTERING = Undocumented(Session, "_register_persistent", ("states",))
-
-
-def is_heard(target: Mapper[Any] | ClassManager[Any] | Session, *events: str) -> bool:
-    """Tell whether somebody listens to one of the *events* of a mapper, a class manager (its entities) or a session.
-
-    Uses the attribute `dispatch` of all three, which holds the listeners by event. The public `event.contains` answers for
-    a listener that the caller has, not for any. If it goes, every event counts as heard: the ORM writes all rows, and its
-    events happen.
-    """
-    return not knows_listeners() or any(getattr(target.dispatch, event) for event in events)
-
-
-def is_change_heard(mapper: Mapper[Any], names: Iterable[str]) -> bool:
-    """Tell whether somebody listens to a change of one of those attributes: a validator, a backref or an event.
-
-    Uses the attribute `dispatch` of instrumented attributes, for the reason that `is_heard` gives, and finds them in the
-    class manager by name, which has no synonyms and hybrids. If they go, every change counts as heard.
-    """
-    manager: Any = mapper.class_manager
-    return not knows_listeners() or any(manager[name].dispatch.set for name in names if name in manager)
 
 
 def has_plain_constructor(mapper: Mapper[Any]) -> bool:
@@ -53,11 +26,16 @@ def has_plain_constructor(mapper: Mapper[Any]) -> bool:
     Uses `ClassManager.original_init` and `registry.constructor`: the `__init__` of a mapped class is SQLAlchemy's wrapper,
     and nothing public tells which one it wraps. If they go, no constructor counts as plain, so entities are constructed.
     """
-    if not knows_listeners():
+    if not _knows_constructors():
         return False
     manager: Any = mapper.class_manager
     is_plain = manager.original_init in {mapper.registry.constructor, object.__init__}
-    return is_plain and len(manager.dispatch.init) <= _OWN_INIT_LISTENERS
+    return is_plain and not is_heard(manager, "init", besides=_OWN_INIT_LISTENERS)
+
+
+@cache
+def _knows_constructors() -> bool:
+    return SQLALCHEMY.offers("Writing rows without entities", *_CONSTRUCTORS)
 
 
 def register_written(session: Session, entity: object) -> None:
@@ -75,8 +53,3 @@ def register_written(session: Session, entity: object) -> None:
 def can_register_written() -> bool:
     """Tell whether `register_written` works with the installed release."""
     return SQLALCHEMY.offers("Writing a new entity without a flush", _REGISTERING)
-
-
-@cache
-def knows_listeners() -> bool:
-    return SQLALCHEMY.offers("Writing rows without entities", *_LISTENERS)
