@@ -1,4 +1,4 @@
-"""Where a process runs."""
+"""The environment that a process runs in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ENVIRONMENT_VARIABLE = "LAYERED_ENV"
 
 
 class Environment(StrEnum):
-    """Where a process runs, as the variable LAYERED_ENV says; development where it says nothing."""
+    """The environment that a process runs in, by the variable LAYERED_ENV; development unless it is set."""
 
     DEVELOPMENT = "development"
     TEST = "test"

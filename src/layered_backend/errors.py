@@ -136,7 +136,7 @@ class MultipleFoundError(LayeredError):
 
 
 class _ReportedError(LayeredError):
-    """What the database reported, in the names of the metadata.
+    """A report of the database, in the names of the metadata.
 
     Attributes:
         constraint: Name of the constraint; None where neither the driver nor the metadata tells.

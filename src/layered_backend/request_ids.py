@@ -11,7 +11,7 @@ from contextvars import ContextVar
 __all__ = ["SANE_REQUEST_ID", "RequestIdFilter", "current_request_id", "request_id", "serving_request"]
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
-"""What an id may look like, so that it can forge no line of a log and no header."""
+"""The form of an id, which lets it forge no line of a log and no header."""
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id, in the tasks and threads that serve the request."""

@@ -70,7 +70,7 @@ def metadata() -> MetaData:
 
 @pytest.fixture(scope="session")
 def database_url() -> str:
-    """Where the tests work: TEST_DATABASE_URL, else in memory."""
+    """Return the URL of the tests' database: TEST_DATABASE_URL, else one in memory."""
     from layered_backend.testing.fixtures import url_of_tests
 
     return url_of_tests()
@@ -105,7 +105,7 @@ async def database(prepared_database: Database, unit_of_work_class: type[UnitOfW
 
 @pytest.fixture
 def database_sync(prepared_database_sync: Database, unit_of_work_class: type[UnitOfWork]) -> Generator[Database]:
-    """What `database` is, for tests without an event loop."""
+    """Return the same as `database`, for tests without an event loop."""
     from layered_backend.testing.fixtures import isolated_sync
 
     with isolated_sync(prepared_database_sync, unit_of_work_class) as database:
@@ -134,7 +134,7 @@ async def uow(database: Database, unit_of_work_class: type[UnitOfWork]) -> Async
 
 @pytest.fixture
 def uow_sync(database_sync: Database, unit_of_work_class: type[UnitOfWork]) -> Generator[UnitOfWork]:
-    """What `uow` is, for tests without an event loop."""
+    """Return the same as `uow`, for tests without an event loop."""
     from layered_backend.testing.fixtures import open_around_all_sync
 
     with open_around_all_sync(unit_of_work_class, database_sync) as uow:
@@ -167,7 +167,7 @@ async def client(app: Any, database: Database) -> AsyncGenerator[httpx2.AsyncCli
 
 @pytest.fixture
 def seeded(database: Database) -> Any:
-    """What seeds in the test's transaction: a function to await, given seeders; what they depend on comes with them."""
+    """Return a function that seeds in the test's transaction: await it with seeders; it runs their dependencies too."""
     from layered_backend.testing import seed
 
     return partial(seed, database)

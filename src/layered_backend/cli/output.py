@@ -1,4 +1,4 @@
-"""What a command prints, and how it ends: bars on a terminal, lines in a pipe, one line of what went wrong."""
+"""The output of a command, and its end: bars on a terminal, lines in a pipe, one line for an error."""
 
 from __future__ import annotations
 

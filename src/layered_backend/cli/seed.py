@@ -97,7 +97,7 @@ def plan(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What is to be run."""
+    """The seeders to run."""
 
     runner: SeedRunner
     names: Sequence[str] | None

@@ -1,4 +1,4 @@
-"""What differs between databases: nowhere else is a database's name compared."""
+"""The differences between databases: no other package compares a database's name."""
 
 from __future__ import annotations
 

@@ -331,7 +331,7 @@ class Values(Protocol):
 
 
 class Migrations(Protocol):
-    """What a migration needs around its statements. The migrations call it."""
+    """The set-up of a connection for a migration, and its checks. The migrations call it."""
 
     alters_by_copy: bool
     """Whether a table is changed by copying it, as Alembic's batches do."""

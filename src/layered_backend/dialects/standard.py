@@ -1,4 +1,4 @@
-"""What SQLite, PostgreSQL and MariaDB share of the SQL standard, beyond what every database has."""
+"""The part of the SQL standard that SQLite, PostgreSQL and MariaDB share and other databases may lack."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class HasOptionalForm(Protocol):
 
 
 PrincipalSource: TypeAlias = ActorSource | HasOptionalForm
-"""What `install` takes as `principal`."""
+"""The type of `install(principal=...)`."""
 
 _ACTORS = "layered_backend.actors"
 

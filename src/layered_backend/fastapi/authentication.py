@@ -1,4 +1,4 @@
-"""Who makes a request: dependencies on the principal, which the OpenAPI document shows as well."""
+"""Dependencies on the principal of a request, which the OpenAPI document shows as well."""
 
 # No deferred annotations: FastAPI could not look them up in an object that is called.
 
@@ -29,7 +29,7 @@ _SCOPE = re.compile(r"[!#-[\]-~]+")  # RFC 6749, section 3.3
 
 
 class TokenVerifier(Protocol):
-    """What knows whom a token names, as `AccessTokens` does."""
+    """A verifier of tokens, such as `AccessTokens`."""
 
     def verify(self, token: str, /) -> "Principal":
         """Return whom *token* names.

@@ -144,7 +144,7 @@ class BackgroundJobs:
 
     @property
     def periodic(self) -> Mapping[Work, float]:
-        """What is done again and again, and how many seconds after it has ended."""
+        """The periodic work, and how many seconds after its end it begins again."""
         return self._background.periodic
 
     def start(self, job: BackgroundJob) -> None:

@@ -1,4 +1,4 @@
-"""What the functions behind routes must be."""
+"""Checks of the functions behind routes."""
 
 import inspect
 from functools import lru_cache

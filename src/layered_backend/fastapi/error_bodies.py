@@ -13,7 +13,7 @@ __all__ = ["ErrorBody", "RequestFault", "RequestFaults", "error_responses"]
 
 
 class ErrorBody(BaseModel):
-    """What every error of the library's is answered with."""
+    """The body of the response to every error of the library."""
 
     detail: str = Field(description="One sentence.")
 
@@ -27,7 +27,7 @@ class RequestFault(BaseModel):
 
 
 class RequestFaults(BaseModel):
-    """What FastAPI answers a request with that does not fit what the route declares."""
+    """The body of FastAPI's response to a request that does not fit its route."""
 
     detail: list[RequestFault]
 

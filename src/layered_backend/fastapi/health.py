@@ -1,4 +1,4 @@
-"""What an orchestrator asks: does the process live, and is it ready for requests?"""
+"""Health routes for an orchestrator: does the process live, and is it ready for requests?"""
 
 from __future__ import annotations
 

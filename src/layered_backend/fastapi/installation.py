@@ -35,7 +35,7 @@ _STATE_NAME = "layered_backend"
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What an application was given: the class of its units of work, their database, its seeding, jobs and principal."""
+    """The parts that `install` gives an application: the class of its units of work, their database, its seeding, jobs and principal."""
 
     unit_of_work: type[UnitOfWork]
     database: Database
@@ -54,7 +54,7 @@ class Installation:
 
 
 class Serving(NamedTuple):
-    """What an application is doing: for which kind of connection, as ASGI calls it, and in which event loop."""
+    """The connection that an application serves: its kind, as ASGI calls it, and the event loop."""
 
     installation: Installation
     kind: str
@@ -62,7 +62,7 @@ class Serving(NamedTuple):
 
 
 serving: ContextVar[Serving | None] = ContextVar("serving", default=None)
-"""What the application does that is at work here, in its tasks and threads."""
+"""The connection that the application serves here, in its tasks and threads."""
 
 
 def install(

@@ -18,7 +18,7 @@ def etag_of(entity: Versioned) -> str:
 
 @dataclass(frozen=True, slots=True)
 class IfMatch:
-    """What a request's header `If-Match` asks for. Lives as long as one request.
+    """The condition in a request's header `If-Match`. Lives as long as one request.
 
         @router.patch("/{item_id}")
         async def update_item(item_id: int, data: ItemUpdate, service: Service, if_match: IfMatchDep) -> ItemRead:
@@ -65,4 +65,4 @@ async def get_if_match(
 
 
 IfMatchDep = Annotated[IfMatch, Depends(get_if_match)]
-"""What the request's header `If-Match` asks for, as an annotation."""
+"""The condition in the request's header `If-Match`, as an annotation."""

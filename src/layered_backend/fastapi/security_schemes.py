@@ -1,4 +1,4 @@
-"""What an OpenAPI document says of the principal that an application was installed with."""
+"""The principal of an application in its OpenAPI document."""
 
 from collections.abc import Generator
 from contextlib import contextmanager

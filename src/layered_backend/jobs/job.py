@@ -25,7 +25,7 @@ Ids = TypeVarTuple("Ids")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What is to be done later: names and JSON values alone, so that any queue can keep it.
+    """A piece of work for later, in names and JSON values alone, so that any queue can keep it.
 
     Attributes:
         work: Name of the function, such as `shop.orders:send_receipt`.
@@ -98,7 +98,7 @@ class Job:
 
 
 class JobQueue(Protocol):
-    """Where jobs are kept until a worker takes them: a table, Redis, a broker. Written by the application."""
+    """A place that keeps jobs until a worker takes them: a table, Redis, a broker. The application writes it."""
 
     async def enqueue(self, job: Job) -> None:
         """Keep *job*. It is called after the commit, at most once; what it raises is logged, and handed to a hook."""

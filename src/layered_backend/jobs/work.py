@@ -1,4 +1,4 @@
-"""What a job does: `async def work(uow, *ids)`."""
+"""The work of a job: `async def work(uow, *ids)`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What would have to be changed for the tables to be what the models say, in words."""
+"""The differences between the tables and the models, in words."""
 
 from __future__ import annotations
 

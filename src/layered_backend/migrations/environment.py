@@ -1,4 +1,4 @@
-"""What env.py calls: all that Alembic must be told to migrate a `Database`."""
+"""The function that env.py calls: it tells Alembic how to migrate a `Database`."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Revision:
 
 @dataclass(frozen=True)
 class MigrationReport:
-    """What `check` has found.
+    """The findings of `check`.
 
     Attributes:
         current: The revisions that the database is at: none before the first, several on branches.

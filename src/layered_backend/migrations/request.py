@@ -1,4 +1,4 @@
-"""What a command asks of env.py, which Alembic runs in between."""
+"""The request of a command to env.py, which Alembic runs in between."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _RSA_BITS = 2_048  # RFC 7518, section 3.3
 
 
 class SecretHolder(Protocol):
-    """What keeps a secret out of its own `repr`, as Pydantic's `SecretStr` does."""
+    """An object that keeps a secret out of its own `repr`, as Pydantic's `SecretStr` does."""
 
     def get_secret_value(self) -> str | bytes:
         """Return the secret."""

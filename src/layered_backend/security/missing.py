@@ -1,4 +1,4 @@
-"""What is said where the packages of this part are not installed."""
+"""The error for missing packages of this part."""
 
 from __future__ import annotations
 

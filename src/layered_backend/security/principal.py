@@ -12,7 +12,7 @@ __all__ = ["Principal"]
 
 @dataclass(frozen=True)
 class Principal:
-    """Who is known to make a request, and what they may do. Lives as long as the request.
+    """The known maker of a request, with their scopes. Lives as long as the request.
 
     Attributes:
         subject: Who it is, in the words of whoever issued the token: the key of a user, the name of a service.

@@ -83,7 +83,7 @@ async def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 class _Rest(Generic[T]):
-    """What is left of a coroutine that waits for something."""
+    """The rest of a coroutine that waits for something."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], awaited: Any) -> None:
         self._coroutine = coroutine
@@ -104,7 +104,7 @@ class _Rest(Generic[T]):
 
 
 class _Gate(asyncio.Future[None]):
-    """What a task waits for until it is opened; a task that is cancelled meanwhile learns of it then."""
+    """A future that a task waits for until it is opened; a task that is cancelled meanwhile learns of it then."""
 
     def cancel(self, msg: object = None) -> bool:
         return False

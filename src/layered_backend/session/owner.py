@@ -21,7 +21,7 @@ Owner = asyncio.Task[Any] | threading.Thread
 
 
 class SessionOwner:
-    """Who has a call under way in a session: `with owner:` is one, and may be entered again inside itself.
+    """The task, or thread, that has a call under way in a session: `with owner:` is a call, and may contain others.
 
     Args:
         current: Returns the running task, or thread.

@@ -43,7 +43,7 @@ class UnbegunReads(Protocol):
 
     @property
     def engine(self) -> Engine:
-        """Where its connections come from."""
+        """The engine of its connections."""
         ...
 
     def has_begun(self, connection: Connection) -> bool:

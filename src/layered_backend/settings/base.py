@@ -28,7 +28,7 @@ _loading = threading.RLock()
 
 
 class Settings(BaseSettings):
-    """What a process is told by its environment. Lives as long as the process; it does not change.
+    """The settings that a process reads from its environment. Lives as long as the process; it does not change.
 
         class ShopSettings(DatabaseSettings, SecuritySettings):
             currency: str = "EUR"  # the variable CURRENCY

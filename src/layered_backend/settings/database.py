@@ -1,4 +1,4 @@
-"""Where the database is, and how it is connected to."""
+"""The settings of a database: its URL, its pool and its time limits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Seconds = Annotated[float, Field(gt=0, le=_LONGEST, allow_inf_nan=False)]
 
 
 class DatabaseSettings(Settings):
-    """Where the database is, and how it is connected to. A class with an `env_prefix` is for a second one.
+    """The URL of a database, its pool and its time limits. A class with an `env_prefix` is for a second one.
 
         class ReportSettings(DatabaseSettings):
             model_config = SettingsConfigDict(env_prefix="REPORT_")  # REPORT_DATABASE_URL, ...

@@ -18,7 +18,7 @@ _FIELD = re.compile(r'field "(?P<name>[^"]+)"')
 
 
 class RefusedError(ValueError):
-    """What a validator of ours says of a variable: the end of a sentence that begins with its name, without the value."""
+    """A refusal of a variable by our validators: the end of a sentence that begins with its name, without the value."""
 
 
 def problems_in(error: ValidationError, settings_class: type[BaseModel]) -> dict[str, str]:

@@ -72,7 +72,7 @@ class BoundDatabase(Database):
 
 
 class _Nested(PortableTransactions):
-    """What is different for a transaction inside another one: it waits for none, and has no isolation of its own."""
+    """The transactions inside another one: they wait for none, and have no isolation of their own."""
 
     has_one_writer = False
 

@@ -24,7 +24,7 @@ UnitOfWorkT = TypeVar("UnitOfWorkT", bound=UnitOfWork)
 
 
 class MockedMethod(Protocol, Generic[P, ResultT]):
-    """What a method of a mock is besides: `unittest.mock.AsyncMock`, with the types of the method.
+    """A method of a mock: `unittest.mock.AsyncMock`, with the types of the method.
 
     Attributes:
         return_value: What awaiting a call of it returns.

@@ -35,7 +35,7 @@ _WRITING = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
 
 
 class NestedConnection:
-    """What a pool lends in place of a connection of its own. Lives as long as one transaction of the code under test.
+    """The connection that a pool lends in place of one of its own. Lives as long as one transaction of the code under test.
 
     All but the ends of the transaction goes to the driver's connection.
 

@@ -1,4 +1,4 @@
-"""What Alembic does not document."""
+"""The undocumented parts of Alembic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What FastAPI does not document."""
+"""The undocumented parts of FastAPI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Starlette, which FastAPI is built on, does not document."""
+"""The undocumented parts of Starlette, which FastAPI is built on."""
 
 from __future__ import annotations
 

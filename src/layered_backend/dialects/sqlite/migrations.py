@@ -1,4 +1,4 @@
-"""What SQLite needs to change a table, which it does by copying it: nothing may be lost on the way."""
+"""Changing a table of SQLite, which copies it: nothing may be lost on the way."""
 
 from __future__ import annotations
 

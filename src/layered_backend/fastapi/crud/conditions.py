@@ -19,7 +19,7 @@ __all__ = ["WriteCondition", "has_tag", "if_match_header", "if_none_match_header
 
 @dataclass(frozen=True)
 class WriteCondition:
-    """What a router asks of `If-Match`. Lives as long as the router.
+    """The way in which a router checks `If-Match`. Lives as long as the router.
 
     Attributes:
         is_required: Whether a write without it is refused.

@@ -1,4 +1,4 @@
-"""What the routes of a router do."""
+"""The operations behind the routes of a router."""
 
 from __future__ import annotations
 

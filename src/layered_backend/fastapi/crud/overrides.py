@@ -1,4 +1,4 @@
-"""What a service, or its repository, does in its own way: that is asked, and never passed by."""
+"""The methods that a service or its repository overrides: a router calls them and never bypasses them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from layered_backend.service import SERVICE_READS, BaseService
 __all__ = ["OF_LISTS", "OF_ONE", "own_reads", "reads_of"]
 
 OF_ONE = frozenset({"get", "get_many", "get_or_none"})
-"""What has no part in listing."""
+"""The methods that listing does not call."""
 OF_LISTS = frozenset(
     {"count", "cursor_page", "exists", "first", "list", "one", "one_or_none", "page", "slice", "stream"}
 )
-"""What has no part in getting one entity."""
+"""The methods that getting one entity does not call."""
 
 _READS = frozenset(
     name

@@ -11,7 +11,7 @@ from layered_backend.fastapi.error_bodies import error_responses
 __all__ = ["OPERATIONS", "ROUTES", "Operation", "Route"]
 
 Operation: TypeAlias = Literal["list", "get", "create", "replace", "update", "delete"]
-"""What a router of `crud_router` can have a route for."""
+"""The operations that `crud_router` can make a route for."""
 
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 

@@ -63,7 +63,7 @@ def connected(dbapi: Any, connecting: Awaitable[Any]) -> SingleTripConnection:
 
 @dataclass(slots=True)
 class _Outcome:
-    """What a statement has left behind: its cursor is closed already."""
+    """The result of a statement whose cursor is closed already."""
 
     description: Any = None
     rowcount: int = -1

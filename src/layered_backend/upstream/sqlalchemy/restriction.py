@@ -20,7 +20,7 @@ __all__ = ["Restriction", "Restrictions"]
 
 
 class Restriction(LoaderCriteriaOption):
-    """What the rows of one mapped class must meet. Lives as long as the statement that is compiled with it.
+    """The criterion for the rows of one mapped class. Lives as long as the statement that is compiled with it.
 
     Args:
         model: The mapped class.
@@ -36,7 +36,7 @@ class Restriction(LoaderCriteriaOption):
 
     @property
     def tables(self) -> Iterable[FromClause]:
-        """Where the rows are stored: the class's own table first, then those of the classes derived from it."""
+        """The tables that store the rows: the class's own table first, then those of the classes derived from it."""
         return dict.fromkeys(mapper.local_table for mapper in self._mapper.self_and_descendants)
 
     def on(self, source: FromClause, beside: Container[FromClause] = ()) -> ColumnElement[bool] | None:
