@@ -219,5 +219,5 @@ def is_plain(column_type: Any) -> bool:
 
 def _holds(value: Any, kind: type) -> bool:
     """Tell whether *value* is of *kind*, or a collection with such a member."""
-    members = cast("Iterable[object]", value) if isinstance(value, list | tuple | set) else ()
+    members = cast("Iterable[object]", value) if isinstance(value, (list, tuple, set)) else ()
     return isinstance(value, kind) or any(isinstance(member, kind) for member in members)

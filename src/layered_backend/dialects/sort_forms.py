@@ -20,7 +20,7 @@ __all__ = ["AsDriven", "GivenLater", "SortForm", "as_stored", "bare", "comparabl
 class AsDriven(UserDefinedType[Any]):
     """The type of a value that goes to the driver, and comes from it, as it is; it can be compared, whatever it is."""
 
-    cache_ok = True
+    cache_ok: bool | None = True
 
 
 _DRIVEN = AsDriven()
@@ -96,4 +96,4 @@ def bare(expression: Any) -> ColumnElement[Any]:
 
 
 def _is_wrapped(expression: object) -> bool:
-    return isinstance(expression, Label | Grouping)
+    return isinstance(expression, (Label, Grouping))

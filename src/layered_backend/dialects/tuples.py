@@ -11,6 +11,7 @@ from sqlalchemy import Column, Connection, Dialect, Insert, Table, insert
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from layered_backend.dialects.rows import ROWS, Rows, processed
+from layered_backend.upstream.sqlalchemy.connection import has_listeners
 
 __all__ = ["inserted_as_tuples", "upsert_each", "upserted_as_tuples"]
 
@@ -41,8 +42,7 @@ def upsert_each(connection: Connection, statement: Insert, rows: Rows) -> None:
 
 def _is_possible(connection: Connection, rows: Rows) -> bool:
     """Tell whether nothing else has a say in the statement: a default, an event, a schema that stands in for another."""
-    dispatch = connection.dispatch
-    is_listened_to = bool(dispatch.before_execute or dispatch.after_execute)
+    is_listened_to = has_listeners(connection, "before_execute", "after_execute")
     options = connection.get_execution_options()
     return rows.is_complete and not is_listened_to and not options.get("schema_translate_map")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from fastapi import Security
-from fastapi.openapi.models import OAuth2, OAuthFlowPassword, OAuthFlows
+from fastapi.openapi.models import OAuth2, OAuthFlowPassword, OAuthFlows, SecurityBase
 from fastapi.security import SecurityScopes
 from starlette.requests import HTTPConnection
 
@@ -52,8 +52,8 @@ class OptionalPrincipal(Scheme):
 
     def __init__(self, tokens: TokenVerifier, model: OAuth2, scheme_name: str, *, cookie: str | None = None) -> None:
         super().__init__()
-        self.model = model
-        self.scheme_name = scheme_name
+        self.model: SecurityBase = model
+        self.scheme_name: str = scheme_name
         self._tokens = tokens
         self._cookie = cookie
 
@@ -92,8 +92,8 @@ class CurrentPrincipal(Scheme):
 
     def __init__(self, optional: OptionalPrincipal) -> None:
         super().__init__()
-        self.model = optional.model
-        self.scheme_name = optional.scheme_name
+        self.model: SecurityBase = optional.model
+        self.scheme_name: str = optional.scheme_name
         self.optional = optional
 
     async def __call__(self, connection: HTTPConnection, required: SecurityScopes) -> "Principal":

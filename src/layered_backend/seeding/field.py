@@ -107,10 +107,10 @@ class Field:
         if isinstance(wanted, float) and isinstance(stored, float):
             return is_same_number(wanted, stored)
         if isinstance(wanted, (tuple, list)) and isinstance(stored, (tuple, list)):  # an array
-            return list(wanted) == list(stored)  # pyright: ignore[reportUnknownArgumentType]
+            return list(cast("Sequence[object]", wanted)) == list(cast("Sequence[object]", stored))
         if _without_lost_offset(wanted, stored) == stored:
             return True
-        return self.value_type.types is None and bool(self.column.type.compare_values(wanted, stored))
+        return self.value_type.types is None and self.column.type.compare_values(wanted, stored)
 
     def accepts_all(self, values: Sequence[Any]) -> bool:
         """Tell whether a cheap check shows that `refusal` accepts all of *values*."""

@@ -37,7 +37,7 @@ class Reading:
         self._model = classes.model
         self.read = read
         self._page, self._other_page = _PAGES[:: -1 if issubclass(query, CursorParams) else 1]
-        self.is_versioned = issubclass(classes.model, Versioned)
+        self.is_versioned: bool = issubclass(classes.model, Versioned)
 
     @property
     def mapper(self) -> Mapper[Any]:

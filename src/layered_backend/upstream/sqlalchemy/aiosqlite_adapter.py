@@ -120,7 +120,8 @@ class SingleTripConnection(_Adapter):
     def travel(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run *work* in the connection's thread, after what is due."""
         driver: Any = self._connection
-        due, self.due = self.due, []
+        due = self.due
+        self.due = []
         self._is_ending = False  # what comes now has an end of its own
         try:
             result: T = sqlalchemy.util.await_only(aiosqlite.execute_in_thread(driver, _run, driver, due, work))
@@ -141,7 +142,8 @@ class SingleTripConnection(_Adapter):
     def _has_ended_by(self, end: Callable[[sqlite3.Connection], object]) -> bool:
         """Tell whether nobody need await *end*: no transaction is open, or one that has only read, which is left to the thread."""
         driver: Any = self._connection
-        is_unsent, self.due = bool(self.due), []
+        is_unsent = bool(self.due)
+        self.due = []
         if is_unsent or not (aiosqlite.open_connection(driver) and driver.in_transaction):
             return True
         if not self.only_reads:

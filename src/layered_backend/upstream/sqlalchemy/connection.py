@@ -107,14 +107,14 @@ def replace_cursor(context: ExecutionContext, cursor: Any) -> None:
     context.cursor = cursor
 
 
-def has_listeners(target: Engine | Session, *events: str, besides: int = 0) -> bool:
+def has_listeners(target: Engine | Connection | Session, *events: str, besides: int = 0) -> bool:
     """Tell whether anybody listens to one of *events* of *target*.
 
     It reads `target.dispatch`; the public `event.contains` must be given the listener. Without it a unit of work that
     has only read would send a COMMIT that nobody needs.
 
     Args:
-        target: An engine or a session.
+        target: An engine, a connection or a session.
         events: Their names.
         besides: How many listeners of each do not count.
     """
