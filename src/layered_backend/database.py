@@ -184,7 +184,7 @@ class Database:
                 self._sync_engine = self._sync_engine or self._make_sync_engine()
         return self._sync_engine
 
-    def _make_async_engine(self, **options: Any) -> AsyncEngine:
+    def _make_async_engine(self, **options: object) -> AsyncEngine:
         self._refuse_second_kind(is_used=self._sync_engine is not None)
         with self._missing_driver_named(self.url):
             engine = create_async_engine(self.url, **self._options(self.url, asynchronous=True) | options)

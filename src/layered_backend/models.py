@@ -181,13 +181,13 @@ def _exact_reader(dialect: Dialect) -> _Processor:
     return _exact if _decimal_storage(dialect).type.scale is None else _exact_without_padding
 
 
-def _exact(value: Any) -> Decimal | None:
+def _exact(value: object) -> Decimal | None:
     if value is None or isinstance(value, Decimal):
         return value
     return Decimal(f"{value:.{_DOUBLE_DIGITS}g}")
 
 
-def _exact_without_padding(value: Any) -> Decimal | None:
+def _exact_without_padding(value: object) -> Decimal | None:
     number = _exact(value)
     return None if number is None else _without_padding(number)
 

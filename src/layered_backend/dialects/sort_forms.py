@@ -69,7 +69,7 @@ def as_stored(
     return SortForm(comparable(expression), read, lambda value: parameter(value, column_type))
 
 
-def parameter(value: Any, column_type: TypeEngine[Any]) -> BindParameter[Any]:
+def parameter(value: object, column_type: TypeEngine[Any]) -> BindParameter[Any]:
     """Return *value* as a parameter of *column_type*."""
     return bindparam(value.name, type_=column_type) if isinstance(value, GivenLater) else literal(value, column_type)
 

@@ -201,7 +201,7 @@ class _InstalledActor(StandInScheme):
 _installed_actor = _InstalledActor()
 
 
-def _scopes_of(actor: Any) -> Collection[str]:
+def _scopes_of(actor: object) -> Collection[str]:
     scopes: Collection[str] | None = getattr(actor, "scopes", None)
     if scopes is None or isinstance(scopes, str):  # in which any part of a scope would be found
         raise UnitOfWorkError(f"an actor of type {type(actor).__name__} needs `scopes`, a set of text")

@@ -86,7 +86,7 @@ class Field:
         values, form = self.converted(values), self.stored_form
         return values if form is None else tuple(v if isinstance(v, _TAKEN_AS_THEY_ARE) else form(v) for v in values)
 
-    def _converted(self, position: int, value: Any) -> Any:
+    def _converted(self, position: int, value: object) -> Any:
         if value is EMPTY:
             value = "" if isinstance(self.impl, String) and not self.column.nullable else None
         if isinstance(value, _TAKEN_AS_THEY_ARE) or type(value) in (self.value_type.types or ()):

@@ -81,7 +81,7 @@ class Reading:
         way = self._way_to_list(own_reads(service))
         if way == "list":
             return await self._listed(service, query)
-        reader: Any = service if way == "service" else service.repository.project(self.read)
+        reader: object = service if way == "service" else service.repository.project(self.read)
         options: Mapping[str, Any] = self._options() if way == "service" else {}
         page: Page[Any] | CursorPage[Any] = await getattr(reader, self._page)(query, **options)
         return page

@@ -56,7 +56,7 @@ def is_offered() -> bool:
     )
 
 
-def connected(dbapi: Any, connecting: Awaitable[Any]) -> SingleTripConnection:
+def connected(dbapi: object, connecting: Awaitable[Any]) -> SingleTripConnection:
     """Return the adapter of the connection that *connecting* opens, for SQLAlchemy's *dbapi* of aiosqlite."""
     return SingleTripConnection(dbapi, sqlalchemy.util.await_only(connecting))
 
@@ -161,7 +161,7 @@ class SingleTripConnection(_Adapter):
 
     def leave(self, work: Callable[[sqlite3.Connection], object]) -> None:
         """Leave *work* to the connection's thread, to be done before whatever comes next."""
-        driver: Any = self._connection
+        driver: object = self._connection
         aiosqlite.leave_to_thread(driver, partial(_run, driver, [], work))
 
 
@@ -217,7 +217,7 @@ def _nothing(connection: sqlite3.Connection) -> None:
     return None
 
 
-def _run(driver: Any, due: list[str], work: Callable[[sqlite3.Connection], T]) -> T:
+def _run(driver: object, due: list[str], work: Callable[[sqlite3.Connection], T]) -> T:
     """Run *work* after the statements that are *due*, which are so no longer once they are carried out."""
     connection = aiosqlite.sqlite_connection(driver)
     for statement in due:

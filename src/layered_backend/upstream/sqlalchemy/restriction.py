@@ -58,7 +58,7 @@ class Restriction(LoaderCriteriaOption):
         return tuple_(*(source.c[column.key] for column in key)).in_(rows)
 
     def _moved_to(self, source: FromClause) -> ColumnElement[bool]:
-        def moved(element: Any, **_: Any) -> Any:
+        def moved(element: object, **_: object) -> Any:
             if not isinstance(element, Column) or element.table not in self._mapper.tables:
                 return None
             return (source if element.table == self._mapper.local_table else element.table).c[element.key]
