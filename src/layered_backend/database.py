@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from layered_backend.accelerators import defer_begin
-from layered_backend.dialects import Closeable, dialect_named
+from layered_backend.dialects import Closeable, DatabaseDialect, dialect_named
 from layered_backend.dialects.connecting import replace_lost_connections
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.models import Base
@@ -76,12 +76,12 @@ class Database:
         if str(engine_options.get("isolation_level")).upper() == "AUTOCOMMIT":
             raise ValueError("units of work are transactions; the isolation level of a database cannot be AUTOCOMMIT")
         given = _parsed(url)
-        self.dialect = dialect_named(given.get_backend_name())
+        self.dialect: DatabaseDialect = dialect_named(given.get_backend_name())
         resolved = self.dialect.connections.effective_url(given)
-        self.url = _with_driver(resolved, self.dialect.connections.async_driver)
-        self.sync_url = self._synchronous(_parsed(sync_url) if sync_url else resolved)
+        self.url: URL = _with_driver(resolved, self.dialect.connections.async_driver)
+        self.sync_url: URL = self._synchronous(_parsed(sync_url) if sync_url else resolved)
         self.pgbouncer = pgbouncer
-        self.is_in_memory = self.dialect.connections.is_in_memory(self.url)
+        self.is_in_memory: bool = self.dialect.connections.is_in_memory(self.url)
         self._connect_arguments = {
             each: self._connect_arguments_of(each, pgbouncer, connect_timeout) for each in (self.url, self.sync_url)
         }
@@ -184,7 +184,7 @@ class Database:
                 self._sync_engine = self._sync_engine or self._make_sync_engine()
         return self._sync_engine
 
-    def _make_async_engine(self, **options: Any) -> AsyncEngine:
+    def _make_async_engine(self, **options: object) -> AsyncEngine:
         self._refuse_second_kind(is_used=self._sync_engine is not None)
         with self._missing_driver_named(self.url):
             engine = create_async_engine(self.url, **self._options(self.url, asynchronous=True) | options)

@@ -84,7 +84,7 @@ def changed_values(mapper: Mapper[Any], data: Data) -> dict[str, Any]:
     return _checked(mapper, dict(data) if isinstance(data, Mapping) else _fields_set(data))
 
 
-def whole_values(mapper: Mapper[Any], key: Any, data: Data) -> dict[str, Any]:
+def whole_values(mapper: Mapper[Any], key: object, data: Data) -> dict[str, Any]:
     """Return the values of an entity that is replaced: all the fields of *data*, an omitted one by its default.
 
     The default is the schema's, or the mapped class's where that is None, as for a new entity. The key stays.
@@ -105,7 +105,7 @@ def whole_values(mapper: Mapper[Any], key: Any, data: Data) -> dict[str, Any]:
     return values
 
 
-def _drop_key(mapper: Mapper[Any], names: Sequence[str], key: Any, values: dict[str, Any]) -> None:
+def _drop_key(mapper: Mapper[Any], names: Sequence[str], key: object, values: dict[str, Any]) -> None:
     """Remove the key from *values*, which may repeat it."""
     by_name = cast("Mapping[str, object]", key) if isinstance(key, Mapping) else None
     parts = cast("Sequence[object]", key if isinstance(key, tuple) else (key,))
@@ -159,14 +159,14 @@ def _checked(mapper: Mapper[Any], values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _checked_values(mapper: Mapper[Any], name: str, batch: Batch, column_type: Any) -> Sequence[Any]:
+def _checked_values(mapper: Mapper[Any], name: str, batch: Batch, column_type: object) -> Sequence[Any]:
     values = batch.fields[name]
     if batch.kinds(name) <= _TAKEN_AS_THEY_ARE:
         return values
     return [value if value is MISSING else _checked_value(mapper, name, value, column_type) for value in values]
 
 
-def _checked_value(mapper: Mapper[Any], name: str, value: object, column_type: Any) -> object:
+def _checked_value(mapper: Mapper[Any], name: str, value: object, column_type: object) -> object:
     class_name = mapper.class_.__name__
     if name in mapper.relationships:
         if _holds(value, Mapping) or _holds(value, BaseModel):
@@ -210,14 +210,14 @@ def _is_writable(mapper: Mapper[Any], name: str, descriptor: Any) -> bool:
     return descriptor.extension_type is not HybridExtensionType.HYBRID_METHOD
 
 
-def is_plain(column_type: Any) -> bool:
+def is_plain(column_type: object) -> bool:
     """Tell whether a column holds one value a row, unlike JSON or an array."""
     while isinstance(column_type, TypeDecorator):
         column_type = column_type.impl_instance
     return isinstance(column_type, _PLAIN_TYPES)
 
 
-def _holds(value: Any, kind: type) -> bool:
+def _holds(value: object, kind: type) -> bool:
     """Tell whether *value* is of *kind*, or a collection with such a member."""
-    members = cast("Iterable[object]", value) if isinstance(value, list | tuple | set) else ()
+    members = cast("Iterable[object]", value) if isinstance(value, (list, tuple, set)) else ()
     return isinstance(value, kind) or any(isinstance(member, kind) for member in members)

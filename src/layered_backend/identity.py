@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Dialect, Enum, Integer, String, Uuid, inspect
@@ -43,14 +43,14 @@ def state_of(entity: object) -> InstanceState[Any]:
     return state
 
 
-def _parts(mapper: Mapper[Any], key: object) -> tuple[tuple[ColumnElement[Any], ...], tuple[object, ...]]:
+def _parts(mapper: Mapper[Any], key: object) -> tuple[tuple[ColumnElement[Any], ...], Sequence[object]]:
     columns = mapper.primary_key
     names = [mapper.get_property_by_column(column).key for column in columns]
     given: object = key
     if isinstance(key, Mapping):
         by_name = cast("Mapping[str, object]", key)
         given = tuple(by_name[name] for name in names) if set(by_name) == set(names) else ()
-    parts = cast("tuple[object, ...]", given) if isinstance(given, tuple) else (given,)
+    parts = cast("Sequence[object]", given) if isinstance(given, tuple) else (given,)
     if len(parts) != len(columns):
         raise InvalidDataError(f"the key of {mapper.class_.__name__} is ({', '.join(names)})")
     return columns, parts

@@ -68,8 +68,8 @@ class UTCDateTime(TypeDecorator[datetime]):
     A naive datetime is refused, because nothing says which moment it means.
     """
 
-    impl = DateTime(timezone=True)
-    cache_ok = True
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = DateTime(timezone=True)
+    cache_ok: bool | None = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         portable = DateTime(timezone=True).with_variant(DATETIME(fsp=6), "mysql", "mariadb")
@@ -137,8 +137,8 @@ class ExactDecimal(TypeDecorator[Decimal]):
     its scale instead.
     """
 
-    impl = Numeric
-    cache_ok = True
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = Numeric
+    cache_ok: bool | None = True
 
     storage: ClassVar[Numeric[Any]] = (
         Numeric(38, 10).with_variant(Numeric(), "postgresql").with_variant(Float(), "sqlite")
@@ -181,13 +181,13 @@ def _exact_reader(dialect: Dialect) -> _Processor:
     return _exact if _decimal_storage(dialect).type.scale is None else _exact_without_padding
 
 
-def _exact(value: Any) -> Decimal | None:
+def _exact(value: object) -> Decimal | None:
     if value is None or isinstance(value, Decimal):
         return value
     return Decimal(f"{value:.{_DOUBLE_DIGITS}g}")
 
 
-def _exact_without_padding(value: Any) -> Decimal | None:
+def _exact_without_padding(value: object) -> Decimal | None:
     number = _exact(value)
     return None if number is None else _without_padding(number)
 
@@ -275,8 +275,8 @@ def uuid7() -> uuid.UUID:
 class Base(DeclarativeBase):
     """The declarative base: constraints have predictable names, and plain annotations portable column types."""
 
-    metadata = MetaData(naming_convention=NAMING_CONVENTION)
-    type_annotation_map = {  # noqa: RUF012  # declared so by SQLAlchemy
+    metadata: ClassVar[MetaData] = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map: ClassVar[Mapping[Any, TypeEngine[Any] | type[TypeEngine[Any]]]] = {
         str: String()
         .with_variant(String(255, collation="utf8mb4_nopad_bin"), "mariadb")
         .with_variant(String(255, collation="utf8mb4_bin"), "mysql"),
@@ -284,7 +284,7 @@ class Base(DeclarativeBase):
         Decimal: ExactDecimal(),
     }
     # What the database computes on UPDATE is read back at once: expired columns cannot be loaded lazily under asyncio.
-    __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012  # declared so by SQLAlchemy
+    __mapper_args__: Any = {"eager_defaults": True}  # noqa: RUF012  # declared so by SQLAlchemy
 
 
 _LONGEST_NAME = 255  # characters

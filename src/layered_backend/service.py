@@ -172,7 +172,7 @@ SERVICE_READS = frozenset({"count", "cursor_page", "get", "list", "page", "repos
 """The names by which a service reads. A class that overrides one of them has a way of its own, which is never bypassed."""
 
 
-def unit_of_work_of(service: Any) -> type[UnitOfWork]:
+def unit_of_work_of(service: object) -> type[UnitOfWork]:
     """Return the class of units of work that *service*, a service class, declares to need."""
     if not (isinstance(service, type) and issubclass(service, BaseService)):
         return UnitOfWork

@@ -9,7 +9,7 @@ from typing import Any, ForwardRef, get_args, get_origin
 __all__ = ["resolved", "type_arguments"]
 
 
-def type_arguments(cls: type, generic: Any) -> tuple[Any, ...]:
+def type_arguments(cls: type, generic: object) -> tuple[Any, ...]:
     """Return what *cls* gives for each type parameter of its base class *generic*, through classes in between.
 
     A parameter that nothing fills is returned as it is, a `TypeVar`; names in quotes are looked up in the module of the
@@ -34,7 +34,7 @@ def _arguments(cls: type, generic: Any) -> Iterator[tuple[Any, ...]]:
             yield tuple(resolved(given.get(argument, argument), cls) for argument in arguments)
 
 
-def resolved(annotation: Any, cls: Any) -> Any:
+def resolved(annotation: object, cls: object) -> Any:
     """Return what *annotation*, written in the body or the bases of *cls*, stands for; *cls* may be a function too.
 
     A name in quotes is looked up in the module of *cls*, as `typing.get_type_hints` does.

@@ -155,7 +155,7 @@ def app(pytestconfig: pytest.Config) -> Any:
 
 
 @asynchronous
-async def client(app: Any, database: Database) -> AsyncGenerator[httpx2.AsyncClient]:
+async def client(app: object, database: Database) -> AsyncGenerator[httpx2.AsyncClient]:
     """A client of `app`, started, over `database`; what the application does not handle is raised in the test."""
     from layered_backend.testing import client_of
     from layered_backend.testing.clients import given_database

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -231,7 +231,7 @@ class TestOrder:
             (LateKeyed, LateKeyed.d, False),
             (Shelved, Shelved.category_name, True),
         ],
-        ids=lambda value: ", ".join(map(str, value)) if isinstance(value, list) else str(value),
+        ids=lambda value: ", ".join(map(str, cast("list[object]", value))) if isinstance(value, list) else str(value),
     )
     def test_the_primary_key_is_left_out_where_a_key_without_null_tells_the_rows_apart(
         self, entity: type[Any], order_by: Any, is_needed: bool

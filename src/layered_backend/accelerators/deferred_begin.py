@@ -109,7 +109,7 @@ class DeferredBegin:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self.engine = engine.execution_options(**{_BEFORE_BEGIN: True})
+        self.engine: Engine = engine.execution_options(**{_BEFORE_BEGIN: True})
 
     def has_begun(self, connection: Connection) -> bool:
         """Tell whether BEGIN was sent on *connection*."""

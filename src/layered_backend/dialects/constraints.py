@@ -103,7 +103,7 @@ def _has_name(constraint: Constraint | Index, reported: str | None, dialect: Dia
     if name is None or name == reported:
         return name == reported
     try:
-        rendered: Any = dialect.identifier_preparer.format_constraint(constraint)
+        rendered: object = dialect.identifier_preparer.format_constraint(constraint)
     except IdentifierError:  # a name of the application's own, which the database cuts off
         rendered = name[: dialect.max_identifier_length]
     return str(rendered).strip('"`') == reported

@@ -78,12 +78,12 @@ def dialect_named(name: str) -> DatabaseDialect:
 
 def _loaded(entry_point: EntryPoint) -> DatabaseDialect:
     try:
-        dialect: DatabaseDialect = entry_point.load()
+        dialect: object = entry_point.load()
     except Exception as error:
         raise ImportError(
             f"the entry point {entry_point.name} = {entry_point.value!r} of {ENTRY_POINTS} cannot be loaded: {error}"
         ) from error
-    if not isinstance(dialect, DatabaseDialect):  # pyright: ignore[reportUnnecessaryIsInstance]  # of another package
+    if not isinstance(dialect, DatabaseDialect):
         raise TypeError(
             f"the entry point {entry_point.name} = {entry_point.value!r} of {ENTRY_POINTS} is to name a DatabaseDialect, "
             f"not {dialect!r}"

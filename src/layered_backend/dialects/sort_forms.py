@@ -20,7 +20,7 @@ __all__ = ["AsDriven", "GivenLater", "SortForm", "as_stored", "bare", "comparabl
 class AsDriven(UserDefinedType[Any]):
     """The type of a value that goes to the driver, and comes from it, as it is; it can be compared, whatever it is."""
 
-    cache_ok = True
+    cache_ok: bool | None = True
 
 
 _DRIVEN = AsDriven()
@@ -69,7 +69,7 @@ def as_stored(
     return SortForm(comparable(expression), read, lambda value: parameter(value, column_type))
 
 
-def parameter(value: Any, column_type: TypeEngine[Any]) -> BindParameter[Any]:
+def parameter(value: object, column_type: TypeEngine[Any]) -> BindParameter[Any]:
     """Return *value* as a parameter of *column_type*."""
     return bindparam(value.name, type_=column_type) if isinstance(value, GivenLater) else literal(value, column_type)
 
@@ -96,4 +96,4 @@ def bare(expression: Any) -> ColumnElement[Any]:
 
 
 def _is_wrapped(expression: object) -> bool:
-    return isinstance(expression, Label | Grouping)
+    return isinstance(expression, (Label, Grouping))

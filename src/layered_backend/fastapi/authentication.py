@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from fastapi import Security
-from fastapi.openapi.models import OAuth2, OAuthFlowPassword, OAuthFlows
+from fastapi.openapi.models import OAuth2, OAuthFlowPassword, OAuthFlows, SecurityBase
 from fastapi.security import SecurityScopes
 from starlette.requests import HTTPConnection
 
@@ -52,8 +52,8 @@ class OptionalPrincipal(Scheme):
 
     def __init__(self, tokens: TokenVerifier, model: OAuth2, scheme_name: str, *, cookie: str | None = None) -> None:
         super().__init__()
-        self.model = model
-        self.scheme_name = scheme_name
+        self.model: SecurityBase = model
+        self.scheme_name: str = scheme_name
         self._tokens = tokens
         self._cookie = cookie
 
@@ -92,8 +92,8 @@ class CurrentPrincipal(Scheme):
 
     def __init__(self, optional: OptionalPrincipal) -> None:
         super().__init__()
-        self.model = optional.model
-        self.scheme_name = optional.scheme_name
+        self.model: SecurityBase = optional.model
+        self.scheme_name: str = optional.scheme_name
         self.optional = optional
 
     async def __call__(self, connection: HTTPConnection, required: SecurityScopes) -> "Principal":
@@ -201,7 +201,7 @@ class _InstalledActor(StandInScheme):
 _installed_actor = _InstalledActor()
 
 
-def _scopes_of(actor: Any) -> Collection[str]:
+def _scopes_of(actor: object) -> Collection[str]:
     scopes: Collection[str] | None = getattr(actor, "scopes", None)
     if scopes is None or isinstance(scopes, str):  # in which any part of a scope would be found
         raise UnitOfWorkError(f"an actor of type {type(actor).__name__} needs `scopes`, a set of text")

@@ -154,7 +154,7 @@ def get_repository(
         repository_class: What to build; the same class gives the same dependency.
         unit_of_work: Which unit of work, where the application has several.
     """
-    dependency: Any = _repository_dependency(repository_class, unit_of_work)
+    dependency: object = _repository_dependency(repository_class, unit_of_work)
     return cast("Callable[[UnitOfWork], Coroutine[Any, Any, RepositoryT]]", dependency)
 
 

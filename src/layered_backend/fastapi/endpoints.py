@@ -16,7 +16,7 @@ __all__ = ["refuse_synchronous"]
 _AWAITED = (UnitOfWork, BaseService, BaseRepository, AsyncSession)
 
 
-def refuse_synchronous(endpoint: Any) -> None:
+def refuse_synchronous(endpoint: object) -> None:
     """Refuse a `def` route that takes what can only be awaited: FastAPI runs it in a thread, where it cannot await.
 
     A `def` route whose dependencies have done all the waiting is fine.
@@ -47,7 +47,7 @@ def _annotations(function: Any) -> dict[str, Any]:
         return {}
 
 
-def _is_awaited(annotation: Any) -> bool:
+def _is_awaited(annotation: object) -> bool:
     annotated = getattr(annotation, "__origin__", annotation) if hasattr(annotation, "__metadata__") else annotation
     kind = get_origin(annotated) or annotated
     return isinstance(kind, type) and issubclass(kind, _AWAITED)

@@ -63,6 +63,6 @@ def _error(status: int) -> HTTPStatus:
 
 
 def _response(status: HTTPStatus) -> dict[str, Any]:
-    body: Any = ErrorBody | RequestFaults if status == HTTPStatus.UNPROCESSABLE_ENTITY else ErrorBody
+    body: object = ErrorBody | RequestFaults if status == HTTPStatus.UNPROCESSABLE_ENTITY else ErrorBody
     response: dict[str, Any] = {"model": body, "description": status.phrase, "content": JSONContent()}
     return response | ({"headers": _HEADERS[status]} if status in _HEADERS else {})

@@ -27,7 +27,7 @@ __all__ = ["add_error_handlers", "status_of"]
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _RETRY_AFTER = 1  # seconds
 
-_STATUSES: Mapping[type[errors.LayeredError], int] = {
+_STATUSES: Mapping[type[object], int] = {
     errors.NotFoundError: 404,
     errors.ConflictError: 409,
     errors.PreconditionFailedError: 412,

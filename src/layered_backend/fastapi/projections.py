@@ -48,7 +48,7 @@ def get_projection(
     Raises:
         TypeError: A field of the schema has no column and no relationship, or a schema is nested in itself.
     """
-    dependency: Any = _projection_dependency(model_of(repository_class), schema, unit_of_work)
+    dependency: object = _projection_dependency(model_of(repository_class), schema, unit_of_work)
     return cast("Callable[[HTTPConnection], Coroutine[Any, Any, Projection[SchemaT]]]", dependency)
 
 

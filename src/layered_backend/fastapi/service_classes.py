@@ -34,7 +34,7 @@ class ServiceClasses:
     model: type[Any]
 
 
-def remember_classes(dependency: Callable[..., Any], service: Any, repository: Any, model: Any) -> None:
+def remember_classes(dependency: Callable[..., Any], service: object, repository: object, model: object) -> None:
     """Remember what `get_service` made *dependency* of; the last two are None where the service's type arguments say it."""
     _made_of[dependency] = (service, repository, model)
 
@@ -47,7 +47,7 @@ def classes_behind(dependency: Callable[..., Any]) -> ServiceClasses:
     """
     made_of: tuple[Any, Any, Any] = _made_of.get(dependency) or (_returned(dependency), None, None)
     returned, *classes = made_of
-    service: Any = get_origin(returned) or returned
+    service: object = get_origin(returned) or returned
     if not _is_service(service):
         name = getattr(dependency, "__name__", repr(dependency))
         raise TypeError(f"{name} does not say which BaseService it returns; write `-> ItemService`")

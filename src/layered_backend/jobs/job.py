@@ -110,7 +110,7 @@ def _adapter() -> TypeAdapter[Job]:
     return TypeAdapter(Job)
 
 
-def _findable(thing: Any) -> str:
+def _findable(thing: object) -> str:
     """Return the name of *thing*, under which another process finds it too."""
     module, _, path = (name := name_of(thing)).partition(":")
     found = reduce(lambda owner, part: getattr(owner, part, None), path.split("."), sys.modules.get(module))
@@ -119,7 +119,7 @@ def _findable(thing: Any) -> str:
     return name
 
 
-def _json_value(value: Any, what: str) -> Any:
+def _json_value(value: object, what: str) -> Any:
     try:
         return pydantic_core.to_jsonable_python(value)
     except pydantic_core.PydanticSerializationError as error:

@@ -58,7 +58,7 @@ def check_call(work: Work, ids: Collection[object], attempts: int) -> None:
         raise TypeError(f"{name_of(work)} is given a unit of work and {len(ids)} ids: {error}") from error
 
 
-def _refuse_what_ends(work: Work, value: Any) -> None:
+def _refuse_what_ends(work: Work, value: object) -> None:
     for each in cast("Iterable[Any]", value if isinstance(value, _COLLECTIONS) else (value,)):
         if isinstance(each, _OF_A_UNIT_OF_WORK):
             raise TypeError(
@@ -71,7 +71,7 @@ def _refuse_what_ends(work: Work, value: Any) -> None:
             )
 
 
-def name_of(function: Any) -> str:
+def name_of(function: object) -> str:
     """Return the name of *function* for people and for queues: `shop.orders:send_receipt`."""
     while isinstance(function, partial):
         function = function.func

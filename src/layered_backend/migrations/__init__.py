@@ -13,11 +13,11 @@ try:
     from layered_backend.migrations.environment import run_migrations
     from layered_backend.migrations.folder import init
     from layered_backend.migrations.report import MigrationReport, Revision
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] != "alembic":
+except ModuleNotFoundError as _error:
+    if (_error.name or "").partition(".")[0] != "alembic":
         raise
     missing = "migrations need a package: pip install 'layered-backend[migrations]'"
-    raise ModuleNotFoundError(missing, name=error.name) from error
+    raise ModuleNotFoundError(missing, name=_error.name) from _error
 
 __all__ = [
     "MigrationReport",

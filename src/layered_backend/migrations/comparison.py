@@ -51,7 +51,7 @@ def _normal(default: str | None) -> str | None:
 def _including(include: Include | None) -> Include:
     """Return *include*, the caller's filter, which does not hear of what MariaDB adds to a column of JSON."""
 
-    def including(item: Any, name: str | None, kind: str, is_stored: bool, other: Any) -> bool:
+    def including(item: object, name: str | None, kind: str, is_stored: bool, other: object) -> bool:
         if isinstance(item, CheckConstraint) and is_stored and str(item.sqltext).startswith("json_valid("):
             return False
         return include is None or include(item, name, kind, is_stored, other)

@@ -46,11 +46,12 @@ def on_connection(database: Database, work: Work, *, wait: float) -> None:
         engine = alone.sync_engine
     except ModuleNotFoundError:
         with ThreadPoolExecutor(1) as thread:
-            return thread.submit(asyncio.run, _awaited(alone, work, patience)).result()
+            thread.submit(asyncio.run, _awaited(alone, work, patience)).result()
+        return
     _wait(alone, patience)
     database.dialect.migrations.prepare_dialect(engine.dialect)
     with engine.connect() as connection:
-        return work(connection)
+        work(connection)
 
 
 async def _awaited(database: Database, work: Work, patience: _Patience) -> None:

@@ -42,7 +42,15 @@ def _named(item: Any) -> str:
 
 
 def _of_column(
-    kind: str, _schema: str | None, table: str, column: str, _: object, before: Any, after: Any, *, dialect: Dialect
+    kind: str,
+    _schema: str | None,
+    table: str,
+    column: str,
+    _: object,
+    before: object,
+    after: object,
+    *,
+    dialect: Dialect,
 ) -> str:
     place = f"{table}.{column}"
     match kind:

@@ -22,7 +22,7 @@ __all__ = ["run_migrations"]
 _LOCK = "migrations"
 
 
-def run_migrations(database: Database, metadata: MetaData, **options: Any) -> None:
+def run_migrations(database: Database, metadata: MetaData, **options: object) -> None:
     """Do in env.py what the command that runs it asks for: Alembic's own, or one of this library's.
 
         from layered_backend.migrations import run_migrations

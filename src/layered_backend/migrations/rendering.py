@@ -25,7 +25,7 @@ __all__ = ["leave_out_needless", "rendered"]
 _NOW = type(func.now())
 
 
-def rendered(kind: str, item: Any, context: AutogenContext) -> str | bool:
+def rendered(kind: str, item: object, context: AutogenContext) -> str | bool:
     """Return the code of *item* where Alembic's own would not do, and see to its import; False for all else."""
     if kind == "type":
         return _type(item, context)

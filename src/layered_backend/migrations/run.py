@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -44,10 +45,10 @@ class Run:
     def __init__(self, request: Request, folder: str | Path | None) -> None:
         verify_alembic()
         self._request = request
-        self.config = configuration(folder)
+        self.config: Config = configuration(folder)
         request.attach(self.config.attributes)
         try:
-            self.scripts = ScriptDirectory.from_config(self.config)
+            self.scripts: ScriptDirectory = ScriptDirectory.from_config(self.config)
         except CommandError as error:
             raise MigrationSetupError(str(error)) from error
         self.done: list[Revision] = []

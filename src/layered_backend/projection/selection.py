@@ -236,12 +236,12 @@ def _no_column(mapper: Mapper[Any], schema: type[BaseModel], name: str) -> TypeE
     )
 
 
-def _is_deferred(mapper: Mapper[Any], column: Any) -> bool:
+def _is_deferred(mapper: Mapper[Any], column: object) -> bool:
     attribute = mapper.column_attrs.get(getattr(column, "key", ""))
     return attribute is not None and attribute.deferred
 
 
-def _schema_in(annotation: Any) -> type[BaseModel] | None:
+def _schema_in(annotation: object) -> type[BaseModel] | None:
     """Return the schema in an annotation such as `list[ItemRead]` or `ItemRead | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
@@ -249,6 +249,6 @@ def _schema_in(annotation: Any) -> type[BaseModel] | None:
     return next((schema for schema in found if schema is not None), None)
 
 
-def _key_of(mapper: Mapper[Any], entity: Any) -> list[Column[Any]]:
+def _key_of(mapper: Mapper[Any], entity: object) -> list[Column[Any]]:
     """Return the primary key as attributes of *entity*, the mapped class or an alias of it."""
     return [getattr(entity, mapper.get_property_by_column(column).key) for column in mapper.primary_key]

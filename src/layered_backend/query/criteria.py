@@ -77,7 +77,7 @@ class FilterSet(QueryModel):
         return [mark(value) for value, marks in given if value is not None for mark in marks if isinstance(mark, Where)]
 
 
-def _inner_marks(annotation: Any) -> Iterator[object]:
+def _inner_marks(annotation: object) -> Iterator[object]:
     yield from getattr(annotation, "__metadata__", ())
     for argument in get_args(annotation):
         yield from _inner_marks(argument)

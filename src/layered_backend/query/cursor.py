@@ -115,7 +115,7 @@ _NOTATIONS: Mapping[str, _Notation] = {
 }
 
 
-def _tagged(value: Any) -> Any:
+def _tagged(value: object) -> Any:
     """Return *value* as JSON has it, or as a pair of its type and its text where JSON does not."""
     if value is None or isinstance(value, bool | str | int | float):
         return value
@@ -125,7 +125,7 @@ def _tagged(value: Any) -> Any:
     raise TypeError(f"a cursor cannot hold a {type(value).__name__}; sort by something simpler")
 
 
-def _untagged(value: Any, column_type: TypeEngine[Any]) -> Any:
+def _untagged(value: object, column_type: TypeEngine[Any]) -> Any:
     if isinstance(value, list):
         tag, text = cast("tuple[str, str]", value)
         value = _NOTATIONS[tag].read(text)
@@ -134,7 +134,7 @@ def _untagged(value: Any, column_type: TypeEngine[Any]) -> Any:
     return value
 
 
-def _fits(value: Any, column_type: TypeEngine[Any]) -> bool:
+def _fits(value: object, column_type: TypeEngine[Any]) -> bool:
     """Tell whether *value* can be compared with a *column_type*: a client may have forged the cursor."""
     try:
         expected = column_type.python_type

@@ -67,7 +67,7 @@ class KeysetOrder:
                 keys = [key.reversed() for key in self.keys] if cursor.is_backward else self.keys
                 values = [None if value is None else GivenLater(_place(n)) for n, value in enumerate(cursor.values)]
                 ranges = (list_from if cursor.is_inclusive else list_behind)(keys, values, ordering)
-            limit = bindparam(_LIMIT, type_=BigInteger)
+            limit = bindparam(_LIMIT, type_=BigInteger())
             self._kept[kind] = [each.of(self._select, limit) for each in ranges]
         return self._kept[kind]
 

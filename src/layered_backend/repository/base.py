@@ -325,7 +325,7 @@ class BaseRepository(EntityReader[ModelT]):
 
     # How
 
-    async def _deleted(self, key_or_entity: Any) -> ModelT:
+    async def _deleted(self, key_or_entity: object) -> ModelT:
         deleted = await self._by_key(key_or_entity, delete_by_key)
         if deleted is not None:
             return deleted
@@ -334,7 +334,7 @@ class BaseRepository(EntityReader[ModelT]):
         await self.session.flush()
         return entity
 
-    async def _by_key(self, key: Any, write: Callable[..., ModelT | None], *arguments: Any) -> ModelT | None:
+    async def _by_key(self, key: object, write: Callable[..., ModelT | None], *arguments: object) -> ModelT | None:
         """Return the result of *write* for the row with that key; None for an entity, or if it cannot write the row."""
         if isinstance(key, self.model):
             return None
@@ -349,7 +349,7 @@ class BaseRepository(EntityReader[ModelT]):
     def _changed_values(self, data: Data) -> dict[str, Any]:
         return changed_in_scope(self._scopes, self._mapper, data)
 
-    async def _entity(self, key_or_entity: Any) -> ModelT:
+    async def _entity(self, key_or_entity: object) -> ModelT:
         if not isinstance(key_or_entity, self.model):
             return await self.get(key_or_entity)
         if key_or_entity not in self.session:

@@ -116,13 +116,13 @@ class Returning(Generic[SchemaT]):
     def _projection(self) -> Projection[SchemaT]:
         return Projection(SessionSource(self._session), self._mapper.class_, self._selection.schema)
 
-    def _identity(self, key: Any) -> tuple[Any, ...]:
+    def _identity(self, key: object) -> tuple[Any, ...]:
         identity = identity_of(self._mapper, key, self._session.get_bind().dialect)
         if identity is None:
             raise NotFoundError(self._mapper.class_.__name__, key)
         return identity
 
-    async def _written(self, prepare: Callable[..., _Write | None], *arguments: Any) -> SchemaT | None:
+    async def _written(self, prepare: Callable[..., _Write | None], *arguments: object) -> SchemaT | None:
         record = await self._session.run_sync(_write, self._selection, prepare, arguments)
         return None if record is None else self._selection.adapter.validate_python([record])[0]
 
@@ -211,7 +211,7 @@ def _returned(selection: Selection[Any]) -> Sequence[Column[Any]]:
     return [column for column in columns if column is not None] if all(c is not None for c in columns) else ()
 
 
-def _table_column(mapper: Mapper[Any], attribute: Any) -> Column[Any] | None:
+def _table_column(mapper: Mapper[Any], attribute: object) -> Column[Any] | None:
     if not isinstance(attribute, InstrumentedAttribute):
         return None
     column = columns_by_name(mapper).get(attribute.key)

@@ -126,7 +126,7 @@ class Upsert:
         for part in self._parts(batch):
             changed = self._changed(frozenset(part.fields))
 
-            def changes(new: Any, changed: Sequence[Column[Any]] = changed) -> dict[Column[Any], Any]:
+            def changes(new: object, changed: Sequence[Column[Any]] = changed) -> dict[Column[Any], Any]:
                 return _changes(self.mapper, new, changed, by_rule)
 
             rule = UpsertRule(table, key, changes, and_(*scopes) if scopes else None)

@@ -183,7 +183,7 @@ class AccessTokens:
             raise _RefusedError("it is not valid yet")
 
     def _principal(self, claims: dict[str, Any]) -> Principal:
-        subject: Any = claims["sub"]
+        subject: object = claims["sub"]
         if not isinstance(subject, str) or not subject:
             raise _RefusedError("its subject is no text")
         return Principal(subject, _scopes(claims.get("scope", "")), claims)

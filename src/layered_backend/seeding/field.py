@@ -86,7 +86,7 @@ class Field:
         values, form = self.converted(values), self.stored_form
         return values if form is None else tuple(v if isinstance(v, _TAKEN_AS_THEY_ARE) else form(v) for v in values)
 
-    def _converted(self, position: int, value: Any) -> Any:
+    def _converted(self, position: int, value: object) -> Any:
         if value is EMPTY:
             value = "" if isinstance(self.impl, String) and not self.column.nullable else None
         if isinstance(value, _TAKEN_AS_THEY_ARE) or type(value) in (self.value_type.types or ()):
@@ -107,10 +107,10 @@ class Field:
         if isinstance(wanted, float) and isinstance(stored, float):
             return is_same_number(wanted, stored)
         if isinstance(wanted, (tuple, list)) and isinstance(stored, (tuple, list)):  # an array
-            return list(wanted) == list(stored)  # pyright: ignore[reportUnknownArgumentType]
+            return list(cast("Sequence[object]", wanted)) == list(cast("Sequence[object]", stored))
         if _without_lost_offset(wanted, stored) == stored:
             return True
-        return self.value_type.types is None and bool(self.column.type.compare_values(wanted, stored))
+        return self.value_type.types is None and self.column.type.compare_values(wanted, stored)
 
     def accepts_all(self, values: Sequence[Any]) -> bool:
         """Tell whether a cheap check shows that `refusal` accepts all of *values*."""

@@ -61,7 +61,7 @@ def checked_seeders(seeders: Iterable[SeederClass]) -> tuple[SeederClass, ...]:
 def plan_of(
     seeders: Sequence[SeederClass],
     *,
-    only: Iterable[str | SeederClass] | None = None,
+    only: str | SeederClass | Iterable[str | SeederClass] | None = None,
     tags: Iterable[str] | None = None,
     environment: str | None = None,
 ) -> Plan:
@@ -77,9 +77,10 @@ def plan_of(
         SeedPlanError: A name, a tag or the environment is not known, or one that *only* names does not run there.
     """
     chosen_environment = _environment_of(environment, seeders)
-    named = (
-        None if only is None else [_named(each, seeders) for each in ([only] if isinstance(only, str | type) else only)]
-    )
+    named = None
+    if only is not None:
+        asked_for = only if isinstance(only, Iterable) and not isinstance(only, str) else [only]
+        named = [_named(each, seeders) for each in asked_for]
     wanted = _tagged(seeders if named is None else named, seeders, tags)
     order = _with_dependencies(wanted, seeders)
     excluded = {
@@ -162,7 +163,7 @@ def _with_dependencies(wanted: Iterable[SeederClass], seeders: Sequence[SeederCl
 
 def _known_environments(seeders: Iterable[SeederClass]) -> tuple[str, ...]:
     """Return the environments that a run can be asked for: the usual ones and those that *seeders* name."""
-    named = {str(name) for seeder in seeders for name in seeder.environments}
+    named = {name for seeder in seeders for name in seeder.environments}
     return (*_KNOWN, *sorted(named - set(_KNOWN)))
 
 

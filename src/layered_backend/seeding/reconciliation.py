@@ -72,7 +72,7 @@ class Reconciliation:
             raise
 
     async def _reconcile(self, rows: Rows, on_batch: Callable[[int | None], None]) -> None:
-        iterable: Any = await rows if inspect.isawaitable(rows) else rows
+        iterable: object = await rows if inspect.isawaitable(rows) else rows
         total = len(iterable) if isinstance(iterable, Sized) else None
         insert_only = self._definition.insert_only
         async with aclosing(_in_batches(iterable)) as batches:

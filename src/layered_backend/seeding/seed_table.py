@@ -63,7 +63,8 @@ class SeedTable:
     @property
     def tables(self) -> Collection[Table]:
         """The tables of the mapped class, and those with foreign keys to them."""
-        own: list[Table] = [table for table in self._mapper.tables if isinstance(table, Table)]
+        mapped: Iterable[object] = self._mapper.tables
+        own: list[Table] = [table for table in mapped if isinstance(table, Table)]
         others: set[Table] = {key.table for table in own for key in _keys_to(table)}
         return [*own, *(others - set(own))]
 

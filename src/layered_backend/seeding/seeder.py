@@ -163,7 +163,7 @@ class NewRow:
         return repr(self.ref)
 
 
-def ref(seeder: type[Seeder[Any]], *key: Any) -> Any:
+def ref(seeder: type[Seeder[Any]], *key: object) -> Any:
     """Return a reference to a row, for the foreign keys of another.
 
         yield {"name": "tea", "category_id": ref(CategorySeeder, "drinks")}

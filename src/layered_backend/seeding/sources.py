@@ -54,7 +54,7 @@ class FileRows:
             raise
 
 
-def _objects(values: Any) -> Iterator[Row]:
+def _objects(values: object) -> Iterator[Row]:
     if not isinstance(values, list):
         raise SeedDataError("the file is not a list of rows")
     for number, value in enumerate(cast("list[object]", values), start=1):

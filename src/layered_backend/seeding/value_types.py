@@ -202,12 +202,12 @@ _BY_TYPE: tuple[tuple[type[TypeEngine[Any]], ValueType], ...] = (
 )
 
 
-def is_same_json(one: Any, other: Any) -> bool:
+def is_same_json(one: object, other: object) -> bool:
     """Tell whether two values mean the same JSON: 1 is 1.0, and neither is true; the order of names does not count."""
     return bool(_with_truths_apart(one) == _with_truths_apart(other))
 
 
-def _with_truths_apart(value: Any) -> Any:
+def _with_truths_apart(value: object) -> Any:
     if isinstance(value, dict):
         items = cast("dict[object, object]", value).items()
         return {name: _with_truths_apart(each) for name, each in items}

@@ -133,14 +133,13 @@ class Writer:
                 raise SeedDataError(reason, row=pending.number, column=name, key=self._key_text(pending))
 
     async def _insert(self, pending_rows: Sequence[PendingRow]) -> dict[Values, Values]:
+        rows: list[Values] = []
         if self.is_dry_run:
             rows = [self._foreseen(pending) for pending in pending_rows]
         elif pending_rows:
             rows = await self._blaming(
                 pending_rows, lambda some: self._table.insert([pending.values for pending in some])
             )
-        else:
-            rows = []
         self._tally.inserted += len(pending_rows)
         for pending in pending_rows:
             self._tally.record(

@@ -38,9 +38,9 @@ class SessionOwner:
         self._current = current
         self._owner: Owner | None = None
         self._ender: Owner | None = None
-        self.is_closed = False
-        self.depth = 0
-        self.calls = 0
+        self.is_closed: bool = False
+        self.depth: int = 0
+        self.calls: int = 0
 
     @property
     def task(self) -> Owner | None:

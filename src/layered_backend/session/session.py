@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Engine, Executable
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm import Session
 
 from layered_backend.errors import ConcurrentUseError
 from layered_backend.session.connection import refuse
@@ -39,12 +40,11 @@ class GuardedSession(AsyncSession):
 
     Attributes:
         is_asynchronous: Whether it is awaited on an event loop.
+        inner: The `sync_session`, by its own type.
         state: The state of the transaction: its errors, its hooks and how far its end has come.
     """
 
-    sync_session: GuardedSyncSession  # pyright: ignore[reportIncompatibleVariableOverride]  # set once, by the base class
-    sync_session_class = GuardedSyncSession
-    state: TransactionState
+    sync_session_class: type[Session] = GuardedSyncSession
 
     def __init__(
         self,
@@ -57,12 +57,14 @@ class GuardedSession(AsyncSession):
         current = current_task if asynchronous else threading.current_thread
         super().__init__(engine=engine, current=current, unbegun_reads=unbegun_reads, info=info)
         self.is_asynchronous = asynchronous
-        self.state = self.sync_session.state
+        assert isinstance(self.sync_session, GuardedSyncSession)  # the base class has made it
+        self.inner: GuardedSyncSession = self.sync_session
+        self.state: TransactionState = self.inner.state
 
     @property
     def bind(self) -> Any:
         """The engine, for libraries that ask: an `AsyncEngine`, or an `Engine` without an event loop."""
-        engine = self.sync_session.engine
+        engine = self.inner.engine
         return AsyncEngine(engine) if self.is_asynchronous else engine
 
     @bind.setter
@@ -83,18 +85,18 @@ class GuardedSession(AsyncSession):
     @property
     def is_idle(self) -> bool:
         """Whether nothing has been asked of the session that its end must carry out or undo."""
-        return not (self.sync_session.in_transaction() or self._is_concerned)
+        return not (self.inner.in_transaction() or self._is_concerned)
 
     @property
     def awaits_nothing(self) -> bool:
         """Whether the end of the transaction makes no difference to anybody."""
-        sync = self.sync_session
+        sync = self.inner
         return not (sync.awaits_end or self._is_concerned or sync.is_commit_heard) and sync.is_clean
 
     @property
     def _is_concerned(self) -> bool:
         """Whether a task, an error or a hook waits for the end."""
-        return bool(self.sync_session.owner.task or self.state.error or self.state.top.hooks)
+        return bool(self.inner.owner.task or self.state.error or self.state.top.hooks)
 
     async def stop_strays(self) -> ConcurrentUseError | None:
         """End the call that is still under way, wait for it, and return the error that says so.
@@ -102,7 +104,7 @@ class GuardedSession(AsyncSession):
         Closing the session under a running query would hand its connection, and its locks, to the next one. A task is
         cancelled; a thread, which cannot be, is waited for, and so is a commit or a rollback, which must not be cut in two.
         """
-        owner, state = self.sync_session.owner, self.state
+        owner, state = self.inner.owner, self.state
         stray, is_ended_by_stray, cancelled_at = owner.task, False, -1
         while (task := owner.task) is not None:
             is_ended_by_stray = is_ended_by_stray or state.is_ending

@@ -35,7 +35,7 @@ class StreamedCursor:
         self._state = state
         self._is_ended = False
         self._is_closed = False
-        self.opened_at = owner.calls
+        self.opened_at: int = owner.calls
         state.streams.add(self)
 
     def __getattr__(self, name: str) -> Any:

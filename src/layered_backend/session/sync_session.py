@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 from sqlalchemy import Connection, Engine, event, inspect
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 
-from layered_backend.dialects import dialect_named
+from layered_backend.dialects import Transactions, dialect_named
 from layered_backend.errors import LayeredError, RolledBackError, UnitOfWorkError
 from layered_backend.session.connection import guard_connection, refuse
 from layered_backend.session.errors import rolled_back, translated_session_error
@@ -102,9 +102,9 @@ class GuardedSyncSession(Session):
     ) -> None:
         super().__init__(bind=engine, info=info, expire_on_commit=False, close_resets_only=False)
         self.engine = engine
-        self.transactions = dialect_named(engine.dialect.name).transactions
-        self.owner = SessionOwner(current)
-        self.state = TransactionState()
+        self.transactions: Transactions = dialect_named(engine.dialect.name).transactions
+        self.owner: SessionOwner = SessionOwner(current)
+        self.state: TransactionState = TransactionState()
         self.unbegun_reads = unbegun_reads
         self.guarded_connection: Connection | None = None
         self.before_begin: Callable[[], None] | None = None

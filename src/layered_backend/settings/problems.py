@@ -56,7 +56,7 @@ def _variable(settings_class: type[BaseModel], location: Sequence[int | str]) ->
     return variable if config.get("case_sensitive") else variable.upper()
 
 
-def _fields_below(annotation: Any, location: Sequence[int | str]) -> Iterator[str]:
+def _fields_below(annotation: object, location: Sequence[int | str]) -> Iterator[str]:
     """Yield the names of nested models' fields: what else is in a location, such as a key, may be what must not be shown."""
     for name in map(str, location):
         if not (inspect.isclass(annotation) and issubclass(annotation, BaseModel) and name in annotation.model_fields):

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from layered_backend.database import Database
-from layered_backend.dialects import PortableTransactions, Transactions
+from layered_backend.dialects import DatabaseDialect, PortableTransactions, Transactions
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.memoization import unique
 from layered_backend.testing.shared_connection import AUTOCOMMIT, READ_ONLY, SharedConnection
@@ -30,8 +30,10 @@ class BoundDatabase(Database):
     def __init__(self, original: Database, shared: SharedConnection) -> None:
         vars(self).update(vars(original))
         self.shared = shared
-        self.dialect = replace(original.dialect, transactions=_nested(type(original.dialect.transactions))())
-        self.is_in_memory = False  # in which units of work would have to wait for each other
+        self.dialect: DatabaseDialect = replace(
+            original.dialect, transactions=_nested(type(original.dialect.transactions))()
+        )
+        self.is_in_memory: bool = False  # in which units of work would have to wait for each other
         self._variants = WeakKeyDictionary()
         self._unbegun_reads = WeakKeyDictionary()
         self.deferred_begin = False  # a savepoint is a beginning

@@ -56,7 +56,7 @@ def _http_library() -> Any:
 
 
 @contextmanager
-def given_database(app: Any, database: Database) -> Generator[None]:
+def given_database(app: object, database: Database) -> Generator[None]:
     """Have the database that *app* was installed with be *database*, as long as the block lasts."""
     installation = getattr(getattr(app, "state", None), "layered_backend", None)
     installed: object = getattr(installation, "database", None)

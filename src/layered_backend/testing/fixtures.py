@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from sqlalchemy import MetaData
 
@@ -131,6 +131,6 @@ def open_around_all_sync(unit_of_work: type[UnitOfWorkT], database: Database) ->
         pass
 
 
-def _put_around_all(uow: UnitOfWork, database: Any) -> None:
+def _put_around_all(uow: UnitOfWork, database: object) -> None:
     forget(uow)  # it is the test's: the code under test has none open
     cast("BoundDatabase", database).shared.around_all = uow

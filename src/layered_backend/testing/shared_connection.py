@@ -52,7 +52,7 @@ class NestedConnection:
         self.user: Connection | None = None
         self.owner: object = None
         self.savepoint: str | None = None
-        self.is_abandoned = False
+        self.is_abandoned: bool = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._shared.driver, name)

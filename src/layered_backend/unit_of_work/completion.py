@@ -39,7 +39,7 @@ class Completion:
         self._session = session
         self._outcome = Outcome.OPEN
         self._due_hooks: list[Hook] = []
-        self.is_finished = False
+        self.is_finished: bool = False
 
     @property
     def outcome(self) -> Outcome:
@@ -67,7 +67,7 @@ class Completion:
 
         # Nothing was asked of the database, or of the hooks.
         if session.is_idle:
-            session.sync_session.finish()
+            session.inner.finish()
             self._settle(error)
             return
 
@@ -133,7 +133,7 @@ class Completion:
             raise
         finally:
             try:
-                self._session.sync_session.finish()  # rolls back what is not committed
+                self._session.inner.finish()  # rolls back what is not committed
             finally:
                 self._settle(error)
 
@@ -145,7 +145,7 @@ class Completion:
 
     def _commit(self) -> None:
         """Commit, and have the hooks be due; or raise why nothing is saved, or why nobody knows."""
-        session, state = self._session.sync_session, self._session.state
+        session, state = self._session.inner, self._session.state
 
         # A commit in mid-block was not answered, and its error was caught: no later one can change that.
         if self._outcome is Outcome.UNKNOWN:
@@ -175,7 +175,7 @@ class Completion:
 
     def _outcome_after(self, error: BaseException) -> Outcome:
         """Tell what became of the transaction when *error* came out of its commit."""
-        state, transactions = self._session.state, self._session.sync_session.transactions
+        state, transactions = self._session.state, self._session.inner.transactions
         # The database has answered, and a listener of the application's raised after the fact.
         if state.is_committed:
             return Outcome.COMMITTED
@@ -207,7 +207,8 @@ class Completion:
         self.is_finished = True
 
     async def _run_due_hooks(self) -> None:
-        hooks, self._due_hooks = self._due_hooks, []
+        hooks = self._due_hooks
+        self._due_hooks = []
         if hooks:
             await run_hooks(self._session, hooks)
 

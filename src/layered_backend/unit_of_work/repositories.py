@@ -78,11 +78,11 @@ class RepositoryAttribute:
         return f"{self._owner.__name__}.{self._name}"
 
 
-def _is_repository_class(candidate: Any) -> bool:
+def _is_repository_class(candidate: object) -> bool:
     return isinstance(candidate, type) and issubclass(candidate, BaseRepository)
 
 
-def _is_class_variable(annotation: Any) -> bool:
+def _is_class_variable(annotation: object) -> bool:
     if isinstance(annotation, ForwardRef):
         annotation = annotation.__forward_arg__
     if isinstance(annotation, str):

@@ -46,7 +46,7 @@ class Savepoint:
     async def _open(self) -> None:
         self._nested = await self._session.run_sync(Session.begin_nested)
         self._frame = self._session.state.top
-        self._calls_before = self._session.sync_session.owner.calls
+        self._calls_before = self._session.inner.owner.calls
 
     async def _close(self, error: BaseException | None) -> None:
         """Release the savepoint, or roll it back."""

@@ -295,7 +295,7 @@ class UnitOfWork:
             deferred=self.begins_deferred,
             isolation_level=self.isolation_level,
         )
-        session.sync_session.before_begin = self._refuse_waiting_for_itself
+        session.inner.before_begin = self._refuse_waiting_for_itself
         session.state.actor_name = self.actor_name
         if self.scopes:
             ActiveScopes(self.scopes, lambda: self.actor).carry(session.info)
@@ -345,7 +345,7 @@ class UnitOfWork:
     def works_on(self, connection: Connection | None) -> bool:
         """Tell whether *connection* has the transaction of this unit of work."""
         session = None if self.is_finished else self._session
-        return session is not None and connection is not None and session.sync_session.guarded_connection is connection
+        return session is not None and connection is not None and session.inner.guarded_connection is connection
 
 
 _RESERVED = frozenset(

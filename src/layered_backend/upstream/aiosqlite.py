@@ -155,7 +155,7 @@ def open_connection(connection: Any) -> sqlite3.Connection | None:
     return found
 
 
-def sqlite_connection(connection: Any) -> sqlite3.Connection:
+def sqlite_connection(connection: object) -> sqlite3.Connection:
     """Return sqlite3's connection, to be used in *connection*'s thread.
 
     Raises:

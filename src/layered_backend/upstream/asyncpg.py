@@ -23,7 +23,7 @@ def verify() -> None:
     Raises:
         UnsupportedVersionError: The installed release of SQLAlchemy adapts asyncpg in another way.
     """
-    adapter: Any = import_module("sqlalchemy.dialects.postgresql.asyncpg")
+    adapter: object = import_module("sqlalchemy.dialects.postgresql.asyncpg")
     SQLALCHEMY.require(
         Undocumented(adapter, "AsyncAdapt_asyncpg_dbapi"),
         Undocumented(getattr(adapter, "AsyncAdapt_asyncpg_connection", None), "autocommit"),

@@ -28,7 +28,7 @@ class MySQLConnections(PortableConnections):
 
     async_driver = "asyncmy"
     sync_driver = "pymysql"
-    async_only = frozenset({"asyncmy", "aiomysql"})
+    async_only: frozenset[str] = frozenset({"asyncmy", "aiomysql"})
     requirement = "layered-backend[mysql]"
     has_statement_timeout = True
 
@@ -52,7 +52,11 @@ class MySQLConnections(PortableConnections):
 class MySQLTransactions(PortableTransactions):
     """Transactions that an error can undo, all savepoints included."""
 
-    undoing_all = (errors.DeadlockError, errors.SerializationFailureError, errors.RolledBackError)
+    undoing_all: tuple[type[errors.LayeredError], ...] = (
+        errors.DeadlockError,
+        errors.SerializationFailureError,
+        errors.RolledBackError,
+    )
     streams_alone = True
 
     def options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:

@@ -44,7 +44,7 @@ class PostgreSQLConnections(PortableConnections):
 
     async_driver = "asyncpg"
     sync_driver = "psycopg"
-    async_only = frozenset({"asyncpg"})
+    async_only: frozenset[str] = frozenset({"asyncpg"})
     requirement = "layered-backend[postgresql]"
     has_statement_timeout = True
 

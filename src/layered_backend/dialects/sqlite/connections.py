@@ -33,7 +33,7 @@ class SQLiteConnections(PortableConnections):
 
     async_driver = "aiosqlite"
     sync_driver = "pysqlite"
-    async_only = frozenset({"aiosqlite"})
+    async_only: frozenset[str] = frozenset({"aiosqlite"})
     requirement = "layered-backend[sqlite]"
 
     def effective_url(self, url: URL) -> URL:

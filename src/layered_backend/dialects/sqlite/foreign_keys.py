@@ -37,7 +37,7 @@ def deferred_violation(connection: Connection, table: Table | None = None) -> Re
     return Reading(errors.ForeignKeyViolationError, named[1].strip('"') if named else None, name, columns)
 
 
-def refuse_unmet(connection: Any) -> None:
+def refuse_unmet(connection: object) -> None:
     """Raise what COMMIT would on *connection*, the driver's, where a foreign key can be deferred and is not met."""
     can_be_deferred = _answers(connection, "SELECT 1 FROM sqlite_master WHERE sql LIKE '%DEFERR%' LIMIT 1")
     are_deferred = _answers(connection, "PRAGMA defer_foreign_keys") == [(1,)]

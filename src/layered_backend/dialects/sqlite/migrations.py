@@ -22,7 +22,7 @@ class SQLiteMigrations(PortableMigrations):
     """Migrations by copies, which keep every row's references and every check constraint."""
 
     alters_by_copy = True
-    transactional_ddl = True  # Alembic knows only the driver's own BEGIN, which is not used here
+    transactional_ddl: bool | None = True  # Alembic knows only the driver's own BEGIN, which is not used here
 
     def prepare(self, connection: Connection) -> None:
         """Have *connection* enforce no foreign keys.

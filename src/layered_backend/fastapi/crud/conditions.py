@@ -49,7 +49,7 @@ class WriteCondition:
             raise PreconditionFailedError from error
 
 
-def _check(entity: Any, header: str) -> None:
+def _check(entity: object, header: str) -> None:
     if isinstance(entity, Versioned):
         IfMatch(header).check(entity)
     elif header.strip() != "*":

@@ -59,7 +59,7 @@ class KeyPath:
         """
         return "".join(f"/{self._segment(name, getattr(entity, name))}" for name in self._types)
 
-    def _segment(self, name: str, value: Any) -> str:
+    def _segment(self, name: str, value: object) -> str:
         text = str(self._adapters[name].dump_python(value, mode="json"))
         if text in _ELSEWHERE or "/" in text:
             raise InvalidDataError(

@@ -37,7 +37,7 @@ class Reading:
         self._model = classes.model
         self.read = read
         self._page, self._other_page = _PAGES[:: -1 if issubclass(query, CursorParams) else 1]
-        self.is_versioned = issubclass(classes.model, Versioned)
+        self.is_versioned: bool = issubclass(classes.model, Versioned)
 
     @property
     def mapper(self) -> Mapper[Any]:
@@ -81,7 +81,7 @@ class Reading:
         way = self._way_to_list(own_reads(service))
         if way == "list":
             return await self._listed(service, query)
-        reader: Any = service if way == "service" else service.repository.project(self.read)
+        reader: object = service if way == "service" else service.repository.project(self.read)
         options: Mapping[str, Any] = self._options() if way == "service" else {}
         page: Page[Any] | CursorPage[Any] = await getattr(reader, self._page)(query, **options)
         return page

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Body, Depends, Query
 from pydantic import BaseModel
@@ -15,7 +15,7 @@ from layered_backend.fastapi.crud.keys import KeyPath
 from layered_backend.fastapi.crud.operations import Operations
 from layered_backend.fastapi.crud.reading import Reading
 from layered_backend.fastapi.crud.routes import OPERATIONS, ROUTES, Operation, Route
-from layered_backend.fastapi.crud.signatures import endpoint_of
+from layered_backend.fastapi.crud.signatures import annotated, endpoint_of
 from layered_backend.fastapi.service_classes import classes_behind
 from layered_backend.query import CursorPage, CursorParams, Page, PageParams
 from layered_backend.service import BaseService
@@ -125,9 +125,9 @@ def _router(
     operations = Operations(reading, keys, condition)
     page: Any = CursorPage if issubclass(query, CursorParams) else Page
     annotations = {
-        "service": Annotated[Any, Depends(get_service)],
-        "key": Annotated[Any, Depends(keys.dependency())],
-        "query": Annotated[query, Query()],
+        "service": annotated(Any, Depends(get_service)),
+        "key": annotated(Any, Depends(keys.dependency())),
+        "query": annotated(query, Query()),
         "if_match": if_match_header(is_shown=reading.is_versioned),
         "if_none_match": if_none_match_header(is_shown=reading.is_versioned),
         "request": Request,
@@ -135,7 +135,7 @@ def _router(
     }
     for name, dependencies in wanted.items():
         route = ROUTES[name]
-        body = {"data": Annotated[schemas[route.takes], Body()]} if route.takes else {}
+        body = {"data": annotated(schemas[route.takes], Body())} if route.takes else {}
         endpoint = endpoint_of(getattr(operations, name), reading.mapper.class_, annotations | body)
         router.add_api_route(
             keys.template if route.of_one else "",
@@ -149,7 +149,7 @@ def _router(
     return router
 
 
-def _answer(route: Route, page: Any, one: Any) -> Any:
+def _answer(route: Route, page: object, one: object) -> Any:
     if route.method == "DELETE":
         return None
     return one if route.of_one or route.takes else page

@@ -5,12 +5,26 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from types import MethodType
+from typing import Annotated, Any, Protocol, cast
 
-__all__ = ["endpoint_of", "signed"]
+__all__ = ["annotated", "endpoint_of", "signed"]
 
 
 _OPTIONAL = frozenset({"if_match", "if_none_match"})
+
+
+class _Signed(Protocol):
+    """A function that says its signature itself; `inspect.signature` asks for that first."""
+
+    __signature__: inspect.Signature
+
+
+def annotated(kind: object, metadata: object) -> object:
+    """Return `Annotated[kind, metadata]`, where *kind* is a type that only the running program knows."""
+    special_form: Any = Annotated  # else type checkers read what is in the brackets as a type
+    annotation: object = special_form[kind, metadata]
+    return annotation
 
 
 def signed(function: Callable[..., Any], annotations: Mapping[str, Any], *, optional: Collection[str] = ()) -> None:
@@ -24,10 +38,10 @@ def signed(function: Callable[..., Any], annotations: Mapping[str, Any], *, opti
         )
         for name, annotation in annotations.items()
     ]
-    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # of functions, not of callables
+    cast("_Signed", function).__signature__ = inspect.Signature(parameters)
 
 
-def endpoint_of(operation: Callable[..., Any], model: type[Any], annotations: Mapping[str, Any]) -> Callable[..., Any]:
+def endpoint_of(operation: MethodType, model: type[Any], annotations: Mapping[str, Any]) -> Callable[..., Any]:
     """Return the function behind a route: *operation*, with those of the *annotations* that it has parameters for."""
 
     async def endpoint(**arguments: Any) -> Any:

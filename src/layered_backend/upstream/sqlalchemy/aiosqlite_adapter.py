@@ -56,7 +56,7 @@ def is_offered() -> bool:
     )
 
 
-def connected(dbapi: Any, connecting: Awaitable[Any]) -> SingleTripConnection:
+def connected(dbapi: object, connecting: Awaitable[Any]) -> SingleTripConnection:
     """Return the adapter of the connection that *connecting* opens, for SQLAlchemy's *dbapi* of aiosqlite."""
     return SingleTripConnection(dbapi, sqlalchemy.util.await_only(connecting))
 
@@ -120,7 +120,8 @@ class SingleTripConnection(_Adapter):
     def travel(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run *work* in the connection's thread, after what is due."""
         driver: Any = self._connection
-        due, self.due = self.due, []
+        due = self.due
+        self.due = []
         self._is_ending = False  # what comes now has an end of its own
         try:
             result: T = sqlalchemy.util.await_only(aiosqlite.execute_in_thread(driver, _run, driver, due, work))
@@ -141,7 +142,8 @@ class SingleTripConnection(_Adapter):
     def _has_ended_by(self, end: Callable[[sqlite3.Connection], object]) -> bool:
         """Tell whether nobody need await *end*: no transaction is open, or one that has only read, which is left to the thread."""
         driver: Any = self._connection
-        is_unsent, self.due = bool(self.due), []
+        is_unsent = bool(self.due)
+        self.due = []
         if is_unsent or not (aiosqlite.open_connection(driver) and driver.in_transaction):
             return True
         if not self.only_reads:
@@ -159,7 +161,7 @@ class SingleTripConnection(_Adapter):
 
     def leave(self, work: Callable[[sqlite3.Connection], object]) -> None:
         """Leave *work* to the connection's thread, to be done before whatever comes next."""
-        driver: Any = self._connection
+        driver: object = self._connection
         aiosqlite.leave_to_thread(driver, partial(_run, driver, [], work))
 
 
@@ -215,7 +217,7 @@ def _nothing(connection: sqlite3.Connection) -> None:
     return None
 
 
-def _run(driver: Any, due: list[str], work: Callable[[sqlite3.Connection], T]) -> T:
+def _run(driver: object, due: list[str], work: Callable[[sqlite3.Connection], T]) -> T:
     """Run *work* after the statements that are *due*, which are so no longer once they are carried out."""
     connection = aiosqlite.sqlite_connection(driver)
     for statement in due:

@@ -61,7 +61,7 @@ def needs_begin(cursor: Any) -> bool:
     return adapted._transaction is not None or adapted.readonly or cursor.server_side
 
 
-def isolation_level_of(cursor: Any, default: str | None) -> str:
+def isolation_level_of(cursor: object, default: str | None) -> str:
     """Return the isolation level of the connection that *cursor* belongs to, as SQL calls it.
 
     It reads `_isolation_setting` of the adapter; `Connection.get_isolation_level` asks the server. Without it BEGIN cannot
@@ -76,7 +76,7 @@ def isolation_level_of(cursor: Any, default: str | None) -> str:
 
 
 @contextmanager
-def withheld_begin(cursor: Any) -> Generator[None]:
+def withheld_begin(cursor: object) -> Generator[None]:
     """Keep the adapter from sending BEGIN before the statement of *cursor*, in the block.
 
     It sets `autocommit` of the adapter for one statement; the public isolation level AUTOCOMMIT is one of the whole

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import BindParameter, Column, ColumnElement, FromClause, inspect, or_, select, tuple_
+from sqlalchemy import BindParameter, Column, ColumnElement, FromClause, or_, select, true, tuple_
 from sqlalchemy.orm import LoaderCriteriaOption, Mapper
 from sqlalchemy.orm.interfaces import CriteriaOption
 from sqlalchemy.sql.selectable import FromClauseAlias
 from sqlalchemy.sql.visitors import InternalTraversal, replacement_traverse
+
+if TYPE_CHECKING:
+    from sqlalchemy.sql.lambdas import DeferredLambdaElement
 
 __all__ = ["Restriction", "Restrictions"]
 
@@ -27,11 +30,10 @@ class Restriction(LoaderCriteriaOption):
         criterion: From the class, one derived from it, or an alias, to the expression.
     """
 
+    where_criteria: ColumnElement[bool] | DeferredLambdaElement
+
     def __init__(self, model: type[Any], criterion: Callable[[Any], ColumnElement[bool]]) -> None:
-        self.root_entity = None
-        self.entity = inspect(model, raiseerr=True)
-        self.deferred_where_criteria = False
-        self.include_aliases = self.propagate_to_loaders = True
+        super().__init__(model, true(), include_aliases=True)
         self._criterion = criterion
 
     @property
@@ -56,7 +58,7 @@ class Restriction(LoaderCriteriaOption):
         return tuple_(*(source.c[column.key] for column in key)).in_(rows)
 
     def _moved_to(self, source: FromClause) -> ColumnElement[bool]:
-        def moved(element: Any, **_: Any) -> Any:
+        def moved(element: object, **_: object) -> Any:
             if not isinstance(element, Column) or element.table not in self._mapper.tables:
                 return None
             return (source if element.table == self._mapper.local_table else element.table).c[element.key]

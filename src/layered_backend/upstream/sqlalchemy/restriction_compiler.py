@@ -95,7 +95,7 @@ class _RestrictingCompiler(SQLCompiler):
         compiler: Any = super()  # is not annotated
         return compiler.visit_delete(self._restricted_beside(delete_stmt), *args, **options)
 
-    def _restrictions_of(self, statement: Any) -> tuple[Restrictions, ...]:
+    def _restrictions_of(self, statement: object) -> tuple[Restrictions, ...]:
         around = _given(self.statement) if self._restrictions is None else self._restrictions
         return tuple(dict.fromkeys((*around, *_given(statement))))
 
@@ -141,7 +141,7 @@ class _RestrictingCompiler(SQLCompiler):
                 yield from (restriction for restriction in restrictions.on(table) if restriction not in self._within)
 
 
-def _given(statement: Any) -> list[Restrictions]:
+def _given(statement: object) -> list[Restrictions]:
     """Return the restrictions among the options of *statement*, which `with_only_columns` has put aside."""
     parts = (statement, *getattr(statement, "_memoized_select_entities", ()))
     options: Iterable[object] = chain.from_iterable(getattr(part, "_with_options", ()) for part in parts)
@@ -155,7 +155,7 @@ def _known(statement: Any) -> set[FromClause]:
     return {table for entity in entities for table, _ in _tables_in(entity.selectable)}
 
 
-def _entity_of(element: Any) -> Any:
+def _entity_of(element: object) -> Any:
     return getattr(element, "_annotations", {}).get("parententity") or getattr(element, "entity", None)
 
 

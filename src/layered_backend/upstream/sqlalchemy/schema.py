@@ -6,14 +6,14 @@ import time
 from functools import cache
 from types import CodeType, FunctionType
 
-from sqlalchemy import ColumnDefault
+from sqlalchemy.sql.schema import CallableColumnDefault
 
 from layered_backend.upstream.sqlalchemy import SQLALCHEMY
 from layered_backend.upstream.verification import Undocumented
 
 __all__ = ["takes_no_context"]
 
-_WRAPPING = Undocumented(type(ColumnDefault(time.time)), "_maybe_wrap_callable")
+_WRAPPING = Undocumented(CallableColumnDefault, "_maybe_wrap_callable")
 
 
 def takes_no_context(default: object) -> bool:
@@ -31,6 +31,6 @@ def wrappers_of_defaults() -> frozenset[CodeType]:
     if not SQLALCHEMY.offers("Computing the defaults of many rows at once", _WRAPPING):
         return frozenset()
     wrapped = (
-        ColumnDefault(function).arg for function in (lambda: None, time.time)
+        CallableColumnDefault(function).arg for function in (lambda: None, time.time)
     )  # with a signature, and without one
     return frozenset(function.__code__ for function in wrapped if isinstance(function, FunctionType))
