@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, NestedTransaction, RootTransaction, event
 from sqlalchemy.engine import ExceptionContext, ExecutionContext
 from sqlalchemy.engine.interfaces import DBAPICursor
 
@@ -28,7 +28,7 @@ from layered_backend.upstream.sqlalchemy.connection import (
     replace_cursor,
 )
 
-__all__ = ["guard_connection", "guard_engine", "read_in_autocommit", "refuse", "state_of"]
+__all__ = ["guard_connection", "guard_engine", "read_in_autocommit", "refuse", "shown", "state_of"]
 
 T = TypeVar("T")
 
@@ -83,6 +83,22 @@ class GuardedConnection(ObservedConnection):
     def rollback(self) -> None:
         refuse("connection.rollback()")
 
+    def close(self) -> None:
+        if self.state.has_begun and not self.state.is_ending:
+            refuse("connection.close()")
+        super().close()
+
+    def detach(self) -> None:
+        refuse("connection.detach()")
+
+    def get_transaction(self) -> RootTransaction | None:
+        """Return the transaction, to look at."""
+        return shown(super().get_transaction())
+
+    def get_nested_transaction(self) -> NestedTransaction | None:
+        """Return the savepoint that is open, to look at."""
+        return shown(super().get_nested_transaction())
+
     def commit_is_sent(self) -> None:
         self.state.is_commit_sent = True
 
@@ -122,6 +138,43 @@ def refuse(call: str) -> NoReturn:
         f"{call} would go past the unit of work, which commits when its block ends; leave it out, or call "
         "`await uow.commit()` or `await uow.rollback()`"
     )
+
+
+class _ShownTransaction:
+    """A transaction of a session or of its connection, to look at: its end belongs to the unit of work."""
+
+    def __init__(self, transaction: Any) -> None:
+        self._transaction = transaction
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transaction, name)
+
+    @property
+    def parent(self) -> Any:
+        return shown(self._transaction.parent)
+
+    def commit(self) -> None:
+        refuse("transaction.commit()")
+
+    def rollback(self) -> None:
+        refuse("transaction.rollback()")
+
+    def close(self) -> None:
+        refuse("transaction.close()")
+
+    def prepare(self) -> None:
+        refuse("transaction.prepare()")
+
+    def __enter__(self) -> NoReturn:
+        refuse("`with transaction:`")
+
+    def __exit__(self, *details: object) -> None:
+        """Do nothing: `__enter__` refuses."""
+
+
+def shown(transaction: T) -> T:
+    """Return *transaction*, unless it is None, as something that can be read and not ended."""
+    return transaction if transaction is None else cast("T", _ShownTransaction(transaction))
 
 
 def guard_engine(engine: Engine) -> None:
