@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import ForeignKey, MetaData
+from sqlalchemy.orm import Mapped, mapped_column
 
-from layered_backend import ForeignKeyViolationError, LayeredError, UniqueViolationError, UnitOfWorkError
+from layered_backend import Base as LibraryBase
+from layered_backend import (
+    Database,
+    ForeignKeyViolationError,
+    IntegerPrimaryKey,
+    LayeredError,
+    UniqueViolationError,
+    UnitOfWork,
+    UnitOfWorkError,
+)
 from tests.databases import Shop
 from tests.shop import Category, Item, ShopUnitOfWork, add_item
 
@@ -220,3 +232,42 @@ class TestAnEntityWhoseChangeWasUndone:
             assert isinstance(category, Category)
 
         await shop.run(work)
+
+
+class _Staff(IntegerPrimaryKey, LibraryBase):
+    __tablename__ = "staff"
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "staff"}  # noqa: RUF012  # SQLAlchemy's
+    metadata = MetaData()
+
+    kind: Mapped[str]
+
+
+class _Engineer(_Staff):
+    __tablename__ = "engineers"
+    __mapper_args__ = {"polymorphic_identity": "engineer"}  # noqa: RUF012  # SQLAlchemy's
+
+    engineer_id: Mapped[int] = mapped_column(ForeignKey("staff.id"), primary_key=True)
+    language: Mapped[str]
+
+
+class _Lead(_Engineer):
+    __tablename__ = "leads"
+    __mapper_args__ = {"polymorphic_identity": "lead"}  # noqa: RUF012  # SQLAlchemy's
+
+    lead_id: Mapped[int] = mapped_column(ForeignKey("engineers.engineer_id"), primary_key=True)
+
+
+async def test_each_name_of_an_inherited_key_can_be_read_after_a_rollback(tmp_path: Path) -> None:
+    async with Database(f"sqlite:///{tmp_path / 'staff.db'}") as database:
+        await database.create_all(_Staff.metadata)
+        async with UnitOfWork(database) as uow:
+            lead = _Lead(language="SQL")
+            uow.session.add(lead)
+            await uow.flush()
+            with pytest.raises(KeyError):
+                async with uow.savepoint():
+                    lead.language = "COBOL"
+                    await uow.flush()
+                    raise KeyError
+
+            assert (lead.id, lead.engineer_id, lead.lead_id) == (1, 1, 1)

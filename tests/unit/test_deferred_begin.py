@@ -52,6 +52,16 @@ def test_a_query_of_sql_itself_only_reads(statement: str) -> None:
         "SELECT LOCALTIME",
         "SELECT items.id FROM items WHERE items.at < LocalTimestamp",
         "SELECT CURRENT_USER",
+        "SELECT TIMESTAMP 'now'",
+        "SELECT items.id FROM items WHERE items.at > CAST(' Today' AS DATE)",
+        r"SELECT E'\x6eow'::TIMESTAMP",
+        "SELECT shop . lower(items.name) FROM items",
+        "SELECT shop.\nlower(items.name) FROM items",
+        "SELECT \N{LATIN SMALL LETTER LONG S}um(items.id) FROM items",
+        "SELECT m\N{LATIN SMALL LETTER DOTLESS I}n(items.id) FROM items",
+        """SELECT U&"audit" UESCAPE '!' (1)""",
+        "SELECT items.id FROM items WHERE items.id = 1FOR UPDATE",
+        "SELECT 1INTO copies",
     ],
 )
 def test_all_else_may_write_or_lock(statement: str) -> None:

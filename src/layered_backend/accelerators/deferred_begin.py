@@ -31,11 +31,14 @@ __all__ = ["DeferredBegin", "defer_begin", "only_reads"]
 
 _BEFORE_BEGIN = "layered_backend_before_begin"
 _READ_COMMITTED = "READ COMMITTED"
-_NAME_BEFORE_PARENTHESIS = re.compile(r"""([\w$.\x80-\U0010FFFF]+|")\s*\(""")
-# FOR UPDATE, SELECT INTO, a second statement, and a comment that may stand between a name and its parenthesis. The clock
-# is a call without parentheses, and the same at each reading of a transaction.
+# A quoted name ends with its quote, or with UESCAPE '!'.
+_NAME_BEFORE_PARENTHESIS = re.compile(r"""([\w$.\x80-\U0010FFFF]+|["'])\s*\(""")
+# FOR UPDATE, SELECT INTO, a second statement, a comment that may stand between a name and its parenthesis, and a space
+# between a schema and its function. The clock is a call without parentheses, or a literal such as TIMESTAMP 'now', which
+# a backslash may hide; it is the same at each reading of a transaction. A keyword may follow a number without a space.
 _MORE_THAN_READING = re.compile(
-    r"\b(FOR|INTO|CURRENT_(?:DATE|TIME|TIMESTAMP|USER|ROLE|CATALOG|SCHEMA)|LOCALTIME|LOCALTIMESTAMP|SESSION_USER)\b|;|--|/\*",
+    r"(?<![^\W\d])(FOR|INTO|CURRENT_(?:DATE|TIME|TIMESTAMP|USER|ROLE|CATALOG|SCHEMA)|LOCALTIME|LOCALTIMESTAMP|SESSION_USER"
+    r"|NOW|TODAY|TOMORROW|YESTERDAY)\b|;|--|/\*|\.\s|\s\.|\\",
     re.IGNORECASE,
 )
 # These may stand before a parenthesis and do nothing but compute: keywords, types and functions of SQL itself.
@@ -165,4 +168,5 @@ def only_reads(statement: str) -> bool:
         statement = f"{before} {comment}"
     if not statement.startswith("SELECT ") or _MORE_THAN_READING.search(statement):
         return False
-    return all(name.upper() in _HARMLESS for name in _NAME_BEFORE_PARENTHESIS.findall(statement))
+    names: list[str] = _NAME_BEFORE_PARENTHESIS.findall(statement)
+    return all(name.isascii() and name.upper() in _HARMLESS for name in names)  # the long s would be an S

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, NestedTransaction, RootTransaction, event
 from sqlalchemy.engine import ExceptionContext, ExecutionContext
 from sqlalchemy.engine.interfaces import DBAPICursor
 
@@ -13,6 +13,7 @@ from layered_backend.dialects import dialect_named
 from layered_backend.errors import DatabaseUnavailableError, LayeredError, RolledBackError, UnitOfWorkError
 from layered_backend.session.errors import (
     has_ended_transaction,
+    refuse,
     translated_driver_error,
     translated_session_error,
     undoes_transaction,
@@ -20,6 +21,7 @@ from layered_backend.session.errors import (
 from layered_backend.session.owner import SessionOwner
 from layered_backend.session.stream import StreamedCursor
 from layered_backend.session.transaction_state import TransactionState
+from layered_backend.session.transaction_view import view_of
 from layered_backend.upstream.sqlalchemy.concurrency import run_in_greenlet
 from layered_backend.upstream.sqlalchemy.connection import (
     ObservedConnection,
@@ -28,7 +30,7 @@ from layered_backend.upstream.sqlalchemy.connection import (
     replace_cursor,
 )
 
-__all__ = ["guard_connection", "guard_engine", "read_in_autocommit", "refuse", "state_of"]
+__all__ = ["guard_connection", "guard_engine", "read_in_autocommit", "state_of"]
 
 T = TypeVar("T")
 
@@ -83,6 +85,22 @@ class GuardedConnection(ObservedConnection):
     def rollback(self) -> None:
         refuse("connection.rollback()")
 
+    def close(self) -> None:
+        if self.state.has_begun and not self.state.is_ending:
+            refuse("connection.close()")
+        super().close()
+
+    def detach(self) -> None:
+        refuse("connection.detach()")
+
+    def get_transaction(self) -> RootTransaction | None:
+        """Return the transaction, to look at."""
+        return view_of(super().get_transaction())
+
+    def get_nested_transaction(self) -> NestedTransaction | None:
+        """Return the savepoint that is open, to look at."""
+        return view_of(super().get_nested_transaction())
+
     def commit_is_sent(self) -> None:
         self.state.is_commit_sent = True
 
@@ -110,18 +128,6 @@ def guard_connection(connection: Connection, owner: SessionOwner, state: Transac
 def state_of(connection: Connection | None) -> TransactionState | None:
     """Return the state of the transaction that *connection* works for, or None where it works for no session."""
     return connection.state if isinstance(connection, GuardedConnection) else None
-
-
-def refuse(call: str) -> NoReturn:
-    """Raise the error that says why *call* is not for the caller.
-
-    Raises:
-        UnitOfWorkError: Always.
-    """
-    raise UnitOfWorkError(
-        f"{call} would go past the unit of work, which commits when its block ends; leave it out, or call "
-        "`await uow.commit()` or `await uow.rollback()`"
-    )
 
 
 def guard_engine(engine: Engine) -> None:

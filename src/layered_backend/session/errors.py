@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, NoReturn
 
 import sqlalchemy.exc
 from sqlalchemy.engine import ExceptionContext
@@ -19,6 +19,7 @@ from layered_backend.errors import (
     ReadOnlyError,
     RolledBackError,
     StaleError,
+    UnitOfWorkError,
 )
 from layered_backend.session.transaction_state import TransactionState
 from layered_backend.upstream.sqlalchemy.connection import is_from_pool
@@ -26,6 +27,7 @@ from layered_backend.upstream.sqlalchemy.connection import is_from_pool
 __all__ = [
     "describe",
     "has_ended_transaction",
+    "refuse",
     "rolled_back",
     "translated_driver_error",
     "translated_session_error",
@@ -153,3 +155,15 @@ def describe(error: BaseException) -> str:
     table, columns = getattr(error, "table", None), getattr(error, "columns", ())
     place = ".".join(filter(None, (table, ", ".join(columns))))
     return f"{type(error).__name__} on {place}" if place else type(error).__name__
+
+
+def refuse(call: str) -> NoReturn:
+    """Raise the error that says why *call* is not for the caller.
+
+    Raises:
+        UnitOfWorkError: Always.
+    """
+    raise UnitOfWorkError(
+        f"{call} would go past the unit of work, which commits when its block ends; leave it out, or call "
+        "`await uow.commit()` or `await uow.rollback()`"
+    )

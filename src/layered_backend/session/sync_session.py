@@ -10,12 +10,12 @@ from types import TracebackType
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, event, inspect
-from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
+from sqlalchemy.orm import Mapper, ORMExecuteState, Session, SessionTransaction
 
 from layered_backend.dialects import Transactions, dialect_named
 from layered_backend.errors import LayeredError, RolledBackError, UnitOfWorkError
-from layered_backend.session.connection import guard_connection, refuse
-from layered_backend.session.errors import rolled_back, translated_session_error
+from layered_backend.session.connection import guard_connection
+from layered_backend.session.errors import refuse, rolled_back, translated_session_error
 from layered_backend.session.lazy_load_error import raise_lazy_load_error
 from layered_backend.session.owner import Owner, SessionOwner
 from layered_backend.session.transaction_state import TransactionState
@@ -110,6 +110,7 @@ class GuardedSyncSession(Session):
         self.before_begin: Callable[[], None] | None = None
         self._call = _Call(self.owner, self.state, engine.dialect.name)
         self._opens_savepoint = False
+        self._is_flushing = False
         self._expired_when: str | None = None
 
     @property
@@ -208,9 +209,10 @@ class GuardedSyncSession(Session):
         self._flush_by(flush)
 
     def _flush_by(self, flush: Callable[[], None]) -> None:
-        frame, before = self.state.top, self.state.error
+        frame, before, is_inner = self.state.top, self.state.error, self._is_flushing
         with self._reaching:
             try:
+                self._is_flushing = True
                 flush()
             except BaseException as error:
                 # Where the savepoint to roll back to is gone, the flush's own error says why, and nobody has caught it.
@@ -220,6 +222,8 @@ class GuardedSyncSession(Session):
                 if first is not None:
                     raise first from first.__cause__
                 raise
+            finally:
+                self._is_flushing = is_inner
 
     def add(self, *args: Any, **kwargs: Any) -> None:
         with self._call:
@@ -259,7 +263,7 @@ class GuardedSyncSession(Session):
         What is pending belongs to the work around the savepoint, and outlives it. Where the flush fails, it undoes the
         pending changes alone: the caller, who catches the error around the block, has lost nothing else.
         """
-        if self.is_clean:
+        if self.is_clean or self._is_flushing:  # a listener of the flush opens it, and what is pending is on its way
             return
         with self._flush_postponed():
             apart = super().begin(nested=True)
@@ -290,10 +294,10 @@ class GuardedSyncSession(Session):
             state = inspect(entity)
             if not state.expired_attributes or state.identity is None:
                 continue
-            for column, value in zip(state.mapper.primary_key, state.identity, strict=True):
-                name = state.mapper.get_property_by_column(column).key
-                state.dict[name] = value
-                state.expired_attributes.discard(name)
+            for name, value in _key_attributes(state.mapper, state.identity):
+                if name in state.expired_attributes:
+                    state.dict[name] = value
+                    state.expired_attributes.discard(name)
 
     # What belongs to the unit of work.
 
@@ -332,15 +336,46 @@ class GuardedSyncSession(Session):
             state.is_ending = True
             try:
                 if commit:
-                    super().commit()
+                    self._commit()
                 else:
                     super().rollback()
+            except BaseException:
+                if state.is_commit_sent or not commit:
+                    self._undo_on_connection()
+                raise
             finally:
                 state.is_ending = False
+                if not commit:
+                    state.begin_anew()
                 # A listener that forbids the commit leaves the transaction open.
                 state.has_begun = state.has_begun and not state.is_commit_sent and self.in_transaction()
                 state.is_ended_by_database = state.is_ended_by_database and state.has_begun
-        state.begin_anew()
+
+    def _commit(self) -> None:
+        """Commit. A listener may have caught an error that has undone the work, as any other caller may."""
+        if not is_heard(self, "before_commit"):
+            super().commit()
+            return
+        event.listen(self, "before_commit", _refuse_undone)  # the last one
+        try:
+            super().commit()
+        finally:
+            event.remove(self, "before_commit", _refuse_undone)
+
+    def _undo_on_connection(self) -> None:
+        """Leave no transaction open after a COMMIT or a ROLLBACK that has failed: SQLAlchemy takes it for ended.
+
+        A listener of the engine may have raised before the statement was sent, or the database has only answered it with
+        an error. In the pool the transaction would become a part of the next one. Where it has ended, this does nothing.
+        """
+        connection = self.guarded_connection
+        if connection is None or connection.closed or connection.invalidated:
+            return
+        try:
+            connection.dialect.do_rollback(connection.connection)
+        except Exception:
+            _logger.debug("a connection could not be rolled back and was closed", exc_info=True)
+            connection.invalidate()
 
     def _close_streams(self, *, is_fatal: bool) -> None:
         try:
@@ -386,13 +421,44 @@ class GuardedSyncSession(Session):
         with self.owner:
             if self.state.streams:
                 self._close_streams(is_fatal=False)
+            self.state.is_ending = True
             try:
                 super().close()
             except BaseException as error:
                 super().invalidate()  # a connection that cannot even roll back is of use to nobody
+                if self.guarded_connection is not None:  # of which the session knows nothing any more
+                    self.guarded_connection.invalidate()
+                    self.guarded_connection.close()
                 if not isinstance(error, Exception):
                     raise
                 _logger.debug("a connection could not be rolled back and was closed", exc_info=True)
+            finally:
+                self.state.is_ending = False
+
+
+def _key_attributes(mapper: Mapper[Any], identity: tuple[Any, ...]) -> Generator[tuple[str, Any]]:
+    """Yield the names of the attributes that hold the primary key, with their values.
+
+    A class that is mapped to a table of its own, joined to its base's, may have its own name for the same key.
+    """
+    lineage: list[Mapper[Any]] = [mapper]
+    while (base := lineage[-1].inherits) is not None:
+        lineage.append(base)
+    values = dict(zip(mapper.primary_key, identity, strict=True))
+    for each in reversed(lineage):
+        for column in each.local_table.primary_key:
+            referred = next((known for known in values if column is not known and column.references(known)), None)
+            if referred is not None:
+                values.setdefault(column, values[referred])
+    for column, value in values.items():
+        yield mapper.get_property_by_column(column).key, value
+
+
+def _refuse_undone(session: GuardedSyncSession) -> None:
+    """Refuse to commit after an error that has undone the work: PostgreSQL would answer with success and save nothing."""
+    session.flush_pending()
+    if session.state.error is not None:
+        raise rolled_back(session.state.error)
 
 
 @event.listens_for(GuardedSyncSession, "after_begin")

@@ -136,6 +136,7 @@ class TransactionState:
         for error in filter(None, errors):
             raise error
 
-    def begin_anew(self) -> None:
-        """Forget the errors and hooks of a transaction that has ended."""
-        self._frames = [Frame()]
+    def begin_anew(self) -> list[Hook]:
+        """Forget the errors of a transaction that has ended, and return its hooks."""
+        hooks, self._frames = self.hooks, [Frame()]
+        return hooks

@@ -1,27 +1,27 @@
-"""A session's transaction, as others may look at it."""
+"""A transaction of a session, or of its connection, as others may look at it."""
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeVar, cast
 
-from sqlalchemy.orm import SessionTransaction
-
-from layered_backend.session.connection import refuse
+from layered_backend.session.errors import refuse
 
 __all__ = ["view_of"]
 
+T = TypeVar("T")
+
 
 class TransactionView:
-    """A session's transaction, to look at: reading passes through, and its end belongs to the unit of work."""
+    """A transaction to look at: reading passes through, and its end belongs to the unit of work."""
 
-    def __init__(self, transaction: SessionTransaction) -> None:
+    def __init__(self, transaction: Any) -> None:
         self._transaction = transaction
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transaction, name)
 
     @property
-    def parent(self) -> SessionTransaction | None:
+    def parent(self) -> Any:
         return view_of(self._transaction.parent)
 
     def commit(self) -> None:
@@ -43,6 +43,6 @@ class TransactionView:
         """Do nothing: `__enter__` refuses."""
 
 
-def view_of(transaction: SessionTransaction | None) -> SessionTransaction | None:
-    """Return a view of *transaction*; None for None."""
-    return None if transaction is None else cast("SessionTransaction", TransactionView(transaction))
+def view_of(transaction: T) -> T:
+    """Return a view of *transaction*, which can be read and not ended; None for None."""
+    return transaction if transaction is None else cast("T", TransactionView(transaction))

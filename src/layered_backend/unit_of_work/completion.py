@@ -156,18 +156,19 @@ class Completion:
         session.flush_pending()
         self._refuse_undone()  # a listener may have caught an error of the flush
 
-        hooks = state.hooks
+        undoes_something = self.has_begun or self._outcome is Outcome.OPEN
         try:
             session.end_transaction(commit=True)
         except BaseException as error:
-            self._outcome = self._outcome_after(error)
-            if self._outcome is Outcome.COMMITTED:
-                self._due_hooks = hooks
+            if state.is_commit_sent or undoes_something:
+                self._outcome = self._outcome_after(error)
+            if state.is_committed:
+                self._due_hooks = state.begin_anew()
             if self._outcome is Outcome.UNKNOWN and isinstance(error, DatabaseUnavailableError):
                 raise CommitUnknownError from error
             raise
         self._outcome = Outcome.COMMITTED
-        self._due_hooks = hooks
+        self._due_hooks = state.begin_anew()  # not before: a listener may have added one
 
     def _refuse_undone(self) -> None:
         if self._session.state.error is not None:
@@ -194,9 +195,12 @@ class Completion:
     async def _roll_back(self) -> None:
         session = self._session
         undoes_something = self.has_begun or self._outcome is Outcome.OPEN
-        await session.run_sync(GuardedSyncSession.end_transaction, commit=False)
-        if undoes_something and self._outcome is not Outcome.UNKNOWN:  # that, no later rollback changes
-            self._outcome = Outcome.ROLLED_BACK
+        try:
+            await session.run_sync(GuardedSyncSession.end_transaction, commit=False)
+        finally:
+            # After an unknown outcome no rollback changes it; one that was refused has undone nothing.
+            if undoes_something and not self.has_begun and self._outcome is not Outcome.UNKNOWN:
+                self._outcome = Outcome.ROLLED_BACK
 
     def _settle(self, error: BaseException | None) -> None:
         """Note the outcome of a unit of work that has ended with *error*, or without one."""
