@@ -14,7 +14,7 @@ from typing import Any
 import aiosqlite
 import pytest
 from sqlalchemy import NullPool, bindparam, event, insert, select, text
-from sqlalchemy.exc import InvalidRequestError, StatementError
+from sqlalchemy.exc import StatementError
 from sqlalchemy.orm import Session
 from sqlalchemy.util import greenlet_spawn
 
@@ -25,6 +25,7 @@ from layered_backend import (
     NotNullViolationError,
     Outcome,
     RolledBackError,
+    UnitOfWorkError,
 )
 from layered_backend.upstream.sqlalchemy.aiosqlite_adapter import SingleTripConnection
 from tests.databases import Shop
@@ -115,9 +116,9 @@ class TestWhatOnlyReads:
             await add_item(uow, "tea")
         assert await async_shop.names() == ["tea"]
 
-    async def test_ends_where_its_connection_was_closed(self, async_shop: Shop) -> None:
+    async def test_lets_nobody_close_its_connection(self, async_shop: Shop) -> None:
         uow = async_shop.unit()
-        with pytest.raises(InvalidRequestError):
+        with pytest.raises(UnitOfWorkError, match="would go past the unit of work"):
             async with uow:
                 await uow.items.count()
                 await (await uow.session.connection()).close()

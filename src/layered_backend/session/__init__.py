@@ -4,8 +4,9 @@ from layered_backend.session.connection import guard_engine, read_in_autocommit,
 from layered_backend.session.coroutines import at_once, drive, uninterrupted
 from layered_backend.session.errors import describe, rolled_back
 from layered_backend.session.session import GuardedSession
-from layered_backend.session.sync_session import GuardedSyncSession, TransactionNeededError, UnbegunReads
+from layered_backend.session.sync_session import GuardedSyncSession
 from layered_backend.session.transaction_state import Frame, Hook, TransactionState
+from layered_backend.session.unbegun_reads import TransactionNeededError, UnbegunReads
 
 __all__ = [
     "Frame",

@@ -16,8 +16,9 @@ from sqlalchemy.orm import Session
 from layered_backend.errors import ConcurrentUseError
 from layered_backend.session.errors import refuse
 from layered_backend.session.owner import current_task, describe_owner
-from layered_backend.session.sync_session import GuardedSyncSession, UnbegunReads
+from layered_backend.session.sync_session import GuardedSyncSession
 from layered_backend.session.transaction_state import TransactionState
+from layered_backend.session.unbegun_reads import UnbegunReads
 
 __all__ = ["GuardedSession"]
 

@@ -6,77 +6,31 @@ import logging
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from functools import partial
-from types import TracebackType
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from sqlalchemy import Connection, Engine, event, inspect
-from sqlalchemy.orm import Mapper, ORMExecuteState, Session, SessionTransaction
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 
 from layered_backend.dialects import Transactions, dialect_named
-from layered_backend.errors import LayeredError, RolledBackError, UnitOfWorkError
+from layered_backend.errors import RolledBackError, UnitOfWorkError
+from layered_backend.session.call import SessionCall
 from layered_backend.session.connection import guard_connection
-from layered_backend.session.errors import refuse, rolled_back, translated_session_error
+from layered_backend.session.errors import refuse, rolled_back
+from layered_backend.session.identity_keeping import keep_identity
 from layered_backend.session.lazy_load_error import raise_lazy_load_error
 from layered_backend.session.owner import Owner, SessionOwner
 from layered_backend.session.transaction_state import TransactionState
 from layered_backend.session.transaction_view import view_of
+from layered_backend.session.unbegun_reads import TransactionNeededError, UnbegunReads
 from layered_backend.upstream.sqlalchemy.concurrency import is_in_greenlet
 from layered_backend.upstream.sqlalchemy.events import is_heard
 from layered_backend.upstream.sqlalchemy.session import roll_back_as_flush
 
-__all__ = ["GuardedSyncSession", "TransactionNeededError", "UnbegunReads"]
+__all__ = ["GuardedSyncSession"]
 
 T = TypeVar("T")
 
 _logger = logging.getLogger("layered_backend")
-
-
-class TransactionNeededError(LayeredError):
-    """A statement that was to be sent before the transaction begins needs it; it was not sent."""
-
-
-class UnbegunReads(Protocol):
-    """A way to read before a transaction has begun, as `layered_backend.accelerators` has one.
-
-    Its connections send nothing but reads that need no transaction, and refuse others with TransactionNeededError.
-    """
-
-    @property
-    def engine(self) -> Engine:
-        """The engine of its connections."""
-        ...
-
-    def has_begun(self, connection: Connection) -> bool:
-        """Tell whether BEGIN was sent on *connection*."""
-        ...
-
-
-class _Call:
-    """A call of the session: it takes the session, and its errors leave as this library's."""
-
-    __slots__ = ("_dialect_name", "_owner", "_state")
-
-    def __init__(self, owner: SessionOwner, state: TransactionState, dialect_name: str) -> None:
-        self._owner = owner
-        self._state = state
-        self._dialect_name = dialect_name
-
-    def __enter__(self) -> None:
-        self._owner.__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._owner.__exit__()
-        if error is None or self._owner.depth:  # a call around this one translates
-            return
-        translated = self.translated(error)
-        if translated is not None:
-            raise translated from translated.__cause__ or error
-
-    def translated(self, error: BaseException) -> LayeredError | None:
-        """Return this library's error for *error*, where it is another's and has one."""
-        return translated_session_error(error, self._state, self._dialect_name)
 
 
 class GuardedSyncSession(Session):
@@ -108,13 +62,13 @@ class GuardedSyncSession(Session):
         self.unbegun_reads = unbegun_reads
         self.guarded_connection: Connection | None = None
         self.before_begin: Callable[[], None] | None = None
-        self._call = _Call(self.owner, self.state, engine.dialect.name)
+        self._call = SessionCall(self.owner, self.state, engine.dialect.name)
         self._opens_savepoint = False
         self._is_flushing = False
         self._expired_when: str | None = None
 
     @property
-    def _reaching(self) -> _Call:
+    def _reaching(self) -> SessionCall:
         """A call that reaches the database."""
         if not is_in_greenlet():
             raise UnitOfWorkError(
@@ -291,13 +245,7 @@ class GuardedSyncSession(Session):
         """
         self._expired_when = "a savepoint was rolled back" if undone.nested else "the unit of work was rolled back"
         for entity in self.identity_map.values():
-            state = inspect(entity)
-            if not state.expired_attributes or state.identity is None:
-                continue
-            for name, value in _key_attributes(state.mapper, state.identity):
-                if name in state.expired_attributes:
-                    state.dict[name] = value
-                    state.expired_attributes.discard(name)
+            keep_identity(entity)
 
     # What belongs to the unit of work.
 
@@ -434,24 +382,6 @@ class GuardedSyncSession(Session):
                 _logger.debug("a connection could not be rolled back and was closed", exc_info=True)
             finally:
                 self.state.is_ending = False
-
-
-def _key_attributes(mapper: Mapper[Any], identity: tuple[Any, ...]) -> Generator[tuple[str, Any]]:
-    """Yield the names of the attributes that hold the primary key, with their values.
-
-    A class that is mapped to a table of its own, joined to its base's, may have its own name for the same key.
-    """
-    lineage: list[Mapper[Any]] = [mapper]
-    while (base := lineage[-1].inherits) is not None:
-        lineage.append(base)
-    values = dict(zip(mapper.primary_key, identity, strict=True))
-    for each in reversed(lineage):
-        for column in each.local_table.primary_key:
-            referred = next((known for known in values if column is not known and column.references(known)), None)
-            if referred is not None:
-                values.setdefault(column, values[referred])
-    for column, value in values.items():
-        yield mapper.get_property_by_column(column).key, value
 
 
 def _refuse_undone(session: GuardedSyncSession) -> None:
