@@ -114,7 +114,7 @@ def _drop_key(mapper: Mapper[Any], names: Sequence[str], key: object, values: di
             raise ConflictError(f"{mapper.class_.__name__}.{name} is another than the key of what is replaced")
 
 
-def _default(mapper: Mapper[Any], name: str) -> Any:
+def _default(mapper: Mapper[Any], name: str) -> object:
     """Return the default of a field: a value, or an expression that the database computes."""
     column = mapper.column_attrs[name].columns[0] if name in mapper.column_attrs else None
     if not isinstance(column, Column):
@@ -130,7 +130,7 @@ def _default(mapper: Mapper[Any], name: str) -> Any:
     return default.arg(None)
 
 
-def _quoted(written: str) -> Any:
+def _quoted(written: str) -> object:
     """Return the text of a server's default as the DDL has it: each database makes its column's type of it."""
     escaped = written.replace("'", "''")
     return cast("Any", literal_column)(f"'{escaped}'")

@@ -34,7 +34,7 @@ def _arguments(cls: type, generic: Any) -> Iterator[tuple[Any, ...]]:
             yield tuple(resolved(given.get(argument, argument), cls) for argument in arguments)
 
 
-def resolved(annotation: object, cls: object) -> Any:
+def resolved(annotation: object, cls: object) -> object:
     """Return what *annotation*, written in the body or the bases of *cls*, stands for; *cls* may be a function too.
 
     A name in quotes is looked up in the module of *cls*, as `typing.get_type_hints` does.

@@ -59,7 +59,7 @@ def _app_of(path: Path) -> str | None:
     return app
 
 
-def _module(name: str) -> Any:
+def _module(name: str) -> object:
     try:
         return import_module(name)
     except Exception as error:

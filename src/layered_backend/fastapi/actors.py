@@ -51,7 +51,7 @@ def checked_source(principal: PrincipalSource) -> PrincipalSource:
     return principal
 
 
-async def actor_of(connection: HTTPConnection, principal: PrincipalSource) -> Any:
+async def actor_of(connection: HTTPConnection, principal: PrincipalSource) -> object:
     """Return who makes the request, as *principal* says it; it is asked once.
 
     Raises:
@@ -63,7 +63,7 @@ async def actor_of(connection: HTTPConnection, principal: PrincipalSource) -> An
     return actors[principal]
 
 
-async def _asked(connection: HTTPConnection, principal: PrincipalSource) -> Any:
+async def _asked(connection: HTTPConnection, principal: PrincipalSource) -> object:
     overrides: dict[Any, Any] = getattr(connection.scope.get("app"), "dependency_overrides", {})
     if principal not in overrides:
         return await _as_actor(principal)(connection)

@@ -192,7 +192,7 @@ def get_service(
     /,
     *,
     unit_of_work: type[UnitOfWork] | None = None,
-) -> Any:
+) -> object:
     """Return the dependency on a service in the request's unit of work.
 
         get_item_service = get_service(ItemService, ItemRepository, Item)

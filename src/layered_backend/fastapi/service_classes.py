@@ -59,6 +59,6 @@ def _is_service(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseService)
 
 
-def _returned(dependency: Callable[..., Any]) -> Any:
+def _returned(dependency: Callable[..., Any]) -> object:
     annotation = inspect.signature(dependency, eval_str=True).return_annotation
     return get_args(annotation)[0] if get_origin(annotation) in {AsyncGenerator, AsyncIterator} else annotation

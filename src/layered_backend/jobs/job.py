@@ -119,7 +119,7 @@ def _findable(thing: object) -> str:
     return name
 
 
-def _json_value(value: object, what: str) -> Any:
+def _json_value(value: object, what: str) -> object:
     try:
         return pydantic_core.to_jsonable_python(value)
     except pydantic_core.PydanticSerializationError as error:

@@ -103,7 +103,7 @@ class JobRunner(Generic[UnitOfWorkT]):
         actor = self._actor_of(job)
         return lambda: self._unit_of_work(self._database, actor=actor)
 
-    def _actor_of(self, job: Job) -> Any:
+    def _actor_of(self, job: Job) -> object:
         try:
             return None if job.actor is None else self._actor.validate_python(job.actor)
         except ValidationError as error:

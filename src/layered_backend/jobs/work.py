@@ -79,7 +79,7 @@ def name_of(function: object) -> str:
     return f"{function.__module__}:{name}"
 
 
-def actor_here() -> Any:
+def actor_here() -> object:
     """Return the actor of the units of work that are open here, or None."""
     return next((unit.actor for unit in still_open() if unit.actor is not None), None)
 

@@ -220,7 +220,7 @@ def _aliases(field: FieldInfo) -> Iterator[str]:
     return (choice for choice in choices if isinstance(choice, str))
 
 
-def _column(mapper: Mapper[Any], schema: type[BaseModel], name: str, attribute: str) -> Any:
+def _column(mapper: Mapper[Any], schema: type[BaseModel], name: str, attribute: str) -> object:
     is_column = attribute in mapper.column_attrs or attribute in mapper.synonyms
     kind = mapper.all_orm_descriptors[attribute].extension_type
     if not (is_column or kind is HybridExtensionType.HYBRID_PROPERTY):

@@ -115,7 +115,7 @@ _NOTATIONS: Mapping[str, _Notation] = {
 }
 
 
-def _tagged(value: object) -> Any:
+def _tagged(value: object) -> object:
     """Return *value* as JSON has it, or as a pair of its type and its text where JSON does not."""
     if value is None or isinstance(value, bool | str | int | float):
         return value
@@ -125,7 +125,7 @@ def _tagged(value: object) -> Any:
     raise TypeError(f"a cursor cannot hold a {type(value).__name__}; sort by something simpler")
 
 
-def _untagged(value: object, column_type: TypeEngine[Any]) -> Any:
+def _untagged(value: object, column_type: TypeEngine[Any]) -> object:
     if isinstance(value, list):
         tag, text = cast("tuple[str, str]", value)
         value = _NOTATIONS[tag].read(text)

@@ -29,7 +29,7 @@ class QueryModel(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown(cls, data: object) -> Any:
+    def _refuse_unknown(cls, data: object) -> object:
         if not isinstance(data, Mapping):
             return data
         given = cast("Mapping[str, Any]", data)

@@ -104,7 +104,7 @@ class TenantScope(Scope):
     def fixed_values(self, actor: Callable[[], Any]) -> Mapping[str, Any]:
         return {self._column: self._tenant_of(actor)}
 
-    def _tenant_of(self, actor: Callable[[], Any]) -> Any:
+    def _tenant_of(self, actor: Callable[[], Any]) -> object:
         current = actor()
         tenant = None if current is None else self._tenant(current)
         if tenant is None:

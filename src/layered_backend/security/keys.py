@@ -97,7 +97,7 @@ def _named(kid: str | None) -> str:
     return "without kid" if kid is None else repr(kid)
 
 
-def _rule(algorithm: str) -> Any:
+def _rule(algorithm: str) -> object:
     """Return how PyJWT computes *algorithm*."""
     if algorithm not in {*_SYMMETRIC, *_ASYMMETRIC}:
         raise ValueError(f"{algorithm!r} signs no tokens here; write one of {', '.join((*_SYMMETRIC, *_ASYMMETRIC))}")

@@ -86,7 +86,7 @@ class Field:
         values, form = self.converted(values), self.stored_form
         return values if form is None else tuple(v if isinstance(v, _TAKEN_AS_THEY_ARE) else form(v) for v in values)
 
-    def _converted(self, position: int, value: object) -> Any:
+    def _converted(self, position: int, value: object) -> object:
         if value is EMPTY:
             value = "" if isinstance(self.impl, String) and not self.column.nullable else None
         if isinstance(value, _TAKEN_AS_THEY_ARE) or type(value) in (self.value_type.types or ()):
@@ -183,7 +183,7 @@ def unknown_field(mapper: Mapper[Any], name: str, fields: Mapping[str, Field]) -
     return str(UnknownFieldError(mapper.class_.__name__, name, fields))
 
 
-def _without_lost_offset(wanted: Any, stored: Any) -> Any:
+def _without_lost_offset(wanted: Any, stored: Any) -> object:
     """Return *wanted* without its offset from UTC where the column has none, as on SQLite."""
     if getattr(wanted, "tzinfo", None) is not None and getattr(stored, "tzinfo", None) is None:
         return wanted.replace(tzinfo=None)

@@ -210,7 +210,7 @@ class Reconciliation:
                         unknown.add(reference)
         await self._resolver.look_up(unknown)
 
-    def _value(self, field: Field, reference: Ref, number: int) -> Any:
+    def _value(self, field: Field, reference: Ref, number: int) -> object:
         value = self._known_value(field, reference, number)
         if value is not UNKNOWN:
             return value
@@ -218,7 +218,7 @@ class Reconciliation:
             return self._resolver.normal(reference)
         raise self._refers_to_nothing(field, reference, number)
 
-    def _known_value(self, field: Field, reference: Ref, number: int) -> Any:
+    def _known_value(self, field: Field, reference: Ref, number: int) -> object:
         self._check_dependency(field, reference, number)
         try:
             return self._resolver.value(field, reference)

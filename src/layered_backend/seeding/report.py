@@ -184,5 +184,5 @@ def _change_as_dict(change: RowChange) -> dict[str, Any]:
     }
 
 
-def _plain(value: object) -> Any:
+def _plain(value: object) -> object:
     return value if isinstance(value, str | int | float | None) else str(value)

@@ -89,7 +89,7 @@ class Resolver:
         parts = [self._part(table.fields[name], part) for name, part in zip(table.key, reference.key, strict=True)]
         return UNKNOWN if any(part is UNKNOWN for part in parts) else tuple(parts)
 
-    def _part(self, field: Field, part: object) -> Any:
+    def _part(self, field: Field, part: object) -> object:
         return self.value(field, part) if isinstance(part, Ref) else _converted(field, part)
 
     def _check_length(self, reference: Ref, key: tuple[str, ...]) -> None:
@@ -107,7 +107,7 @@ class Resolver:
         return table.referable.index(target)
 
 
-def _converted(field: Field, part: object) -> Any:
+def _converted(field: Field, part: object) -> object:
     try:
         return field.converted_key((part,))[0]
     except BadValueError as error:

@@ -134,7 +134,7 @@ def _choice(value: object, choices: tuple[str, ...]) -> str:
     raise ValueError(f"the column takes {' or '.join(map(repr, choices))}, not {_short(value)}")
 
 
-def _member(value: object, enum_class: Any) -> Any:
+def _member(value: object, enum_class: Any) -> object:
     if isinstance(value, str) and value in enum_class.__members__:
         return enum_class[value]
     try:

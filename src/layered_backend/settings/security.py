@@ -81,7 +81,7 @@ class SecuritySettings(Settings):
 
     @field_validator("secret_keys", mode="before")
     @classmethod
-    def _from_json(cls, value: object) -> Any:
+    def _from_json(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         with suppress(ValueError):  # of JSON's or of Pydantic's, either of which holds the secrets

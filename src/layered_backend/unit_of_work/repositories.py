@@ -65,7 +65,7 @@ class RepositoryAttribute:
             )
         return cast("type[BaseRepository[Any]]", annotation)
 
-    def _resolved(self) -> Any:
+    def _resolved(self) -> object:
         try:
             return resolved(self._annotation, self._owner)
         except NameError as error:

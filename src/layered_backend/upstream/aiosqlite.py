@@ -83,7 +83,7 @@ def connect_cleanly(dialect: Dialect, options: dict[str, Any]) -> None:
     options.setdefault("async_creator_fn", partial(connect, dialect))
 
 
-async def _connected(dialect: Dialect, connection: Any, thread: threading.Thread) -> Any:
+async def _connected(dialect: Dialect, connection: Any, thread: threading.Thread) -> object:
     try:
         return await opened(dialect, connection.__aenter__(), lambda connection: connection.stop())
     except asyncio.CancelledError:

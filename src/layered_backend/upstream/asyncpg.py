@@ -40,7 +40,7 @@ def connect_uninterrupted(dialect: Dialect, options: dict[str, Any]) -> None:
     options.setdefault("async_creator_fn", partial(_connect, dialect))
 
 
-async def _connect(dialect: Dialect, *args: Any, **options: Any) -> Any:
+async def _connect(dialect: Dialect, *args: Any, **options: Any) -> object:
     asyncpg: Any = import_module("asyncpg")
     return await opened(dialect, asyncpg.connect(*args, **options), lambda connection: connection.terminate())
 

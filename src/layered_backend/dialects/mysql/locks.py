@@ -50,7 +50,7 @@ def give_back_locks(connection: DBAPIConnection, record: ConnectionPoolEntry, st
         answer(connection, f"SELECT RELEASE_LOCK('{label}')")  # our own letters and digits
 
 
-def answer(connection: Any, sql: str) -> Any:
+def answer(connection: Any, sql: str) -> object:
     """Return the first row that *connection*, the driver's, answers *sql* with, or None."""
     cursor = connection.cursor()
     try:

@@ -50,7 +50,7 @@ class PostgreSQLLocks(Locks):
         return True
 
 
-def _answer_alone(connection: Connection, statement: Select[Any]) -> Any:
+def _answer_alone(connection: Connection, statement: Select[Any]) -> object:
     """Return what *statement* selects, in a transaction of its own."""
     answer = connection.scalar(statement)
     connection.rollback()

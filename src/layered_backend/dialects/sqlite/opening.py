@@ -41,7 +41,7 @@ class LockReleasingConnection(sqlite3.Connection):
         super().close()
 
 
-def connect(dialect: Dialect, record: object, args: list[Any], options: dict[str, Any]) -> Any:
+def connect(dialect: Dialect, record: object, args: list[Any], options: dict[str, Any]) -> object:
     """Have aiosqlite connect without leaving anything behind, and each statement be one trip to its thread if it can."""
     if aiosqlite_adapter.is_offered():
         return aiosqlite_adapter.connected(dialect.loaded_dbapi, aiosqlite.connect(dialect, *args, **options))

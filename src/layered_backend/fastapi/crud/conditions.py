@@ -68,13 +68,13 @@ def has_tag(header: str | None, tag: str) -> bool:
     return header.strip() == "*" or tag in {named.strip().removeprefix("W/") for named in header.split(",")}
 
 
-def if_match_header(*, is_shown: bool) -> Any:
+def if_match_header(*, is_shown: bool) -> object:
     """Return the annotation of the header `If-Match`; where rows have no versions, the document does not show it."""
     description = "The `ETag` of the version that was read."
     return Annotated[str | None, Header(alias="If-Match", description=description, include_in_schema=is_shown)]
 
 
-def if_none_match_header(*, is_shown: bool) -> Any:
+def if_none_match_header(*, is_shown: bool) -> object:
     """Return the annotation of the header `If-None-Match`."""
     description = "The `ETag` of a version that the client has: it is not sent again."
     return Annotated[str | None, Header(alias="If-None-Match", description=description, include_in_schema=is_shown)]

@@ -77,7 +77,7 @@ class Operations:
         async with self._condition.holding(service, key, if_match):
             await service.delete(key)
 
-    async def _answer(self, service: AnyService, entity: object, response: Response) -> Any:
+    async def _answer(self, service: AnyService, entity: object, response: Response) -> object:
         version = self._reading.version_of(entity)
         if version is not None:
             response.headers["ETag"] = tag_of(version)

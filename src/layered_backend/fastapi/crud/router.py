@@ -149,7 +149,7 @@ def _router(
     return router
 
 
-def _answer(route: Route, page: object, one: object) -> Any:
+def _answer(route: Route, page: object, one: object) -> object:
     if route.method == "DELETE":
         return None
     return one if route.of_one or route.takes else page
