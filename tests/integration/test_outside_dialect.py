@@ -8,8 +8,9 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select, text
 
-from layered_backend import Database
+from layered_backend import Database, ReadOnlyError
 from tests import plainsqlite
 from tests.databases import Backend, Shop
 from tests.integration import (
@@ -22,7 +23,7 @@ from tests.integration import (
 )
 from tests.repeated import repeated_tests
 from tests.samples import with_samples
-from tests.shop import Base
+from tests.shop import Base, Item, ShopUnitOfWork
 
 _BACKENDS = (Backend(plainsqlite.NAME, "aiosqlite"), Backend(plainsqlite.NAME, "pysqlite", asynchronous=False))
 
@@ -62,7 +63,7 @@ _ALONE = """
 import asyncio, sys
 from tests.plainsqlite import NAME
 from tests.shop import Base, Country, ShopUnitOfWork
-from layered_backend import Database
+from layered_backend import Database, ReadOnlyError
 
 async def main():
     async with Database(f"{NAME}:///{sys.argv[1]}") as database:
@@ -82,3 +83,29 @@ def test_a_dialect_from_outside_imports_no_shipped_one(tmp_path: Path) -> None:
     )
 
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM items",
+        "WITH cheap AS (SELECT id FROM items) DELETE FROM items WHERE id IN (SELECT id FROM cheap)",
+        "WITH gone AS (\nDELETE FROM items RETURNING id) SELECT id FROM gone",
+        "WITH cheap AS (SELECT 'x' AS name) INSERT INTO categories (name) SELECT name FROM cheap",
+    ],
+)
+async def test_a_write_is_refused_in_a_read_only_unit_of_work(shop: Shop, statement: str) -> None:
+    async def work(uow: ShopUnitOfWork) -> None:
+        with pytest.raises(ReadOnlyError):
+            await uow.session.execute(text(statement))
+
+    await shop.run(work, read_only=True)
+
+
+async def test_a_query_is_sent_in_a_read_only_unit_of_work(shop: Shop) -> None:
+    async def work(uow: ShopUnitOfWork) -> None:
+        cheap = select(Item.id).where(Item.price < 1).cte()
+        await uow.session.execute(select(Item).where(Item.id.in_(select(cheap.c.id))))
+        await uow.items.list()
+
+    await shop.run(work, read_only=True)

@@ -103,19 +103,21 @@ class Player:
                 if await self._find(key) is None:
                     self._entities.append(Stock(warehouse=key[0], item_code=key[1], amount=self._number))
                     session.add(self._entities[-1])
-            case _:
-                entity, other = await self._find(key), await self._find((key[0], 3 - key[1]))
-                if entity is None:
-                    return
-                match change.verb:
-                    case "amend":
-                        entity.amount = self._number
-                    case "renumber" if other is None:
-                        entity.item_code = 3 - key[1]
-                    case "delete":
-                        await session.delete(entity)
-                    case "expire":
-                        session.expire(entity, ["amount"])
+            case verb:
+                entity = await self._find(key)
+                if entity is not None:
+                    await self._change_entity(entity, verb)
+
+    async def _change_entity(self, entity: Stock, verb: str) -> None:
+        other_key = (entity.warehouse, 3 - entity.item_code)
+        if verb == "amend":
+            entity.amount = self._number
+        elif verb == "delete":
+            await self._session.delete(entity)
+        elif verb == "expire":
+            self._session.expire(entity, ["amount"])
+        elif await self._find(other_key) is None:  # renumber
+            entity.item_code = other_key[1]
 
     async def _find(self, key: tuple[str, int]) -> Stock | None:
         """Read the row, after what is pending was flushed."""

@@ -17,6 +17,7 @@ from layered_backend import (
     ForeignKeyViolationError,
     IntegerPrimaryKey,
     LayeredError,
+    RolledBackError,
     UniqueViolationError,
     UnitOfWork,
     UnitOfWorkError,
@@ -107,6 +108,28 @@ class TestAnErrorAtTheEnd:
         await stocked.run(work)
 
         assert await stocked.names() == ["tea", "coffee", "milk", "sugar"]
+
+
+@pytest.mark.filterwarnings("ignore:Session's state has been changed on a non-active transaction")
+async def test_a_flush_after_one_that_has_undone_the_savepoint_undoes_no_more(stocked: Shop) -> None:
+    async def work(uow: ShopUnitOfWork) -> None:
+        await add_item(uow, "milk")
+        coffee = await uow.items.one(Item.name == "coffee")
+        with pytest.raises(RolledBackError):
+            async with uow.savepoint():
+                with pytest.raises(UniqueViolationError):
+                    await uow.items.update(coffee, {"name": "tea"})
+                await uow.session.run_sync(lambda session: session.connection())
+        with pytest.raises(RolledBackError):
+            async with uow.savepoint():
+                with pytest.raises(UniqueViolationError):
+                    await uow.items.update(coffee.id, {"name": "tea"})
+                await add_item(uow, "cocoa")
+        await add_item(uow, "sugar")
+
+    await stocked.run(work)
+
+    assert await stocked.names() == ["tea", "coffee", "milk", "sugar"]
 
 
 class TestAnErrorAtTheBeginning:

@@ -164,6 +164,9 @@ class GuardedSyncSession(Session):
 
     def _flush_by(self, flush: Callable[[], None]) -> None:
         frame, before, is_inner = self.state.top, self.state.error, self._is_flushing
+        was_active = (
+            self.is_active
+        )  # else an earlier error, which was caught, has undone the savepoint of its own frame
         with self._reaching:
             try:
                 self._is_flushing = True
@@ -171,7 +174,7 @@ class GuardedSyncSession(Session):
             except BaseException as error:
                 # Where the savepoint to roll back to is gone, the flush's own error says why, and nobody has caught it.
                 first = self.state.error if before is None and isinstance(error, RolledBackError) else None
-                if not self.is_active:  # SQLAlchemy has rolled back, whatever failed
+                if was_active and not self.is_active:  # SQLAlchemy has rolled back, whatever failed
                     frame.error = frame.error or first or self._call.translated(error) or error
                 if first is not None:
                     raise first from first.__cause__

@@ -15,7 +15,15 @@ from layered_backend.errors import LayeredError, ReadOnlyError
 __all__ = ["PortableConnections", "PortableMigrations", "PortableTransactions"]
 
 _READ_ONLY = "layered_backend_refuses_writes"
-_READS = re.compile(r"\s*(SELECT|WITH|VALUES|EXPLAIN|SHOW|PRAGMA|SAVEPOINT|RELEASE|ROLLBACK)\b", re.IGNORECASE)
+# A dialect may send BEGIN itself.
+_READS = re.compile(
+    r"[\s(]*(SELECT|WITH|VALUES|EXPLAIN|SHOW|PRAGMA|BEGIN|START\s+TRANSACTION|SAVEPOINT|RELEASE|ROLLBACK)\b",
+    re.IGNORECASE,
+)
+# A common table expression may stand before a write, or be one, and EXPLAIN ANALYZE carries out what it explains.
+_WRITES_ALL_THE_SAME = re.compile(
+    r"[\s(]*(WITH|EXPLAIN)\b.*(?<!FOR )\b(INSERT|UPDATE|DELETE|MERGE|REPLACE\s+INTO)\b", re.IGNORECASE | re.DOTALL
+)
 
 
 class PortableConnections(Connections):
@@ -62,7 +70,9 @@ class PortableConnections(Connections):
 
 def _refuse_write(connection: Connection, cursor: object, statement: str, *_: object) -> None:
     """Refuse what does not begin as a query does, in a transaction that is to be read-only."""
-    if connection.get_execution_options().get(_READ_ONLY) and not _READS.match(statement):
+    if not connection.get_execution_options().get(_READ_ONLY):
+        return
+    if not _READS.match(statement) or _WRITES_ALL_THE_SAME.match(statement):
         raise ReadOnlyError("nothing can be written: the unit of work has read_only=True")
 
 
