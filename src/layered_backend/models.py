@@ -322,7 +322,7 @@ class _DefaultContext(Protocol):
 def _moment_of_transaction(context: _DefaultContext) -> datetime:
     """Return when the transaction first wrote a stamped row: all rows of one transaction have the same stamp."""
     connection = context.root_connection
-    transaction = connection.get_transaction()
+    transaction = Connection.get_transaction(connection)  # a guarded connection's own method returns a view of it
     of_transaction, moment = connection.info.get(_MOMENT, (None, None))
     if of_transaction is None or of_transaction() is not transaction:
         moment = datetime.now(UTC)

@@ -29,7 +29,35 @@ PROCESSES = 3
 ROUNDS = 12
 TIME_LIMIT = 900  # seconds, on a machine that has other work
 ROOT = Path(__file__).parents[2]
-TESTS = ["tests/integration", *sorted(str(path) for path in Path(__file__).parent.glob("test_0[1-8]_*.py"))]
+INTEGRATION = (
+    "background",
+    "bulk",
+    "bulk_keys",
+    "bulk_rows",
+    "by_key",
+    "commit",
+    "database",
+    "deferred_begin",
+    "fastapi",
+    "jobs",
+    "listeners",
+    "projection",
+    "repository",
+    "round_trips",
+    "savepoint_oracle",
+    "savepoints",
+    "scopes",
+    "time_limits",
+    "transact",
+    "unit_of_work",
+    "unknown_outcome",
+)
+"""They depend on the connection: transactions, locks, prepared statements, arrays, streams and cancelled queries. Others
+send the same kinds of statement with other texts."""
+TESTS = [
+    *(f"tests/integration/test_{name}.py" for name in INTEGRATION),
+    *sorted(str(path) for path in Path(__file__).parent.glob("test_0[1-8]_*.py")),
+]
 
 UNPREPARED: dict[str, tuple[Backend, dict[str, Any]]] = {
     "asyncpg": (Backend("postgresql", "asyncpg"), {}),
