@@ -89,7 +89,7 @@ class Player:
                 if block.fails:
                     raise _BlockFailedError
 
-    async def _change(self, change: Change) -> None:  # noqa: C901  # a case for each verb
+    async def _change(self, change: Change) -> None:  # a case for each verb
         self._number += 1
         session, key = self._session, (change.warehouse, change.item_code)
         match change.verb:
