@@ -30,6 +30,8 @@ __all__ = ["accelerations_taken_away", "pytest_configure", "pytest_terminal_summ
 _VARIABLE = "LAYERED_TAKE_AWAY"
 _ALL = "accelerations"
 _OWN = "layered_backend"
+_DOCUMENTED = frozenset({"__init__", "close", "commit", "cursor", "rollback"})
+"""Names that PEP 249 or Python documents: only their further parameters, or where they are, are not documented."""
 
 _stack = ExitStack()
 _taken: list[str] = []
@@ -55,7 +57,7 @@ def taken_away(*uses: Undocumented) -> Generator[None]:
         stack.enter_context(patch.object(Undocumented, "is_present", property(is_present)))
         for use in uses:
             function = vars(use.owner).get(use.name) if hasattr(use.owner, "__dict__") else None
-            if inspect.isfunction(function):
+            if inspect.isfunction(function) and use.name not in _DOCUMENTED:
                 stack.enter_context(patch.object(use.owner, use.name, _hidden(function)))
         yield
 
