@@ -52,7 +52,7 @@ def test_a_sqlstate_has_its_error(sqlstate: str, error: type[errors.LayeredError
     ],
 )
 def test_a_server_can_say_that_it_does_not_know_the_outcome(reader: Errors, error: Exception) -> None:
-    assert reader.read(error) == Reading(errors.DatabaseUnavailableError, is_outcome_unknown=True)
+    assert reader.read(error) == Reading(errors.DatabaseUnavailableError)
 
 
 def test_a_lost_connection_says_nothing_of_the_outcome() -> None:

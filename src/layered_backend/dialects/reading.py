@@ -24,7 +24,6 @@ class Reading:
         table: The table that owns the constraint, where the driver tells it.
         columns: The columns that the constraint covers, where the driver tells them.
         sentence: What to say where the error's own sentence is too general; free of names and values.
-        is_outcome_unknown: Whether the server itself says that the statement, or COMMIT, may have been carried out.
     """
 
     error: type[LayeredError]
@@ -32,4 +31,3 @@ class Reading:
     table: str | None = None
     columns: tuple[str, ...] = ()
     sentence: str = ""
-    is_outcome_unknown: bool = False

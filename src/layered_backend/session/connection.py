@@ -161,14 +161,21 @@ def _guard_stream(cursor: DBAPICursor, context: ExecutionContext) -> None:
 
 def _handle_error(context: ExceptionContext) -> LayeredError | None:
     """Translate an error, and remember it where it has undone something of the transaction."""
-    if isinstance(context.original_exception, UnitOfWorkError):  # ours: the connection was not touched
+    # An error of ours, such as a use by two tasks, was raised before the connection was touched.
+    if isinstance(context.original_exception, UnitOfWorkError):
         return translated_driver_error(context) if context.execution_context is None else None
+
+    # SQLAlchemy asks whether something exists, and expects the error.
     if is_internal_probe(context.execution_context):
         return None
-    state = state_of(context.connection)
+
+    # A connection that was lost, or whose server does not know what it has done, must not be lent again.
     translated = translated_driver_error(context)
     if isinstance(translated, DatabaseUnavailableError):
-        context.is_disconnect = True  # the pool must not lend this connection again
+        context.is_disconnect = True
+
+    # The statement may have been carried out in part, or has undone the savepoint, or all of the transaction.
+    state = state_of(context.connection)
     if state is not None and (context.is_disconnect or _may_have_written(context)):
         error = translated or context.sqlalchemy_exception or context.original_exception
         state.is_ended_by_database = state.is_ended_by_database or has_ended_transaction(context)

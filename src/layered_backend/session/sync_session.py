@@ -163,21 +163,23 @@ class GuardedSyncSession(Session):
         self._flush_by(flush)
 
     def _flush_by(self, flush: Callable[[], None]) -> None:
-        frame, before, is_inner = self.state.top, self.state.error, self._is_flushing
-        was_active = (
-            self.is_active
-        )  # else an earlier error, which was caught, has undone the savepoint of its own frame
+        """Run *flush*, and book an error of it in the frame that it has undone."""
+        state, frame, is_inner = self.state, self.state.top, self._is_flushing
+        error_before, was_active = state.error, self.is_active
         with self._reaching:
+            self._is_flushing = True
             try:
-                self._is_flushing = True
                 flush()
             except BaseException as error:
-                # Where the savepoint to roll back to is gone, the flush's own error says why, and nobody has caught it.
-                first = self.state.error if before is None and isinstance(error, RolledBackError) else None
-                if was_active and not self.is_active:  # SQLAlchemy has rolled back, whatever failed
-                    frame.error = frame.error or first or self._call.translated(error) or error
-                if first is not None:
-                    raise first from first.__cause__
+                # MariaDB undoes the whole transaction after a deadlock, so that SQLAlchemy's rollback to the savepoint fails
+                # in turn. The deadlock, which nobody has caught, says why.
+                cause = state.error if error_before is None and isinstance(error, RolledBackError) else None
+                # SQLAlchemy has rolled back the savepoint, or the transaction, that the flush was in, whatever has failed.
+                # If it had done so before, the error of that was caught, and is booked in its own frame.
+                if was_active and not self.is_active:
+                    frame.error = frame.error or cause or self._call.translated(error) or error
+                if cause is not None:
+                    raise cause from cause.__cause__
                 raise
             finally:
                 self._is_flushing = is_inner

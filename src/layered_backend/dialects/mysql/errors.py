@@ -42,7 +42,7 @@ _BY_ERRNO: Mapping[int, type[errors.LayeredError]] = {
     1045: errors.DatabaseUnavailableError,  # the server refuses the credentials
     1049: errors.DatabaseUnavailableError,  # the server has no such database
     1053: errors.DatabaseUnavailableError,  # shutting down
-    1180: errors.DatabaseUnavailableError,  # an error during COMMIT
+    1180: errors.DatabaseUnavailableError,  # an error during COMMIT, which may have been carried out
     1698: errors.DatabaseUnavailableError,  # the server refuses the credentials, MariaDB
     1927: errors.DatabaseUnavailableError,  # connection killed
     2002: errors.DatabaseUnavailableError,
@@ -57,7 +57,6 @@ _SENTENCES: Mapping[int, str] = {
     1049: NO_DATABASE,
     1698: REFUSED,
 }
-_OUTCOME_UNKNOWN = frozenset({1180})  # an error during COMMIT, which the storage engine may have carried out
 _FOREIGN_KEY = re.compile(r"`(?P<table>[^`]+)`, CONSTRAINT `(?P<constraint>[^`]+)` FOREIGN KEY \((?P<columns>[^)]+)\)")
 _KEY = re.compile(r"for key '(?:(?P<table>[^'.]+)\.)?(?P<constraint>[^']+)'\s*$")
 _COLUMN = re.compile(r"(?:Column|Field|column) [`'](?:[^']*`\.`)?(?P<columns>[^'`]+)[`']")
@@ -82,5 +81,5 @@ class MySQLErrors(PortableErrors):
         found = _PATTERNS[kind].search(str(error.args[1])) if kind in _PATTERNS else None
         facts = found.groupdict() if found else {}
         columns = tuple(name.strip(" `") for name in (facts.get("columns") or "").split(",") if name)
-        sentence, is_unknown = _SENTENCES.get(error.args[0], ""), error.args[0] in _OUTCOME_UNKNOWN
-        return Reading(kind, facts.get("constraint"), facts.get("table"), columns, sentence, is_unknown)
+        sentence = _SENTENCES.get(error.args[0], "")
+        return Reading(kind, facts.get("constraint"), facts.get("table"), columns, sentence)

@@ -20,7 +20,7 @@ _BY_SQLSTATE: Mapping[str, type[errors.LayeredError]] = {
     "23514": errors.CheckViolationError,
     "25006": errors.ReadOnlyError,
     "40001": errors.SerializationFailureError,
-    "40003": errors.DatabaseUnavailableError,  # statement completion unknown
+    "40003": errors.DatabaseUnavailableError,  # statement completion unknown: so is the outcome of a COMMIT
 }
 _BY_CLASS: Mapping[str, type[errors.LayeredError]] = {
     "08": errors.DatabaseUnavailableError,
@@ -28,7 +28,6 @@ _BY_CLASS: Mapping[str, type[errors.LayeredError]] = {
     "23": errors.ConflictError,
     "28": errors.DatabaseUnavailableError,
 }
-_OUTCOME_UNKNOWN = frozenset({"08007", "40003"})
 _BY_NAME: Mapping[str, type[errors.LayeredError]] = {
     "IntegrityError": errors.ConflictError,
     "DataError": errors.InvalidDataError,
@@ -44,7 +43,7 @@ class PortableErrors(Errors):
         sqlstate = next((each for each in found if isinstance(each, str)), "")
         kind = _BY_SQLSTATE.get(sqlstate) or _BY_CLASS.get(sqlstate[:2])
         if kind is not None:
-            return Reading(kind, is_outcome_unknown=sqlstate in _OUTCOME_UNKNOWN)
+            return Reading(kind)
         names = [each.__name__ for each in type(error).__mro__]
         return next((Reading(_BY_NAME[name]) for name in names if name in _BY_NAME), None)
 

@@ -49,7 +49,6 @@ _REFUSALS: Mapping[re.Pattern[str], str] = {
     re.compile(r"FATAL:  (role \".*\" does not exist|password authentication failed|no pg_hba\.conf entry)"): REFUSED,
     re.compile(r"FATAL:  database \".*\" does not exist"): NO_DATABASE,
 }
-_OUTCOME_UNKNOWN = frozenset({"08007", "40003"})  # transaction resolution unknown, statement completion unknown
 _DETAIL_KEY = re.compile(r"\((?P<columns>.+?)\)=\(")  # Key (a, b)=(1, 2) already exists; in every language
 
 
@@ -65,8 +64,7 @@ class PostgreSQLErrors(PortableErrors):
             return None
         facts = _Facts(error)
         sentence = _SENTENCES.get(sqlstate, "")
-        is_unknown = sqlstate in _OUTCOME_UNKNOWN
-        return Reading(kind, facts["constraint_name"], facts["table_name"], facts.columns, sentence, is_unknown)
+        return Reading(kind, facts["constraint_name"], facts["table_name"], facts.columns, sentence)
 
     def _read_client_side(self, error: BaseException) -> Reading | None:
         """Read an error that a driver raised itself, about a statement that the server did not see."""
