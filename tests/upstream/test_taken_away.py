@@ -68,6 +68,7 @@ def test_each_check_raises_where_nothing_is_left(check: Callable[[], None], monk
 
 
 @pytest.mark.slow
+@pytest.mark.time_limit(600)
 def test_without_what_only_makes_it_faster_the_library_does_the_same() -> None:
     files = [f"tests/integration/test_{name}.py" for name in INTEGRATION]
     options = [
