@@ -22,7 +22,7 @@ from layered_backend import (
 from layered_backend.models import NAMING_CONVENTION
 from layered_backend.session import GuardedSyncSession
 from tests.databases import Shop, backends_of
-from tests.shop import ShopUnitOfWork
+from tests.shop import ShopUnitOfWork, add_item
 
 
 class Base(LibraryBase):
@@ -175,3 +175,32 @@ async def test_a_cancellation_during_the_commit_comes_after_it(
     assert units[0].outcome is Outcome.COMMITTED
     assert hooks == [1]
     assert await async_shop.run(lambda uow: uow.items.count()) == 1
+
+
+class _BrokenStream:
+    """A streamed result whose cursor the driver cannot close."""
+
+    opened_at = 1
+
+    def end(self) -> Exception:
+        return RuntimeError("the cursor is gone")
+
+
+async def test_what_an_earlier_commit_has_saved_makes_no_later_hook_due(shop: Shop) -> None:
+    units: list[ShopUnitOfWork] = []
+    hooks: list[str] = []
+
+    async def work(uow: ShopUnitOfWork) -> None:
+        units.append(uow)
+        await add_item(uow, "tea")
+        await uow.commit()
+        await add_item(uow, "coffee")
+        uow.on_commit(lambda: hooks.append("ran"))
+        uow.session.state.streams.add(_BrokenStream())
+
+    with pytest.raises(RolledBackError):
+        await shop.run(work)
+
+    assert hooks == []
+    assert [uow.outcome for uow in units] == [Outcome.ROLLED_BACK]
+    assert await shop.names() == ["tea"]

@@ -283,9 +283,9 @@ class GuardedSyncSession(Session):
         """Commit or roll back."""
         state = self.state
         with self._call:
+            state.is_commit_sent = state.is_committed = False  # of an earlier transaction
             self._close_streams(is_fatal=commit)
             self.unbegun_reads = None  # the outcome of what follows is that of a transaction
-            state.is_commit_sent = state.is_committed = False
             state.is_ending = True
             try:
                 if commit:
