@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from layered_backend import Database
-from tests.databases import SERVERS, ServerMissingError, own_database
+from tests.databases import MUST_HAVE_SERVERS, SERVERS, ServerMissingError, own_database
+
+# pytester forgets the modules that a run inside this process has imported. These must not be imported a second time.
+for _name in (
+    "layered_backend.dialects.mysql",
+    "layered_backend.dialects.postgresql",
+    "layered_backend.dialects.sqlite",
+    "layered_backend.fastapi",
+    "sqlalchemy.dialects.mysql.asyncmy",
+    "sqlalchemy.dialects.mysql.pymysql",
+    "sqlalchemy.dialects.postgresql.asyncpg",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite.aiosqlite",
+):
+    import_module(_name)
 
 pytest_plugins = ["pytester"]
 
@@ -187,7 +202,7 @@ def test_a_server_is_named_by_its_url(run: Run, server: str, monkeypatch: pytest
             with Database(url) as database, database.sync_engine.connect() as connection:
                 assert connection.exec_driver_sql("SELECT count(*) FROM items").scalar() == 0
     except ServerMissingError as error:
-        pytest.skip(str(error))
+        (pytest.fail if MUST_HAVE_SERVERS else pytest.skip)(str(error))
 
 
 COMMITTED = """
@@ -243,7 +258,7 @@ def test_two_processes_of_xdist_have_each_a_database_on_a_server(
                 monkeypatch.setenv(f"URL_OF_{worker}", plain)
             _run_in_two_processes(pytester, monkeypatch, ISOLATED + COMMITTED)
     except ServerMissingError as error:
-        pytest.skip(str(error))
+        (pytest.fail if MUST_HAVE_SERVERS else pytest.skip)(str(error))
 
 
 def test_tests_without_an_event_loop_have_their_own(run: Run) -> None:
