@@ -15,23 +15,8 @@ from sqlalchemy.orm import Session
 from layered_backend import ConcurrentUseError, Database, InvalidDataError, Outcome, RolledBackError
 from layered_backend.query import Lock
 from tests.databases import Shop, backends_of
+from tests.reads import READS, Work, driver_of
 from tests.shop import Country, Item, ItemRead, ShopUnitOfWork, add_item
-
-Work = Callable[[ShopUnitOfWork], Awaitable[Any]]
-
-
-async def _driver_of(uow: ShopUnitOfWork) -> Any:
-    return (await (await uow.session.connection()).get_raw_connection()).driver_connection
-
-
-READS: dict[str, Work] = {
-    "get": lambda uow: uow.items.get_or_none(1),
-    "list": lambda uow: uow.items.list(Item.price > 0, order_by=Item.name),
-    "exists": lambda uow: uow.items.exists(Item.name == "tea"),
-    "count": lambda uow: uow.items.count(),
-    "projection": lambda uow: uow.items.project(ItemRead).list(Item.id.in_([1, 2])),
-}
-
 
 _INSERT = "INSERT INTO countries (code, name) VALUES ('de', 'Germany')"
 WRITES: dict[str, Callable[[AsyncConnection], Awaitable[Any]]] = {
@@ -70,7 +55,7 @@ class TestByDefault:
         async with asyncpg_shop.unit() as uow:
             await READS[read](uow)
             assert asyncpg_shop.checked_out == 1
-            assert (await _driver_of(uow)).is_in_transaction()
+            assert (await driver_of(uow)).is_in_transaction()
 
     async def test_a_read_that_writes_is_undone_with_the_rest(self, asyncpg_shop: Shop) -> None:
         async with asyncpg_shop.unit() as uow:
@@ -102,7 +87,7 @@ class TestDeferred:
     async def test_a_read_needs_no_begin(self, deferred_shop: Shop, read: str) -> None:
         async with deferred_shop.unit() as uow:
             await READS[read](uow)
-            assert not (await _driver_of(uow)).is_in_transaction()
+            assert not (await driver_of(uow)).is_in_transaction()
         assert uow.outcome is Outcome.COMMITTED
 
     @pytest.mark.parametrize("kind", OTHERS)
@@ -112,9 +97,9 @@ class TestDeferred:
         async with deferred_shop.unit() as uow:
             await uow.items.count()
             await OTHERS[kind](uow)
-            assert (await _driver_of(uow)).is_in_transaction()
+            assert (await driver_of(uow)).is_in_transaction()
             await uow.items.count()
-            assert (await _driver_of(uow)).is_in_transaction()
+            assert (await driver_of(uow)).is_in_transaction()
 
     @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
     async def test_a_snapshot_begins_with_the_first_read(self, deferred_shop: Shop, level: str) -> None:
@@ -166,7 +151,7 @@ class TestDeferred:
             event.listen(uow.session.sync_session, "after_begin", set_up)
             await uow.items.count()
             assert deferred_shop.checked_out == 1
-            assert (await _driver_of(uow)).is_in_transaction()
+            assert (await driver_of(uow)).is_in_transaction()
             assert await uow.session.scalar(name) == "set up"
 
     async def test_a_read_that_failed_is_remembered(self, deferred_shop: Shop) -> None:
@@ -188,9 +173,9 @@ class TestDeferred:
         with pytest.raises(KeyError):
             async with deferred_shop.unit() as uow:
                 await uow.items.list()
-                assert not (await _driver_of(uow)).is_in_transaction()
+                assert not (await driver_of(uow)).is_in_transaction()
                 await WRITES[way](await uow.session.connection())
-                assert (await _driver_of(uow)).is_in_transaction()
+                assert (await driver_of(uow)).is_in_transaction()
                 raise KeyError
         assert await deferred_shop.run(lambda uow: uow.countries.count()) == 0
 
@@ -224,7 +209,7 @@ class TestDeferred:
         async with deferred_shop.unit(read_only=True) as uow:
             await READS[read](uow)
             assert deferred_shop.checked_out == 1
-            assert (await _driver_of(uow)).is_in_transaction()
+            assert (await driver_of(uow)).is_in_transaction()
 
     async def test_a_read_only_unit_of_work_writes_nothing_after_a_read_either(self, deferred_shop: Shop) -> None:
         async with deferred_shop.unit(read_only=True) as uow:
@@ -244,9 +229,9 @@ class TestDeferred:
     async def test_a_comment_at_the_end_changes_nothing(self, deferred_shop: Shop) -> None:
         async with deferred_shop.unit() as uow:
             await uow.session.scalar(text("SELECT 1 FROM items /*route='%2Fitems'*/"))
-            assert not (await _driver_of(uow)).is_in_transaction()
+            assert not (await driver_of(uow)).is_in_transaction()
             await uow.session.scalar(text("SELECT txid_current() /*route='%2Fitems'*/"))
-            assert (await _driver_of(uow)).is_in_transaction()
+            assert (await driver_of(uow)).is_in_transaction()
 
 
 async def test_another_driver_begins_as_ever(shop: Shop) -> None:

@@ -8,7 +8,7 @@ import itertools
 import sqlite3
 import threading
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import aiosqlite
@@ -29,22 +29,8 @@ from layered_backend import (
 )
 from layered_backend.upstream.sqlalchemy.aiosqlite_adapter import SingleTripConnection
 from tests.databases import Shop
-from tests.shop import Item, ItemRead, ShopUnitOfWork, add_item
-
-Work = Callable[[ShopUnitOfWork], Awaitable[Any]]
-
-
-async def _driver_of(uow: ShopUnitOfWork) -> Any:
-    return (await (await uow.session.connection()).get_raw_connection()).driver_connection
-
-
-READS: dict[str, Work] = {
-    "get": lambda uow: uow.items.get_or_none(1),
-    "list": lambda uow: uow.items.list(Item.price > 0, order_by=Item.name),
-    "exists": lambda uow: uow.items.exists(Item.name == "tea"),
-    "count": lambda uow: uow.items.count(),
-    "projection": lambda uow: uow.items.project(ItemRead).list(Item.id.in_([1, 2])),
-}
+from tests.reads import READS, Work, driver_of
+from tests.shop import Item, ShopUnitOfWork, add_item
 
 
 async def _nothing(uow: ShopUnitOfWork) -> None:
@@ -222,7 +208,7 @@ class TestSQLite:
         holder = sqlite3.connect(path, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
         async with sqlite_shop.unit() as uow:
-            driver = await _driver_of(uow)
+            driver = await driver_of(uow)
             await driver._execute(driver._conn.execute, "PRAGMA busy_timeout = 50")
             for _ in range(2):
                 with pytest.raises(LockTimeoutError):
@@ -238,7 +224,7 @@ class TestSQLite:
         holder = sqlite3.connect(str(sqlite_shop.database.url.database), isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
         async with sqlite_shop.unit() as uow:
-            driver = await _driver_of(uow)
+            driver = await driver_of(uow)
             await driver._execute(driver._conn.execute, "PRAGMA busy_timeout = 50")
             with pytest.raises(LockTimeoutError):
                 await uow.items.count()
@@ -257,7 +243,7 @@ class TestSQLite:
     async def test_a_write_on_the_drivers_own_connection_is_saved(self, sqlite_shop: Shop) -> None:
         async with sqlite_shop.unit() as uow:
             await uow.items.count()
-            await (await _driver_of(uow)).execute("INSERT INTO countries VALUES ('de', 'Germany')")
+            await (await driver_of(uow)).execute("INSERT INTO countries VALUES ('de', 'Germany')")
         assert await sqlite_shop.run(lambda uow: uow.countries.count()) == 1
 
     async def test_a_connection_taken_from_the_pool_commits_as_it_is_told(self, sqlite_shop: Shop) -> None:
