@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -94,6 +94,18 @@ async def test_what_is_under_way_when_the_application_stops_is_undone(sqlite_sho
         await begun.wait()
 
     assert await sqlite_shop.names() == []
+
+
+async def test_it_ends_with_the_application_although_its_cancellation_is_lost(sqlite_shop: Shop) -> None:
+    begun = asyncio.Event()
+
+    async def work(uow: ShopUnitOfWork) -> None:
+        begun.set()
+        with suppress(asyncio.CancelledError):  # as a driver does, by `asyncio.wait_for` before Python 3.12
+            await asyncio.sleep(3600)
+
+    async with running(sqlite_shop, Background(periodic={work: 3600})):
+        await begun.wait()
 
 
 async def test_it_is_no_part_of_what_is_open_where_the_application_starts(sqlite_shop: Shop) -> None:

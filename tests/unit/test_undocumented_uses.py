@@ -3,41 +3,17 @@
 from __future__ import annotations
 
 import textwrap
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from types import ModuleType
 
 import pytest
 
 from tests.undocumented_uses import uses_below, uses_in
 
-PENDING: Mapping[str, Sequence[str]] = {
-    "layered_backend/testing/bound_database.py": [
-        "__class__",
-        "__class__",
-        "__dict__",
-        "__dict__",
-        "vars(...).update(...)",
-    ],
-}
-"""What is still to be moved, by file. It may only become less: what is gone must leave this table too.
-
-`python -m tests.undocumented_uses` prints the lines.
-"""
-
 
 def test_no_module_outside_of_the_seam_uses_what_is_not_documented() -> None:
-    allowed = {path: Counter(names) for path, names in PENDING.items()}
-    found: list[str] = []
-    for use in uses_below():
-        if allowed.get(use.path, Counter())[use.name] > 0:
-            allowed[use.path][use.name] -= 1
-        else:
-            found.append(str(use))
+    found = list(map(str, uses_below()))
 
     assert not found, "move these to src/layered_backend/upstream (see docs/upstream.md):\n" + "\n".join(found)
-    gone = {path: sorted(names.elements()) for path, names in allowed.items() if names.total()}
-    assert not gone, f"these are gone; take them out of PENDING: {gone}"
 
 
 class TestTheCheckItself:

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from layered_backend import Database, UnitOfWork, UnsupportedVersionError, install
 from layered_backend.migrations import upgrade_sync
-from layered_backend.testing.bound_database import in_one_transaction_sync
+from layered_backend.testing.bound_engines import in_one_transaction_sync
 from layered_backend.upstream.verification import Package, Undocumented
 from tests.upstream.page import checks
 from tests.upstream.taking_away import accelerations_taken_away, taken_away, use_named

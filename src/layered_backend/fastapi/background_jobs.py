@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
@@ -234,17 +234,22 @@ class BackgroundJobs:
             task.cancel()
         for job in waiting:
             await self._report_cut_off(job, asyncio.CancelledError())
-        left = (await asyncio.wait(self._running, timeout=_ROLLBACK_LIMIT))[1] if self._running else ()
-        if left:
-            names = ", ".join(task.get_name() for task in left)
-            _logger.error("the application stops although these background jobs go on: %s", names)
-        return not left
+        return await _have_ended(self._running)
 
 
 def _is_being_cancelled() -> bool:
     """Tell whether it is the running task that is cancelled, not something that it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+async def _have_ended(cancelled: Collection[asyncio.Task[None]]) -> bool:
+    """Wait until the *cancelled* tasks have undone their work; return whether all of them have, and log which have not."""
+    left = (await asyncio.wait(cancelled, timeout=_ROLLBACK_LIMIT))[1] if cancelled else ()
+    if left:
+        names = ", ".join(task.get_name() for task in left)
+        _logger.error("the application stops although these background jobs go on: %s", names)
+    return not left
 
 
 @asynccontextmanager
@@ -259,7 +264,7 @@ async def repeating(jobs: BackgroundJobs, open_unit: Callable[[], UnitOfWork]) -
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _have_ended(tasks)
 
 
 async def _repeat(jobs: BackgroundJobs, open_unit: Callable[[], UnitOfWork], work: Work, pause: float) -> None:
@@ -267,4 +272,6 @@ async def _repeat(jobs: BackgroundJobs, open_unit: Callable[[], UnitOfWork], wor
     while True:
         transaction = JobTransaction(open_unit, work, (), ATTEMPTS)
         await jobs.run_now(BackgroundJob(name_of(work), (), copy_context(), transaction.run, transaction.fate))
+        if _is_being_cancelled():  # a driver has lost the cancellation, as `asyncio.wait_for` may before Python 3.12
+            return
         await asyncio.sleep(pause)

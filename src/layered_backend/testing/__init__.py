@@ -3,7 +3,7 @@
 The fixtures of the pytest plugin are made of this; they need no import.
 """
 
-from layered_backend.testing.bound_database import in_one_transaction, in_one_transaction_sync
+from layered_backend.testing.bound_engines import in_one_transaction, in_one_transaction_sync
 from layered_backend.testing.clients import client_of
 from layered_backend.testing.hooks import CapturedHooks, capture_hooks
 from layered_backend.testing.mocks import MockedMethod, mock_repository, mock_uow, mocked

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from layered_backend.database import Database
-from layered_backend.testing.bound_database import BoundDatabase, standing_in
+from layered_backend.testing.bound_engines import BoundEngines, connected_through
 
 if TYPE_CHECKING:
     import httpx2
@@ -60,8 +60,8 @@ def given_database(app: object, database: Database) -> Generator[None]:
     """Have the database that *app* was installed with be *database*, as long as the block lasts."""
     installation = getattr(getattr(app, "state", None), "layered_backend", None)
     installed: object = getattr(installation, "database", None)
-    if isinstance(installed, Database) and not isinstance(installed, BoundDatabase):
-        with standing_in(database, installed):
+    if isinstance(installed, Database) and not isinstance(installed.engines, BoundEngines):
+        with connected_through(database.engines, installed):
             yield
     else:
         yield

@@ -6,16 +6,16 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from sqlalchemy import MetaData
 
 from layered_backend.database import Database
-from layered_backend.testing.bound_database import (
-    BoundDatabase,
+from layered_backend.testing.bound_engines import (
+    BoundEngines,
+    connected_through,
     in_one_transaction,
     in_one_transaction_sync,
-    standing_in,
 )
 from layered_backend.unit_of_work import UnitOfWork
 from layered_backend.unit_of_work.open_units import forget
@@ -93,7 +93,7 @@ def isolated_sync(database: Database, unit_of_work: type[UnitOfWork]) -> Generat
 async def committed(database: Database, metadata: MetaData, unit_of_work: type[UnitOfWork]) -> AsyncGenerator[Database]:
     """Yield the database of *unit_of_work*, which is *database* in the block; in the end its tables are emptied."""
     own = _own_database(unit_of_work)
-    with standing_in(database, *own):
+    with connected_through(database.engines, *own):
         try:
             yield (*own, database)[0]
         finally:
@@ -131,6 +131,7 @@ def open_around_all_sync(unit_of_work: type[UnitOfWorkT], database: Database) ->
         pass
 
 
-def _put_around_all(uow: UnitOfWork, database: object) -> None:
+def _put_around_all(uow: UnitOfWork, database: Database) -> None:
     forget(uow)  # it is the test's: the code under test has none open
-    cast("BoundDatabase", database).shared.around_all = uow
+    assert isinstance(database.engines, BoundEngines)
+    database.engines.shared.around_all = uow

@@ -1,49 +1,57 @@
-"""A database whose every unit of work is on the one connection of a test."""
+"""Databases whose every unit of work is on the one connection of a test."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any, NoReturn, cast
-from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from layered_backend.database import Database
-from layered_backend.dialects import DatabaseDialect, PortableTransactions, Transactions
+from layered_backend.database import Database, Engines
+from layered_backend.database.configuration import DatabaseConfiguration
+from layered_backend.dialects import PortableTransactions, Transactions
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.memoization import unique
 from layered_backend.testing.shared_connection import AUTOCOMMIT, READ_ONLY, SharedConnection
 
-__all__ = ["BoundDatabase", "in_one_transaction", "in_one_transaction_sync", "standing_in"]
+__all__ = ["BoundEngines", "connected_through", "in_one_transaction", "in_one_transaction_sync"]
 
 
-class BoundDatabase(Database):
-    """*original*, with every unit of work on the one connection of *shared*. Lives as long as one test.
+class BoundEngines(Engines):
+    """The engines of a database whose every unit of work is on the one connection of *shared*. Live as long as one test.
 
     What the code under test does to its pool has no effect: it may `dispose()` of it, as an application does that stops.
+
+    Args:
+        configuration: Of the database.
+        shared: The connection.
+
+    Attributes:
+        shared: The connection.
     """
 
-    def __init__(self, original: Database, shared: SharedConnection) -> None:
-        vars(self).update(vars(original))
-        self.shared = shared
-        self.dialect: DatabaseDialect = replace(
-            original.dialect, transactions=_nested(type(original.dialect.transactions))()
+    def __init__(self, configuration: DatabaseConfiguration, shared: SharedConnection) -> None:
+        dialect = configuration.dialect
+        super().__init__(
+            replace(
+                configuration,
+                dialect=replace(dialect, transactions=_nested(type(dialect.transactions))()),
+                is_in_memory=False,  # where units of work would have to wait for each other
+                deferred_begin=False,  # a savepoint is a beginning
+            )
         )
-        self.is_in_memory: bool = False  # in which units of work would have to wait for each other
-        self._variants = WeakKeyDictionary()
-        self._unbegun_reads = WeakKeyDictionary()
-        self.deferred_begin = False  # a savepoint is a beginning
+        self.shared = shared
         self._bound = shared.engine()
         self._beside = self._bound.execution_options(**{AUTOCOMMIT: True})
         self._awaited = AsyncEngine(self._bound) if self._bound.dialect.is_async else None
         self._loop = asyncio.get_running_loop() if self._awaited else None
 
     @property
-    def engine(self) -> AsyncEngine:
+    def asynchronous(self) -> AsyncEngine:
         if self._awaited is None:
             _refuse("with", "async with", "database")
         self._check_loop()
@@ -57,19 +65,20 @@ class BoundDatabase(Database):
             )
 
     @property
-    def sync_engine(self) -> Engine:
+    def synchronous(self) -> Engine:
         if self._awaited is not None:
             _refuse("async with", "with", "database_sync")
         return self._bound
 
-    def _autocommit_engine(self) -> Engine:
+    @property
+    def autocommit(self) -> Engine:
         self._check_loop()
         return self._beside
 
     async def dispose(self) -> None:
         """Do nothing: the test still has its connection."""
 
-    def dispose_sync(self) -> None:
+    def dispose_synchronous(self) -> None:
         """Do nothing: the test still has its connection."""
 
 
@@ -95,16 +104,16 @@ def _refuse(possible: str, tried: str, fixture: str) -> NoReturn:
 
 
 @contextmanager
-def standing_in(replacement: Database, *originals: Database) -> Generator[None]:
-    """Have *originals* be *replacement*, for whoever refers to them, as long as the block lasts."""
-    before = [(original, type(original), vars(original)) for original in originals]
-    for original in originals:
-        original.__class__, original.__dict__ = type(replacement), vars(replacement)
+def connected_through(engines: Engines, *databases: Database) -> Generator[None]:
+    """Have *databases* lead where *engines* do, for whoever refers to them, as long as the block lasts."""
+    before = [(database, database.engines) for database in databases]
+    for database in databases:
+        database.engines = engines
     try:
         yield
     finally:
-        for original, kind, state in before:
-            original.__class__, original.__dict__ = kind, state
+        for database, own in before:
+            database.engines = own
 
 
 @asynccontextmanager
@@ -149,6 +158,5 @@ def in_one_transaction_sync(database: Database, *others: Database) -> Generator[
 @contextmanager
 def _bound(database: Database, others: tuple[Database, ...], outer: Connection) -> Generator[SharedConnection]:
     shared = SharedConnection(outer, database.dialect)
-    with ExitStack() as stack:
-        stack.enter_context(standing_in(BoundDatabase(database, shared), database, *others))
+    with connected_through(BoundEngines(database.engines.configuration, shared), database, *others):
         yield shared
