@@ -36,22 +36,6 @@ async def test_a_release_that_adapts_otherwise_is_refused_when_the_database_is_o
         _ = database_at(asyncpg_shop.database.url).engine
 
 
-async def test_a_connection_is_opened_to_the_end_by_our_function(
-    asyncpg_shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened: list[bool] = []
-
-    async def connect(dialect: object, *args: Any, **options: Any) -> Any:
-        opened.append(True)
-        return await package.connect(*args, **options)
-
-    monkeypatch.setattr(asyncpg, "_connect", connect)
-    async with database_at(asyncpg_shop.database.url) as database:
-        await database.ping()
-
-    assert opened == [True]
-
-
 async def test_statements_outside_of_a_transaction_send_no_begin(asyncpg_shop: Shop) -> None:
     def is_in_transaction(connection: Any) -> bool:
         adapted = connection.connection.dbapi_connection

@@ -77,7 +77,7 @@ def connect(dialect: Dialect, *args: Any, **options: Any) -> Coroutine[Any, Any,
 def connect_cleanly(dialect: Dialect, options: dict[str, Any]) -> None:
     """Have the *options* of a connection of SQLAlchemy's own adapter say that `connect` opens it.
 
-    Uses `async_creator_fn`, as `layered_backend.upstream.asyncpg.connect_uninterrupted` does. Without it a connection that
+    Uses `async_creator_fn`, as `layered_backend.upstream.connecting.connect_uninterrupted` does. Without it a connection that
     fails or is cancelled would leave its thread behind.
     """
     options.setdefault("async_creator_fn", partial(connect, dialect))

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from functools import partial
 from importlib import import_module
 from typing import Any
 
-from sqlalchemy import Dialect
-
-from layered_backend.upstream.connecting import opened
 from layered_backend.upstream.sqlalchemy import SQLALCHEMY
 from layered_backend.upstream.verification import Undocumented
 
-__all__ = ["connect_uninterrupted", "is_broken_off", "outside_transaction", "verify"]
+__all__ = ["is_broken_off", "outside_transaction", "verify"]
 
 
 def verify() -> None:
@@ -28,21 +24,6 @@ def verify() -> None:
         Undocumented(adapter, "AsyncAdapt_asyncpg_dbapi"),
         Undocumented(getattr(adapter, "AsyncAdapt_asyncpg_connection", None), "autocommit"),
     )
-
-
-def connect_uninterrupted(dialect: Dialect, options: dict[str, Any]) -> None:
-    """Have the *options* of a connection say that it is opened to the end, even if the caller is cancelled meanwhile.
-
-    Uses `async_creator_fn`, the argument in which SQLAlchemy's adapters hand on `create_async_engine(async_creator=)`;
-    that itself gets neither the URL nor the arguments. Without it, a cancelled connect leaves a future that fails later,
-    and asyncio reports an exception that nobody retrieved.
-    """
-    options.setdefault("async_creator_fn", partial(_connect, dialect))
-
-
-async def _connect(dialect: Dialect, *args: Any, **options: Any) -> object:
-    asyncpg: Any = import_module("asyncpg")
-    return await opened(dialect, asyncpg.connect(*args, **options), lambda connection: connection.terminate())
 
 
 @contextmanager

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import Dialect, Engine
 
-__all__ = ["connections_ended", "opened", "thread_ends"]
+__all__ = ["connect_uninterrupted", "connections_ended", "opened", "thread_ends"]
 
 _OPENING = 2.0  # seconds; a server that does not answer holds up no application that stops
 _ENDING = 30.0  # seconds, as long as a statement waits for SQLite's lock
@@ -24,12 +24,38 @@ _given_up: WeakKeyDictionary[Dialect, set[asyncio.Task[Any]]] = WeakKeyDictionar
 _ending: WeakKeyDictionary[Dialect, WeakSet[threading.Thread]] = WeakKeyDictionary()
 
 
-async def opened(dialect: Dialect, connecting: Coroutine[Any, Any, T], discard: Callable[[T], object]) -> T:
+def connect_uninterrupted(
+    dialect: Dialect,
+    options: dict[str, Any],
+    connect: Callable[..., Awaitable[T]],
+    discard: Callable[[T], object],
+) -> None:
+    """Have the *options* of a connection say that *connect* opens it to the end, even if the caller is cancelled meanwhile.
+
+    Uses `async_creator_fn`, the argument in which SQLAlchemy's adapters hand on `create_async_engine(async_creator=)`;
+    that itself gets neither the URL nor the arguments. Without it, connections would be opened as `opened` tells.
+    """
+    options.setdefault("async_creator_fn", partial(_connect, dialect, connect, discard))
+
+
+async def _connect(
+    dialect: Dialect,
+    connect: Callable[..., Awaitable[T]],
+    discard: Callable[[T], object],
+    *args: Any,
+    **options: Any,
+) -> T:
+    return await opened(dialect, connect(*args, **options), discard)
+
+
+async def opened(dialect: Dialect, connecting: Awaitable[T], discard: Callable[[T], object]) -> T:
     """Return what *connecting* opens; when the caller is cancelled meanwhile, let it finish and *discard* the connection.
 
-    Drivers do not expect to be cut off while they connect: aiosqlite forgets the file that it has opened, asyncpg a
-    future that fails later and is then reported as an exception that nobody retrieved. `connections_ended` waits for it.
-    Without it a cancelled task would leave a connection, a thread or a report of asyncio's behind.
+    Drivers do not expect to be cut off while they connect: aiosqlite forgets the file that it has opened, psycopg its
+    socket, asyncpg a future that fails later and is then reported as an exception that nobody retrieved. asyncmy waits by
+    `asyncio.wait_for`, which before Python 3.12 loses a cancellation that comes at the same moment as the answer.
+    `connections_ended` waits for the opening. Without it a cancelled task would go on, or leave a connection, a thread or
+    a report of asyncio's behind.
     """
     task = asyncio.ensure_future(connecting)
     try:

@@ -6,15 +6,17 @@ import logging
 import math
 from collections.abc import Mapping
 from functools import partial
+from importlib import import_module
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy import URL, Connection, Dialect, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from layered_backend import errors
 from layered_backend.dialects.mysql.locks import answer, give_back_locks
 from layered_backend.dialects.portable import PortableConnections, PortableTransactions
+from layered_backend.upstream.connecting import connect_uninterrupted
 
 __all__ = ["MySQLConnections", "MySQLTransactions"]
 
@@ -37,6 +39,8 @@ class MySQLConnections(PortableConnections):
         return {"isolation_level": "READ COMMITTED"}
 
     def configure(self, engine: Engine) -> None:
+        if engine.dialect.driver in self.async_only:
+            event.listen(engine, "do_connect", _connect_uninterrupted)
         event.listen(engine, "begin", _begin)
         event.listen(engine, "connect", _remember_server)
         event.listen(engine, "reset", give_back_locks)
@@ -69,6 +73,11 @@ def _limit_statements(engine: Engine, seconds: float, connection: DBAPIConnectio
     # MySQL has a limit for SELECT alone.
     limit = f"max_statement_time = {seconds:f}" if is_mariadb else f"max_execution_time = {math.ceil(seconds * 1000)}"
     answer(connection, f"SET SESSION {limit}")
+
+
+def _connect_uninterrupted(dialect: Dialect, record: object, args: list[Any], options: dict[str, Any]) -> None:
+    driver: Any = import_module(dialect.driver)
+    connect_uninterrupted(dialect, options, driver.connect, lambda connection: connection.close())
 
 
 def _begin(connection: Connection) -> None:

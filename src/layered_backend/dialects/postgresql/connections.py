@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Collection, Mapping
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import URL, Connection, Dialect, Engine, Table, event, text
@@ -15,6 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from layered_backend.dialects.portable import PortableConnections, PortableTransactions
 from layered_backend.upstream import asyncpg
+from layered_backend.upstream.connecting import connect_uninterrupted
 
 __all__ = ["PostgreSQLConnections", "PostgreSQLTransactions"]
 
@@ -51,6 +53,7 @@ class PostgreSQLConnections(PortableConnections):
     def configure(self, engine: Engine) -> None:
         if engine.dialect.driver == _ASYNCPG:
             asyncpg.verify()
+        if engine.dialect.is_async:
             event.listen(engine, "do_connect", _connect_uninterrupted)
         event.listen(engine, "connect", _let_server_notice_a_lost_client)
 
@@ -96,7 +99,14 @@ class PostgreSQLTransactions(PortableTransactions):
 
 
 def _connect_uninterrupted(dialect: Dialect, record: object, args: list[Any], options: dict[str, Any]) -> None:
-    asyncpg.connect_uninterrupted(dialect, options)
+    if dialect.driver == _ASYNCPG:
+        driver: Any = import_module("asyncpg")
+        connect_uninterrupted(dialect, options, driver.connect, lambda connection: connection.terminate())
+    elif dialect.driver in _PSYCOPG:
+        driver = import_module("psycopg")
+        connect_uninterrupted(
+            dialect, options, driver.AsyncConnection.connect, lambda connection: connection.pgconn.finish()
+        )
 
 
 def _limit_statements(
