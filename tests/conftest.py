@@ -6,64 +6,38 @@ connections, the pool or tables of its own takes `shop`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy
-from sqlalchemy import URL, make_url
+from sqlalchemy import make_url
 
 from layered_backend import Database
 from layered_backend.testing import in_one_transaction, in_one_transaction_sync
 from tests.databases import (
     ASYNC_BACKENDS,
-    MUST_HAVE_SERVERS,
     SYNC_BACKENDS,
     Backend,
-    ServerMissingError,
+    Servers,
     Shop,
     database_at,
-    empty,
-    own_database,
     pooled,
 )
 from tests.shop import Base
 
 
-class Servers:
-    """The databases of the tests' own, each made when a test first asks for it."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self._engines: dict[str, sqlalchemy.Engine | ServerMissingError] = {}
-
-    def url(self, server: str) -> URL:
-        """Return the URL of an empty database with the tables on *server*; skip or fail without the server."""
-        if server not in self._engines:
-            self._engines[server] = self._prepared(server)
-        engine = self._engines[server]
-        if isinstance(engine, ServerMissingError):
-            (pytest.fail if MUST_HAVE_SERVERS else pytest.skip)(str(engine))
-        empty(engine)
-        return pooled(engine.url)
-
-    def _prepared(self, server: str) -> sqlalchemy.Engine | ServerMissingError:
-        try:
-            url = self._stack.enter_context(own_database(server))
-        except ServerMissingError as error:
-            return error
-        engine = sqlalchemy.create_engine(url)
-        self._stack.callback(engine.dispose)
-        Base.metadata.create_all(engine)
-        return engine
+def pytest_configure() -> None:
+    """Have the runs of pytest inside the tests do without a plugin that takes more than a second to import."""
+    os.environ["PYTEST_ADDOPTS"] = f"{os.environ.get('PYTEST_ADDOPTS', '')} -p no:schemathesis"
 
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
     with ExitStack() as stack:
-        yield Servers(stack)
+        yield Servers(stack, lambda _: [Base.metadata])
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +58,7 @@ async def _shop(backend: Backend, request: pytest.FixtureRequest, **engine_optio
         url = make_url(f"sqlite:///{path}")
     else:
         servers: Servers = request.getfixturevalue("servers")
-        url = servers.url(backend.server)
+        url = pooled(servers.url(backend.server))
     backend_name = url.get_backend_name()
     url = url.set(drivername=f"{backend_name}+{backend.driver}")
     async with database_at(url, **engine_options) as database:

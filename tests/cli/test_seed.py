@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -57,12 +58,20 @@ if __name__ == "__main__":
 _PYPROJECT = '[tool.layered-backend]\napp = "shop_seeds:seeds"\n'
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with seeds and a database, to be copied."""
+    path = tmp_path_factory.mktemp("template")
+    (path / "shop_seeds.py").write_text(_SEEDS)
+    (path / "pyproject.toml").write_text(_PYPROJECT)
+    subprocess.run([sys.executable, "shop_seeds.py"], cwd=path, check=True, timeout=60)
+    return path
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(template: Path, tmp_path: Path) -> Path:
     """A working directory with seeds and a database."""
-    (tmp_path / "shop_seeds.py").write_text(_SEEDS)
-    (tmp_path / "pyproject.toml").write_text(_PYPROJECT)
-    subprocess.run([sys.executable, "shop_seeds.py"], cwd=tmp_path, check=True, timeout=60)
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 

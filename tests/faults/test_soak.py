@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL, make_url
 
-from tests.conftest import Servers
+from tests.databases import Servers
 from tests.faults.soak import soak
 
 pytestmark = pytest.mark.slow

@@ -2,62 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import sqlalchemy
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, MetaData, make_url
 
 from layered_backend import Database
-from tests.databases import ASYNC_BACKENDS, MUST_HAVE_SERVERS, SYNC_BACKENDS, ServerMissingError, own_database
+from tests.databases import ASYNC_BACKENDS, SYNC_BACKENDS, Servers
 from tests.seeding.catalogue import Base, Catalogue, DeferredBase
-
-
-class CatalogueServers:
-    """The databases of these tests' own, each made when a test first asks for it."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self._urls: dict[str, URL] = {}
-
-    def url(self, server: str) -> URL:
-        """Return the URL of a database on *server* with new tables and no rows; skip or fail without the server."""
-        if server not in self._urls:
-            try:
-                self._urls[server] = self._stack.enter_context(own_database(server))
-            except ServerMissingError as error:
-                (pytest.fail if MUST_HAVE_SERVERS else pytest.skip)(str(error))
-        create_tables(self._urls[server])
-        return self._urls[server]
 
 
 def create_tables(url: URL) -> None:
     """Make the tables of the catalogue anew."""
     engine = sqlalchemy.create_engine(url)
-    has_deferred = engine.dialect.name not in {"mysql", "mariadb"}
-    for base in (Base, DeferredBase) if has_deferred else (Base,):
-        base.metadata.drop_all(engine)
-        base.metadata.create_all(engine)
+    for metadata in _metadata_of(engine.dialect.name):
+        metadata.drop_all(engine)
+        metadata.create_all(engine)
     engine.dispose()
 
 
+def _metadata_of(server: str) -> Sequence[MetaData]:
+    has_deferred = server not in {"mysql", "mariadb"}
+    return [base.metadata for base in ((Base, DeferredBase) if has_deferred else (Base,))]
+
+
 @pytest.fixture(scope="session")
-def catalogue_servers() -> Iterator[CatalogueServers]:
+def catalogue_servers() -> Iterator[Servers]:
     with ExitStack() as stack:
-        yield CatalogueServers(stack)
+        yield Servers(stack, _metadata_of)
+
+
+@pytest.fixture(scope="session")
+def catalogue_template(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A SQLite file with the tables of the catalogue, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "catalogue.db"
+    create_tables(make_url(f"sqlite:///{path}"))
+    return path.read_bytes()
 
 
 @pytest.fixture(params=(*ASYNC_BACKENDS, *SYNC_BACKENDS), ids=str)
 async def catalogue(
-    request: pytest.FixtureRequest, tmp_path: Path, catalogue_servers: CatalogueServers
+    request: pytest.FixtureRequest, tmp_path: Path, catalogue_servers: Servers, catalogue_template: bytes
 ) -> AsyncGenerator[Catalogue]:
     """The catalogue on each database, awaited and driven without an event loop; with two connections at most."""
     backend = request.param
     if backend.server == "sqlite":
-        url = make_url(f"sqlite:///{tmp_path / 'catalogue.db'}")
-        create_tables(url)
+        path = tmp_path / "catalogue.db"
+        path.write_bytes(catalogue_template)
+        url = make_url(f"sqlite:///{path}")
     else:
         url = catalogue_servers.url(backend.server)
     url = url.set(drivername=f"{url.get_backend_name()}+{backend.driver}")

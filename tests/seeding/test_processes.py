@@ -12,9 +12,10 @@ import sqlalchemy
 from sqlalchemy import URL, func, insert, make_url, select
 from sqlalchemy.orm import Session
 
+from tests.databases import Servers
 from tests.faults.clients import Client, clients
 from tests.seeding.catalogue import Badge, Base, Category, Label, Node, Product
-from tests.seeding.conftest import CatalogueServers, create_tables
+from tests.seeding.conftest import create_tables
 from tests.seeding.workers import ROWS, SEEDERS
 
 pytestmark = pytest.mark.slow
@@ -36,7 +37,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Client]
 
 
 @pytest.fixture(params=DRIVERS)
-def url(request: pytest.FixtureRequest, tmp_path: Path, catalogue_servers: CatalogueServers) -> URL:
+def url(request: pytest.FixtureRequest, tmp_path: Path, catalogue_servers: Servers) -> URL:
     if request.param != "sqlite":
         return catalogue_servers.url(request.param)
     url = make_url(f"sqlite:///{tmp_path / 'catalogue.db'}")

@@ -14,9 +14,9 @@ from sqlalchemy import URL, delete, insert, make_url, select, update
 
 from layered_backend import Database
 from layered_backend.seeding import Seeder, SeedRunner, ref
-from tests.databases import SYNC_BACKENDS, Backend
+from tests.databases import SYNC_BACKENDS, Backend, Servers
 from tests.seeding.catalogue import Label, Node, Product, Sample
-from tests.seeding.conftest import CatalogueServers, create_tables
+from tests.seeding.conftest import create_tables
 
 Key = tuple[str | None, str]
 
@@ -142,13 +142,13 @@ class Store:
 
 @pytest.fixture(scope="module", params=SYNC_BACKENDS, ids=str)
 def store(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, catalogue_servers: CatalogueServers
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, catalogue_servers: Servers
 ) -> Generator[Store]:
     with Database(_url(request.param, tmp_path_factory, catalogue_servers)) as database:
         yield Store(database)
 
 
-def _url(backend: Backend, folders: pytest.TempPathFactory, servers: CatalogueServers) -> URL:
+def _url(backend: Backend, folders: pytest.TempPathFactory, servers: Servers) -> URL:
     if backend.server != "sqlite":
         return servers.url(backend.server)
     url = make_url(f"sqlite:///{folders.mktemp('property') / 'catalogue.db'}")

@@ -22,6 +22,6 @@ def test_the_tests_of_the_page_pass(pytester: pytest.Pytester, monkeypatch: pyte
     pytester.makepyfile(test_page="\n".join(blocks))
     pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
 
-    result = pytester.runpytest_subprocess("-p", "pytest_layered_backend")
+    result = pytester.runpytest_subprocess("-p", "pytest_layered_backend", "-p", "no:schemathesis")
 
     result.assert_outcomes(passed=7)

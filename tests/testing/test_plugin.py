@@ -28,6 +28,8 @@ for _name in (
 
 pytest_plugins = ["pytester"]
 
+_PLUGINS = ("-p", "pytest_layered_backend", "-p", "no:schemathesis")  # which takes more than a second to import
+
 SHOP = """
 from decimal import Decimal
 from typing import Annotated
@@ -149,7 +151,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
         pytester.makeini(INI.format(mode=mode))
         marked = "import pytest, shop\nfrom layered_backend.testing import *\npytestmark = pytest.mark.asyncio\n"
         pytester.makepyfile(test_shop=marked + tests)
-        return pytester.runpytest_inprocess("-p", "pytest_layered_backend", *arguments)
+        return pytester.runpytest_inprocess(*_PLUGINS, *arguments)
 
     return run
 
@@ -411,7 +413,7 @@ async def test_state(client):
 def test_a_missing_application_says_what_to_write(pytester: pytest.Pytester, run: Run) -> None:
     ini = pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
     pytester.makepyfile(test_alone="async def test_it(client):\n    pass")
-    result = pytester.runpytest_inprocess("-p", "pytest_layered_backend", "-c", ini)
+    result = pytester.runpytest_inprocess(*_PLUGINS, "-c", ini)
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["which application? Define a fixture `app` in conftest.py, *"])

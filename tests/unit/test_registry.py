@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,13 @@ class TestRegistering:
     def test_what_is_no_dialect_is_refused(self, other: Any) -> None:
         with pytest.raises(TypeError, match="the dialect of crate:// is to be a DatabaseDialect, not"):
             register_dialect("crate", other)
+
+    @pytest.mark.parametrize("part", [{"connections": None}, {"values": PortableValues}])
+    def test_what_is_no_part_is_refused(self, part: dict[str, Any]) -> None:
+        with pytest.raises(
+            TypeError, match=f"the part {next(iter(part))} of the dialect of crate:// is to be an object"
+        ):
+            register_dialect("crate", replace(DIALECT, **part))
 
     @pytest.mark.parametrize("name", ["", "crate+driver", "crate://"])
     def test_a_name_is_the_part_of_the_url_that_names_the_database(self, name: str) -> None:

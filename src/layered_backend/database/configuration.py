@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import NullPool
 
 from layered_backend.dialects import DatabaseDialect, dialect_named
 
@@ -109,11 +110,12 @@ class DatabaseConfiguration:
             arguments |= self.dialect.connections.pgbouncer_arguments(url)
         return arguments
 
-    def arguments_without_pool(self) -> dict[str, Any]:
+    def unpooled_arguments(self) -> dict[str, Any]:
         """Return the arguments of `Database` that make the same one without a pool and without a limit for statements."""
         kept = {name: value for name, value in self.engine_options.items() if name not in _OF_POOLS}
         return {
             **kept,
+            "poolclass": NullPool,
             "url": self.url,
             "sync_url": self.sync_url,
             "pgbouncer": self.pgbouncer,

@@ -8,7 +8,6 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import URL, Connection, Engine, MetaData, literal, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import NullPool
 
 from layered_backend.database.configuration import DatabaseConfiguration
 from layered_backend.database.engines import Engines
@@ -106,7 +105,7 @@ class Database:
         It is for a piece of work that is done once, such as a migration, and leaves nothing to be disposed of. Its
         statements may take as long as they do: `statement_timeout` is for those of requests.
         """
-        return Database(**self.engines.configuration.arguments_without_pool(), poolclass=NullPool)
+        return Database(**self.engines.configuration.unpooled_arguments())
 
     def __repr__(self) -> str:
         return f"Database({str(self.engines.configuration)!r})"

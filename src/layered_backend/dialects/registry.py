@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
@@ -35,11 +36,15 @@ def register_dialect(name: str, dialect: DatabaseDialect) -> None:
         dialect: The dialect.
 
     Raises:
-        TypeError: *dialect* is something else, such as a class.
+        TypeError: *dialect*, or a part of it, is something else, such as a class.
         ValueError: There is a dialect of that name, or the name is not one that a URL can begin with.
     """
     if not isinstance(dialect, DatabaseDialect):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without types
         raise TypeError(f"the dialect of {name}:// is to be a DatabaseDialect, not {dialect!r}")
+    for part in fields(dialect):
+        value: object = getattr(dialect, part.name)
+        if value is None or isinstance(value, type):
+            raise TypeError(f"the part {part.name} of the dialect of {name}:// is to be an object, not {value!r}")
     if not name.isidentifier():
         raise ValueError(f"{name!r} cannot be the name of a dialect: a database URL begins with it, without a driver")
     if name in _SHIPPED or name in _registered:

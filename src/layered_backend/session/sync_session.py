@@ -295,6 +295,7 @@ class GuardedSyncSession(Session):
             except BaseException:
                 if state.is_commit_sent or not commit:
                     self._undo_on_connection()
+                self._leave_committed()
                 raise
             finally:
                 state.is_ending = False
@@ -329,6 +330,12 @@ class GuardedSyncSession(Session):
         except Exception:
             _logger.debug("a connection could not be rolled back and was closed", exc_info=True)
             connection.invalidate()
+
+    def _leave_committed(self) -> None:
+        """Leave a transaction that is committed, where a listener has raised since: SQLAlchemy keeps the session in it."""
+        transaction = super().get_transaction()
+        if self.state.is_committed and transaction is not None:
+            transaction.close()
 
     def _close_streams(self, *, is_fatal: bool) -> None:
         try:
