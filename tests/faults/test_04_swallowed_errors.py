@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, NoReturn
 
 import pytest
 from sqlalchemy import event, insert, text
+from sqlalchemy.exc import DBAPIError
 
 from layered_backend import InvalidDataError, Outcome, RolledBackError, UniqueViolationError
 from tests.databases import Shop
@@ -44,6 +46,45 @@ async def test_a_swallowed_flush_refuses_what_follows_and_the_commit(shop: Shop)
         await shop.run(work)
 
     assert isinstance(caught.value.__cause__, UniqueViolationError)
+
+
+async def test_an_error_that_cannot_be_read_is_not_forgotten(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    await shop.run(lambda uow: add_item(uow, "tea"))
+    kind = type(shop.database.dialect.errors)
+
+    def fail(*_: object) -> NoReturn:
+        raise LookupError("of the metadata")
+
+    async def work(uow: ShopUnitOfWork) -> None:
+        await add_item(uow, "coffee")
+        monkeypatch.setattr(kind, "probe", fail)
+        with pytest.raises(UniqueViolationError):
+            await violate(uow)
+        monkeypatch.setattr(kind, "read", fail)
+        with pytest.raises(DBAPIError):
+            await violate(uow)
+
+    with pytest.raises(RolledBackError):
+        await shop.run(work)
+
+    monkeypatch.undo()
+    assert await shop.names() == ["tea"]
+
+
+async def test_an_error_that_a_savepoint_has_undone_is_not_blamed_for_a_later_one(asyncpg_shop: Shop) -> None:
+    async with asyncpg_shop.unit() as uow:
+        await add_item(uow, "tea")
+        with pytest.raises(UniqueViolationError):
+            async with uow.savepoint():
+                await violate(uow)
+        connection: Any = await (await uow.session.connection()).get_raw_connection()
+        with pytest.raises(Exception, match="does not exist"):
+            await connection.driver_connection.execute("SELECT nothing")
+        with pytest.raises(RolledBackError) as caught:
+            await uow.items.count()
+        await uow.rollback()
+
+    assert "UniqueViolationError" not in str(caught.value)
 
 
 async def test_an_error_of_the_connection_itself_is_remembered(shop: Shop) -> None:

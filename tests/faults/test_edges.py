@@ -22,7 +22,7 @@ from layered_backend import (
     RolledBackError,
     UnitOfWorkError,
 )
-from tests.databases import ASYNC_BACKENDS, Shop, backends_of
+from tests.databases import ASYNC_BACKENDS, Shop, backends_of, database_at
 from tests.faults.slow import slow_query
 from tests.faults.soundness import assert_sound
 from tests.shop import Item, ShopUnitOfWork, add_item
@@ -325,6 +325,26 @@ class TestEnds:
             Database("sqlite://", isolation_level="AUTOCOMMIT")
         with pytest.raises(ValueError, match="cannot be AUTOCOMMIT"):
             ShopUnitOfWork(Database("sqlite://"), isolation_level="autocommit")
+
+    async def test_a_session_is_never_in_autocommit(self, async_shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            with pytest.raises(UnitOfWorkError, match="cannot be set to AUTOCOMMIT"):
+                await uow.session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+            with pytest.raises(RolledBackError):
+                await add_item(uow, "tea")
+
+        assert await outcome_of(async_shop.unit(), work) is Outcome.ROLLED_BACK
+        assert await async_shop.names() == []
+        await assert_sound(async_shop)
+
+    async def test_nor_is_one_of_a_database_that_is(self, async_shop: Shop) -> None:
+        options = {"isolation_level": "AUTOCOMMIT"}
+        async with database_at(async_shop.database.url, execution_options=options) as database:
+            with pytest.raises(UnitOfWorkError, match="AUTOCOMMIT"):
+                async with ShopUnitOfWork(database) as uow:
+                    await add_item(uow, "tea")
+
+        assert await async_shop.names() == []
 
     @pytest.mark.parametrize("async_shop", ON_SERVERS, indirect=True, ids=str)
     async def test_a_stray_that_goes_on_with_something_else_is_not_waited_for(self, async_shop: Shop) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from layered_backend import errors
-from layered_backend.dialects import Errors, Reading, dialect_named
+from layered_backend.dialects import Reading, dialect_named
 from layered_backend.dialects.lock_names import lock_label, lock_number
 
 POSTGRESQL, MARIADB, SQLITE = (dialect_named(name).errors for name in ("postgresql", "mariadb", "sqlite"))
@@ -28,6 +28,8 @@ class PostgresError(Exception):
         ("55P03", errors.LockTimeoutError),
         ("57P01", errors.DatabaseUnavailableError),
         ("08006", errors.DatabaseUnavailableError),
+        ("08007", errors.DatabaseUnavailableError),  # the outcome of COMMIT is not known
+        ("40003", errors.DatabaseUnavailableError),  # the same of a statement
         ("28P01", errors.DatabaseUnavailableError),
         ("3D000", errors.DatabaseUnavailableError),
         ("22001", errors.InvalidDataError),
@@ -43,26 +45,11 @@ def test_a_sqlstate_has_its_error(sqlstate: str, error: type[errors.LayeredError
     assert reading.error is error
 
 
-@pytest.mark.parametrize(
-    ("reader", "error"),
-    [
-        (POSTGRESQL, PostgresError("40003")),
-        (POSTGRESQL, PostgresError("08007")),
-        (MARIADB, Exception(1180, "Got error 1180 during COMMIT")),
-    ],
-)
-def test_a_server_can_say_that_it_does_not_know_the_outcome(reader: Errors, error: Exception) -> None:
-    assert reader.read(error) == Reading(errors.DatabaseUnavailableError)
-
-
-def test_a_lost_connection_says_nothing_of_the_outcome() -> None:
-    assert POSTGRESQL.read(PostgresError("08006")) == Reading(errors.DatabaseUnavailableError)
-
-
 def test_bad_sql_has_no_error_of_ours() -> None:
     assert POSTGRESQL.read(PostgresError("42601")) is None
     assert POSTGRESQL.read(Exception("connection is closed")) is None
     assert MARIADB.read(Exception(1064, "You have an error in your SQL syntax")) is None
+    assert MARIADB.read(Exception(1305, "FUNCTION shop.nothing does not exist")) is None
     assert MARIADB.read(Exception()) is None
     assert SQLITE.read(Exception('near "SELEC": syntax error')) is None
 
@@ -96,6 +83,8 @@ def test_postgresql_names_the_columns_in_every_language(detail: str, columns: tu
         (1205, "Lock wait timeout exceeded", Reading(errors.LockTimeoutError)),
         (1020, "Record has changed since last read", Reading(errors.SerializationFailureError)),
         (2006, "Server has gone away", Reading(errors.DatabaseUnavailableError)),
+        (1180, "Got error 1180 during COMMIT", Reading(errors.DatabaseUnavailableError)),
+        (1305, "SAVEPOINT sa_savepoint_1 does not exist", Reading(errors.RolledBackError)),
     ],
 )
 def test_an_error_number_has_its_error(errno: int, message: str, reading: Reading) -> None:

@@ -62,6 +62,9 @@ class Journal(ObservedConnection):
     def savepoint_is_undone(self, name: str) -> None:
         self.entries.append(f"{name} is undone")
 
+    def savepoint_rollback_has_succeeded(self) -> None:
+        self.entries.append("its rollback has succeeded")
+
     def savepoint_is_released(self, name: str) -> None:
         self.entries.append(f"{name} is released")
 
@@ -136,6 +139,7 @@ class TestObservedConnection:
             "sa_savepoint_1 is released",
             "sa_savepoint_2 is opened",
             "sa_savepoint_2 is undone",
+            "its rollback has succeeded",
         ]
 
     def test_a_savepoint_that_cannot_be_released_is_not_reported_as_released(self, journal: Journal) -> None:

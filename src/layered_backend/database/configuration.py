@@ -19,7 +19,7 @@ _PASSWORDS = ("password", "passwd")
 _OF_POOLS = frozenset({"max_overflow", "pool", "pool_size", "pool_timeout", "pool_use_lifo"})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class DatabaseConfiguration:
     """The configuration of one database. The arguments of `Database` make it.
 
@@ -122,6 +122,9 @@ class DatabaseConfiguration:
             "connect_timeout": self.connect_timeout,
             "deferred_begin": self.deferred_begin,
         }
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
     def __str__(self) -> str:
         shown = self.url if self.is_in_memory else self.url.set(query={})  # which may have the password of a key in it

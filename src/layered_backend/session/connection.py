@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -33,6 +34,8 @@ from layered_backend.upstream.sqlalchemy.connection import (
 __all__ = ["guard_connection", "guard_engine", "read_in_autocommit", "state_of"]
 
 T = TypeVar("T")
+
+_logger = logging.getLogger("layered_backend")
 
 
 class GuardedConnection(ObservedConnection):
@@ -113,6 +116,9 @@ class GuardedConnection(ObservedConnection):
     def savepoint_is_undone(self, name: str) -> None:
         self.state.undo_savepoint(name)
 
+    def savepoint_rollback_has_succeeded(self) -> None:
+        self.state.last_undone = None
+
     def savepoint_is_released(self, name: str) -> None:
         self.state.release_savepoint(name)
 
@@ -170,7 +176,7 @@ def _handle_error(context: ExceptionContext) -> LayeredError | None:
         return None
 
     # A connection that was lost, or whose server does not know what it has done, must not be lent again.
-    translated = translated_driver_error(context)
+    translated = _translated(context)
     if isinstance(translated, DatabaseUnavailableError):
         context.is_disconnect = True
 
@@ -184,6 +190,15 @@ def _handle_error(context: ExceptionContext) -> LayeredError | None:
             error = state.error or state.last_undone or error
         state.remember(error, undoes_all=undoes_all)
     return translated
+
+
+def _translated(context: ExceptionContext) -> LayeredError | None:
+    """Translate an error. If a dialect fails to, the database's own error goes on, and is remembered as any other."""
+    try:
+        return translated_driver_error(context)
+    except Exception:
+        _logger.exception("an error of the database could not be translated")
+        return None
 
 
 def _may_have_written(context: ExceptionContext) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import logging
 from typing import Any, NoReturn
 
 import sqlalchemy.exc
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.orm.exc import StaleDataError
 
-from layered_backend.dialects import Reading, dialect_named
+from layered_backend.dialects import Errors, Reading, dialect_named
 from layered_backend.dialects.constraints import completed, statement_table
 from layered_backend.errors import (
     DatabaseUnavailableError,
@@ -34,12 +35,14 @@ __all__ = [
     "undoes_transaction",
 ]
 
+_logger = logging.getLogger("layered_backend")
+
 _CAUGHT = (
     "{} was caught, but it had already undone this unit of work; nothing was saved. Wrap the statement in "
     "`async with uow.savepoint():`, call `await uow.rollback()`, or let the error out."
 )
 _CUT_OFF = (
-    "a statement was cut off by a cancellation or a timeout, which cost this unit of work its connection; nothing was "
+    "a part of the block was cut off by a cancellation or a timeout, and it is not known how far it came; nothing was "
     "saved. Put the whole `async with` block inside the timeout, and let the cancellation out of it."
 )
 _COLUMN_TYPE_REFUSALS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -57,10 +60,18 @@ def translated_driver_error(context: ExceptionContext) -> LayeredError | None:
         is_lost = isinstance(original, OSError) or (reading is not None and reading.error is DatabaseUnavailableError)
         return DatabaseUnavailableError() if is_lost else _translated_value_error(context)
     if reading is not None:
-        reading = completed(errors.probe(context, reading), statement_table(context), context.dialect)
-        return _raised(reading, context)
+        return _raised(_completed(errors, reading, context), context)
     is_connecting = context.connection is None
     return DatabaseUnavailableError() if context.is_disconnect or is_connecting else None
+
+
+def _completed(errors: Errors, reading: Reading, context: ExceptionContext) -> Reading:
+    """Add what the metadata knows of the constraint; where that cannot be found out, the error is the same without it."""
+    try:
+        return completed(errors.probe(context, reading), statement_table(context), context.dialect)
+    except Exception:
+        _logger.exception("the constraint of an error could not be found")
+        return reading
 
 
 def _raised(reading: Reading, context: ExceptionContext) -> LayeredError:

@@ -31,6 +31,7 @@ __all__ = ["GuardedSyncSession"]
 T = TypeVar("T")
 
 _logger = logging.getLogger("layered_backend")
+_NOT_AWAITED = "nothing awaits the database here; call the asynchronous session's method and await it"
 
 
 class GuardedSyncSession(Session):
@@ -71,9 +72,7 @@ class GuardedSyncSession(Session):
     def _reaching(self) -> SessionCall:
         """A call that reaches the database."""
         if not is_in_greenlet():
-            raise UnitOfWorkError(
-                "nothing awaits the database here; call the asynchronous session's method and await it"
-            )
+            raise UnitOfWorkError(_NOT_AWAITED)
         if not self.state.has_begun and self.before_begin is not None:
             self.before_begin()
         return self._call
@@ -94,7 +93,9 @@ class GuardedSyncSession(Session):
         expired_when = self._expired_when
 
         def refuse_load(load: ORMExecuteState) -> NoReturn:
-            raise_lazy_load_error(load, expired_when)
+            if load.is_column_load or load.is_relationship_load:
+                raise_lazy_load_error(load, expired_when)
+            raise UnitOfWorkError(_NOT_AWAITED)
 
         event.listen(self, "do_orm_execute", refuse_load, insert=True)
         try:
@@ -408,6 +409,13 @@ def _guard_connection(session: GuardedSyncSession, transaction: SessionTransacti
     guard_connection(connection, session.owner, session.state)
     session.guarded_connection = connection
     session.state.has_begun = True
+    if str(connection.get_execution_options().get("isolation_level")).upper() == "AUTOCOMMIT":
+        refusal = UnitOfWorkError(
+            "a unit of work is a transaction; its connection cannot be set to AUTOCOMMIT, where nothing could be undone"
+        )
+        session.state.remember(refusal, undoes_all=True)
+        session.state.is_ended_by_database = True  # no statement is taken, should somebody catch this
+        raise refusal
 
 
 @event.listens_for(GuardedSyncSession, "after_soft_rollback")

@@ -57,7 +57,7 @@ class TransactionState:
             outside of it.
         actor_name: Tells who works, for rows that keep it; None where nobody knows.
         streams: The results that are still being streamed.
-        last_undone: The error that the last rollback to a savepoint was for, should the savepoint turn out to be gone.
+        last_undone: The error that a rollback to a savepoint is under way for, should the savepoint turn out to be gone.
     """
 
     def __init__(self) -> None:
@@ -138,5 +138,5 @@ class TransactionState:
 
     def begin_anew(self) -> list[Hook]:
         """Forget the errors of a transaction that has ended, and return its hooks."""
-        hooks, self._frames = self.hooks, [Frame()]
+        hooks, self._frames, self.last_undone = self.hooks, [Frame()], None
         return hooks

@@ -58,7 +58,11 @@ class BoundEngines(Engines):
         return self._awaited
 
     def _check_loop(self) -> None:
-        if asyncio.get_running_loop() is not self._loop:
+        try:
+            current = asyncio.get_running_loop()
+        except RuntimeError:
+            current = None
+        if current is None or current is not self._loop:
             raise UnitOfWorkError(
                 "the connection of this test belongs to the event loop of the test, and this is another one; call the "
                 "application with the `client` fixture, which does not start one as TestClient does"

@@ -11,6 +11,8 @@ from layered_backend.dialects.reading import NO_DATABASE, REFUSED, Reading
 
 __all__ = ["MySQLErrors"]
 
+_UNKNOWN = 1305
+
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
 _BY_ERRNO: Mapping[int, type[errors.LayeredError]] = {
     1062: errors.UniqueViolationError,
@@ -31,7 +33,7 @@ _BY_ERRNO: Mapping[int, type[errors.LayeredError]] = {
     1205: errors.LockTimeoutError,
     1213: errors.DeadlockError,
     3572: errors.LockTimeoutError,  # NOWAIT, MySQL
-    1305: errors.RolledBackError,  # the savepoint is gone, and with it the transaction
+    _UNKNOWN: errors.RolledBackError,  # the savepoint is gone, and with it the transaction
     1317: errors.StatementTimeoutError,  # KILL QUERY
     1969: errors.StatementTimeoutError,  # max_statement_time, MariaDB
     3024: errors.StatementTimeoutError,  # max_execution_time, MySQL
@@ -76,6 +78,8 @@ class MySQLErrors(PortableErrors):
     def read(self, error: BaseException) -> Reading | None:
         errno = error.args[0] if error.args else None
         kind = _BY_ERRNO.get(errno) if isinstance(errno, int) else None
+        if errno == _UNKNOWN and not str(error.args[1]).startswith("SAVEPOINT "):  # but a function, or a procedure
+            return None
         if kind is None:
             return Reading(errors.InvalidDataError) if type(error).__name__ == "DataError" else None
         found = _PATTERNS[kind].search(str(error.args[1])) if kind in _PATTERNS else None

@@ -63,6 +63,10 @@ class ObservedConnection(Connection):
         """ROLLBACK TO SAVEPOINT is about to be sent: if it fails, the savepoint is gone as well."""
 
     @abstractmethod
+    def savepoint_rollback_has_succeeded(self) -> None:
+        """ROLLBACK TO SAVEPOINT has succeeded."""
+
+    @abstractmethod
     def savepoint_is_released(self, name: str) -> None:
         """RELEASE SAVEPOINT has succeeded."""
 
@@ -79,6 +83,7 @@ class ObservedConnection(Connection):
     def _rollback_to_savepoint_impl(self, name: str) -> None:
         self.savepoint_is_undone(name)
         super()._rollback_to_savepoint_impl(name)
+        self.savepoint_rollback_has_succeeded()
 
     def _release_savepoint_impl(self, name: str) -> None:
         super()._release_savepoint_impl(name)
