@@ -15,7 +15,7 @@ from typing import Any, Self
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import Connection, NullPool, StaticPool, text
+from sqlalchemy import Connection, Engine, NullPool, StaticPool, text
 from sqlalchemy.exc import DBAPIError
 
 from layered_backend import (
@@ -469,6 +469,24 @@ class TestEventLoops:
 
         with pytest.warns(ResourceWarning):  # of asyncpg, for the connection that its loop left open
             asyncio.run(use_twice())
+
+    @pytest.mark.parametrize("deferred_begin", [False, True])
+    async def test_no_engine_outlives_its_loop_for_long(self, asyncpg_shop: Shop, deferred_begin: bool) -> None:
+        database = database_at(asyncpg_shop.database.url, deferred_begin=deferred_begin)
+
+        async def use_once() -> None:
+            async with database:
+                async with ShopUnitOfWork(database, read_only=True) as uow:
+                    await uow.items.count()
+                await database.read(_ask)
+
+        async def engines_after(runs: int) -> int:
+            for _ in range(runs):
+                await asyncio.to_thread(asyncio.run, use_once())
+            gc.collect()
+            return sum(isinstance(each, Engine) for each in gc.get_objects())
+
+        assert await engines_after(10) == await engines_after(1)
 
     async def test_each_of_two_live_loops_has_its_own_connections(self, async_shop: Shop) -> None:
         async def count() -> int:
