@@ -107,6 +107,9 @@ class Engines:
         with self._lock:
             if engine not in self._in_autocommit:
                 options = {**self._connections.autocommit_options(), "pool_reset_on_return": None}
+                theirs = dict(self.configuration.engine_options.get("execution_options") or {})
+                theirs.pop("isolation_level", None)  # which would begin transactions
+                options["execution_options"] = {**theirs, **options.get("execution_options", {})}
                 self._in_autocommit[engine] = self._make_asynchronous(**options)
         return self._in_autocommit[engine].sync_engine
 
