@@ -87,7 +87,10 @@ class SingleTripConnection(_Adapter):
 
     @property
     def only_reads(self) -> bool:
-        """Whether the transaction has changed nothing so far, not by what went past SQLAlchemy either."""
+        """Whether the transaction has changed no row so far, not by what went past SQLAlchemy either.
+
+        DDL that went past SQLAlchemy is not noticed, as SQLite counts changed rows only.
+        """
         return self._sends_reads and self._changes == self._changes_before
 
     @property
