@@ -11,10 +11,11 @@ from typing import Any
 
 import anyio
 import pytest
+from sqlalchemy import text
 
 from layered_backend import Outcome
 from layered_backend.session import GuardedSession, GuardedSyncSession
-from tests.databases import Shop
+from tests.databases import ASYNC_BACKENDS, Shop
 from tests.faults.soundness import assert_sound
 from tests.shop import ShopUnitOfWork, add_item
 
@@ -193,4 +194,29 @@ async def test_a_task_that_cancels_itself_in_a_block_saves_nothing(async_shop: S
         await asyncio.create_task(async_shop.run(work))
 
     assert await async_shop.names() == []
+    await assert_sound(async_shop)
+
+
+@pytest.mark.parametrize("async_shop", [ASYNC_BACKENDS[3]], indirect=True, ids=str)
+@pytest.mark.parametrize("turns", [1, 2, 3])
+async def test_a_second_cancellation_does_not_keep_the_server_from_stopping_the_statement(
+    async_shop: Shop, turns: int
+) -> None:
+    """asyncmy only closes the connection, and the server would go on and keep the locks of the transaction."""
+
+    async def work(uow: ShopUnitOfWork) -> None:
+        await add_item(uow, "tea")
+        await uow.session.execute(text("SELECT SLEEP(20)"))
+
+    task = asyncio.create_task(async_shop.run(work))
+    await asyncio.sleep(0.3)
+    task.cancel()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert task.cancelled()
+    async with asyncio.timeout(2):  # MariaDB itself looks every 5 seconds whether the client is there
+        await async_shop.run(lambda uow: add_item(uow, "tea"))
     await assert_sound(async_shop)

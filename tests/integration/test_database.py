@@ -15,7 +15,7 @@ from typing import Any, Self
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import Connection, NullPool, StaticPool, text
+from sqlalchemy import Connection, Engine, NullPool, StaticPool, select, text
 from sqlalchemy.exc import DBAPIError
 
 from layered_backend import (
@@ -28,7 +28,7 @@ from layered_backend import (
     install,
 )
 from tests.databases import Shop, backends_of, database_at, driver_threads
-from tests.shop import Base, ShopUnitOfWork
+from tests.shop import Base, Item, ShopUnitOfWork
 
 _SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT count(*) FROM n"
 _ROOT = Path(__file__).parents[2]
@@ -247,6 +247,25 @@ class TestReadingAlone:
             names = await database.read(lambda connection: connection.scalar(text("SELECT name FROM categories")))
 
         assert names == "drinks"
+
+    async def test_the_execution_options_of_the_engine_hold_too(self, async_shop: Shop) -> None:
+        options = {"schema_translate_map": {None: "elsewhere"}}
+
+        async with database_at(async_shop.database.url, execution_options=options) as database:
+            with pytest.raises(DBAPIError, match=r"elsewhere\.items"):
+                await database.read(lambda connection: connection.scalar(select(Item.name)))
+
+    async def test_an_isolation_level_among_them_opens_no_transaction(self, async_shop: Shop) -> None:
+        options = {"isolation_level": "SERIALIZABLE"}
+
+        def options_of(connection: Connection) -> dict[str, Any]:
+            return dict(connection.get_execution_options())
+
+        async with database_at(async_shop.database.url, execution_options=options) as database:
+            assert "isolation_level" not in await database.read(options_of)
+            async with ShopUnitOfWork(database) as uow:
+                connection = await uow.session.connection()
+                assert await connection.get_isolation_level() == "SERIALIZABLE"
 
     def test_a_loop_that_ended_without_dispose_leaves_no_thread(self, tmp_path: Path) -> None:
         before = driver_threads()
@@ -469,6 +488,24 @@ class TestEventLoops:
 
         with pytest.warns(ResourceWarning):  # of asyncpg, for the connection that its loop left open
             asyncio.run(use_twice())
+
+    @pytest.mark.parametrize("deferred_begin", [False, True])
+    async def test_no_engine_outlives_its_loop_for_long(self, asyncpg_shop: Shop, deferred_begin: bool) -> None:
+        database = database_at(asyncpg_shop.database.url, deferred_begin=deferred_begin)
+
+        async def use_once() -> None:
+            async with database:
+                async with ShopUnitOfWork(database, read_only=True) as uow:
+                    await uow.items.count()
+                await database.read(_ask)
+
+        async def engines_after(runs: int) -> int:
+            for _ in range(runs):
+                await asyncio.to_thread(asyncio.run, use_once())
+            gc.collect()
+            return sum(isinstance(each, Engine) for each in gc.get_objects())
+
+        assert await engines_after(10) == await engines_after(1)
 
     async def test_each_of_two_live_loops_has_its_own_connections(self, async_shop: Shop) -> None:
         async def count() -> int:

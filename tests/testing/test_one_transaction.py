@@ -4,7 +4,7 @@ import asyncio
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import Executable, delete, insert, literal_column, select, text, union
 
 from layered_backend import (
     ForeignKeyViolationError,
@@ -15,7 +15,7 @@ from layered_backend import (
     UnitOfWorkError,
     transact,
 )
-from layered_backend.testing import in_one_transaction
+from layered_backend.testing import in_one_transaction, in_one_transaction_sync
 from tests.databases import ASYNC_BACKENDS, Shop, backends_of
 from tests.shop import Item, ItemRead, ShopUnitOfWork, add_item, violate
 
@@ -129,6 +129,63 @@ class TestUnitsOfWork:
 
         assert await bound.run(lambda uow: uow.items.create_many(rows)) == 50
         assert await bound.run(lambda uow: uow.items.count()) == 50
+
+
+_UPDATE = Item.price.label("update")
+_CHEAP = select(_UPDATE).cte("cheap")
+_STATEMENTS = {
+    "a column that is named as a write": select(_UPDATE),
+    "such a column in a common table expression": select(_CHEAP.c.update).where(_CHEAP.c.update > 1),
+    "such a value": select(literal_column("'delete'")),
+    "such a value in a common table expression": text("WITH t AS (SELECT 'delete' AS x) SELECT x FROM t"),
+    "a comment before a read": text("/* insert */ /* twice */ -- delete\nSELECT 1"),
+    "a comment before a write": text("/* SELECT */ DELETE FROM items"),
+    "a lock": select(Item).with_for_update(),
+    "a shared lock": select(Item).with_for_update(read=True),
+    "a write": delete(Item),
+}
+_WRITES = {
+    "a write after a common table expression": "WITH cheap AS (SELECT id FROM items) DELETE FROM items",
+    "a write in a common table expression": "WITH gone AS (DELETE FROM items RETURNING id) SELECT id FROM gone",
+    "a write that is explained and carried out": "EXPLAIN ANALYZE DELETE FROM items",
+    "a second statement": "SELECT 1; DELETE FROM items",
+    "DDL": "CREATE TABLE lines (id integer)",
+}
+
+
+class TestReadOnly:
+    """A unit of work with `read_only=True` refuses in a test what the database refuses, and nothing else."""
+
+    @pytest.mark.parametrize("statement", _STATEMENTS.values(), ids=_STATEMENTS)
+    async def test_a_statement_is_refused_where_the_database_refuses_it(
+        self, shop: Shop, statement: Executable
+    ) -> None:
+        async def is_refused() -> bool:
+            try:
+                await shop.run(lambda uow: uow.session.execute(statement), read_only=True)
+            except ReadOnlyError:
+                return True
+            return False
+
+        alone = await is_refused()
+        if shop.backend.asynchronous:
+            async with in_one_transaction(shop.database):
+                assert await is_refused() == alone
+        else:
+            with in_one_transaction_sync(shop.database):
+                assert await is_refused() == alone
+
+    @pytest.mark.parametrize("shop", backends_of("postgresql", "mariadb"), indirect=True, ids=str)
+    async def test_a_read_in_parentheses_is_sent(self, bound: Shop) -> None:
+        both = union(select(Item.id).limit(1), select(Item.id).limit(1))
+
+        assert (await bound.run(lambda uow: uow.session.execute(both), read_only=True)).all() == []
+
+    @pytest.mark.parametrize("shop", backends_of("postgresql"), indirect=True, ids=str)
+    @pytest.mark.parametrize("statement", _WRITES.values(), ids=_WRITES)
+    async def test_a_write_is_refused_wherever_it_stands(self, bound: Shop, statement: str) -> None:
+        with pytest.raises(ReadOnlyError):
+            await bound.run(lambda uow: uow.session.execute(text(statement)), read_only=True)
 
 
 class TestDeferredConstraints:

@@ -14,10 +14,15 @@ from tests.databases import MUST_HAVE_SERVERS, SERVERS, ServerMissingError, own_
 
 # pytester forgets the modules that a run inside this process has imported. These must not be imported a second time.
 for _name in (
+    "aiosqlite",
+    "asyncmy",
+    "asyncpg",
     "layered_backend.dialects.mysql",
     "layered_backend.dialects.postgresql",
     "layered_backend.dialects.sqlite",
     "layered_backend.fastapi",
+    "psycopg",
+    "pymysql",
     "sqlalchemy.dialects.mysql.asyncmy",
     "sqlalchemy.dialects.mysql.pymysql",
     "sqlalchemy.dialects.postgresql.asyncpg",

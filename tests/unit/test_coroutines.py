@@ -6,7 +6,7 @@ import logging
 import anyio
 import pytest
 
-from layered_backend.session import at_once, uninterrupted
+from layered_backend.coroutines import at_once, uninterrupted
 
 
 async def _finish(done: list[str], ticks: int = 5) -> str:

@@ -1,4 +1,4 @@
-"""How errors read that the servers of the tests do not raise by themselves."""
+"""How errors and statements read, where the servers of the tests do not raise or refuse them by themselves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from layered_backend import errors
-from layered_backend.dialects import Reading, dialect_named
+from layered_backend.dialects import Reading, dialect_named, is_read
 from layered_backend.dialects.lock_names import lock_label, lock_number
 
 POSTGRESQL, MARIADB, SQLITE = (dialect_named(name).errors for name in ("postgresql", "mariadb", "sqlite"))
@@ -139,3 +139,22 @@ def test_an_error_inside_asyncpg_means_that_the_connection_is_lost() -> None:
     error = InternalClientError("cannot switch to state 11; another operation (2) is in progress")
 
     assert POSTGRESQL.read(error) == Reading(errors.DatabaseUnavailableError)
+
+
+@pytest.mark.parametrize(
+    ("statement", "is_one"),
+    [
+        ("-- DELETE\nSELECT 1", True),
+        ("--SELECT\nDELETE FROM items", False),
+        ("/*!50000 DELETE FROM items */ SELECT 1", False),  # which MariaDB carries out
+        ("((SELECT 1) UNION (SELECT 2))", True),
+        ('WITH t AS (SELECT "update", x."delete", x.merge AS insert FROM x) TABLE t', True),
+        ("WITH t AS (SELECT 1) SELECT replace('a', 'b', 'c')", True),
+        ("WITH t AS (UPDATE items SET price = 1 RETURNING *) TABLE t", False),
+        ("WITH t AS (SELECT 1) REPLACE INTO items SELECT * FROM t", False),
+        ("SELECT * FROM items FOR NO KEY UPDATE", False),
+        ("/* a */" * 10_000 + "DELETE FROM items", False),
+    ],
+)
+def test_a_read_is_told_by_its_text(statement: str, is_one: bool) -> None:
+    assert is_read(statement) is is_one

@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 import pytest
 
 from layered_backend.upstream import connecting
-from layered_backend.upstream.connecting import connections_ended, opened
+from layered_backend.upstream.connecting import connections_ended, finished, opened
 from tests.databases import ASYNC_BACKENDS, Shop, database_at
 
 
@@ -60,3 +60,21 @@ async def test_a_cancellation_that_the_driver_would_lose_arrives(sqlite_shop: Sh
     asyncio.get_running_loop().call_later(0.01, may_open.set)
     await connections_ended(engine)
     assert connection.is_closed
+
+
+async def test_what_a_cancellation_makes_necessary_is_finished_in_spite_of_another(sqlite_shop: Shop) -> None:
+    done: list[str] = []
+
+    async def work() -> None:
+        await asyncio.sleep(0.05)
+        done.append("work")
+
+    engine = sqlite_shop.database.engine.sync_engine
+    waiting = asyncio.create_task(finished(engine.dialect, work()))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    await connections_ended(engine)
+    assert done == ["work"]
+
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -48,8 +47,9 @@ class Engines:
         self._in_autocommit: dict[AsyncEngine, AsyncEngine] = {}
         self._synchronous: Engine | None = None
         self._keep_alive: Closeable | None = None
-        self._unbegun_reads: WeakKeyDictionary[Engine, UnbegunReads] = WeakKeyDictionary()
-        self._variants: WeakKeyDictionary[Engine, dict[tuple[Any, ...], Engine]] = WeakKeyDictionary()
+        # Not weak: what is kept for an engine refers to it, so `_forget` drops both together.
+        self._unbegun_reads: dict[Engine, UnbegunReads] = {}
+        self._variants: dict[Engine, dict[tuple[Any, ...], Engine]] = {}
 
     @property
     def asynchronous(self) -> AsyncEngine:
@@ -78,6 +78,12 @@ class Engines:
             engine = self._of_loops.pop(loop)
             for abandoned in filter(None, (engine, self._in_autocommit.pop(engine, None))):
                 self._connections.abandon(abandoned.sync_engine)
+                self._forget(abandoned)
+
+    def _forget(self, engine: AsyncEngine) -> None:
+        """Drop what is kept for *engine*, which is used no more."""
+        self._unbegun_reads.pop(engine.sync_engine, None)
+        self._variants.pop(engine.sync_engine, None)
 
     @property
     def synchronous(self) -> Engine:
@@ -101,6 +107,9 @@ class Engines:
         with self._lock:
             if engine not in self._in_autocommit:
                 options = {**self._connections.autocommit_options(), "pool_reset_on_return": None}
+                theirs = dict(self.configuration.engine_options.get("execution_options") or {})
+                theirs.pop("isolation_level", None)  # which would begin transactions
+                options["execution_options"] = {**theirs, **options.get("execution_options", {})}
                 self._in_autocommit[engine] = self._make_asynchronous(**options)
         return self._in_autocommit[engine].sync_engine
 
@@ -175,6 +184,8 @@ class Engines:
         for disposed in filter(None, (engine, beside)):
             await disposed.dispose()
             await connections_ended(disposed.sync_engine)
+        if beside is not None:
+            self._forget(beside)  # the other one can be used again
         self._abandon_closed_loops()
         self.dispose_synchronous()
 

@@ -14,6 +14,7 @@ from layered_backend.dialects.portable import (
     PortableTransactions,
     PortableValues,
     PortableWriting,
+    is_read,
 )
 from layered_backend.dialects.protocols import (
     Closeable,
@@ -60,5 +61,6 @@ __all__ = [
     "Values",
     "Writing",
     "dialect_named",
+    "is_read",
     "register_dialect",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import re
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -15,7 +14,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import AdaptedConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from layered_backend.dialects import DatabaseDialect
+from layered_backend.dialects import DatabaseDialect, is_read
 from layered_backend.errors import ReadOnlyError, UnitOfWorkError
 from layered_backend.session import guard_engine, state_of
 from layered_backend.unit_of_work import UnitOfWork
@@ -30,8 +29,6 @@ READ_ONLY = "layered_backend_nested_read_only"
 _PATIENCE = 5.0  # seconds
 _POLLING_INTERVAL = 0.005  # seconds
 _OF_SAVEPOINTS = ("SAVEPOINT ", "RELEASE SAVEPOINT ", "ROLLBACK TO SAVEPOINT ")
-_READING = re.compile(r"\s*(SELECT|WITH|VALUES|TABLE|EXPLAIN|SHOW|PRAGMA|SAVEPOINT|RELEASE|ROLLBACK)\b", re.IGNORECASE)
-_WRITING = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
 
 
 class NestedConnection:
@@ -228,7 +225,7 @@ class SharedConnection:
     def _before_statement(self, connection: Connection, cursor: object, *execution: Any) -> tuple[str, Any]:
         statement, parameters, *_ = execution
         unit: Any = connection.connection.dbapi_connection
-        if connection.get_execution_options().get(READ_ONLY) and _writes(statement):
+        if connection.get_execution_options().get(READ_ONLY) and not is_read(statement):
             _refuse_writing(connection)
         if not statement.startswith("SELECT "):
             self._wait_for_inner(unit)
@@ -240,10 +237,6 @@ class SharedConnection:
 def _begin(connection: Connection) -> None:
     unit: Any = connection.connection.dbapi_connection
     unit.begin(connection, keeps_all=connection.get_execution_options().get(AUTOCOMMIT, False))
-
-
-def _writes(statement: str) -> bool:
-    return _READING.match(statement) is None or _WRITING.search(statement) is not None
 
 
 def _refuse_writing(connection: Connection) -> None:

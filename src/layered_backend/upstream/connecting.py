@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import Dialect, Engine
 
-__all__ = ["connect_uninterrupted", "connections_ended", "opened", "thread_ends"]
+from layered_backend.coroutines import uninterrupted
+
+__all__ = ["connect_uninterrupted", "connections_ended", "finished", "opened", "thread_ends"]
 
 _OPENING = 2.0  # seconds; a server that does not answer holds up no application that stops
 _ENDING = 30.0  # seconds, as long as a statement waits for SQLite's lock
@@ -20,7 +22,7 @@ _ENDING = 30.0  # seconds, as long as a statement waits for SQLite's lock
 T = TypeVar("T")
 
 # An engine alone has its dialect, which is all that the event `do_connect` says of the engine.
-_given_up: WeakKeyDictionary[Dialect, set[asyncio.Task[Any]]] = WeakKeyDictionary()
+_unfinished: WeakKeyDictionary[Dialect, set[asyncio.Task[Any]]] = WeakKeyDictionary()
 _ending: WeakKeyDictionary[Dialect, WeakSet[threading.Thread]] = WeakKeyDictionary()
 
 
@@ -61,11 +63,33 @@ async def opened(dialect: Dialect, connecting: Awaitable[T], discard: Callable[[
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        given_up = _given_up.setdefault(dialect, set())
-        given_up.add(task)
-        task.add_done_callback(given_up.discard)
+        _wait_at_end(dialect, task)
         task.add_done_callback(partial(_discard, discard))
         raise
+
+
+async def finished(dialect: Dialect, work: Coroutine[Any, Any, T]) -> T:
+    """Return what *work* returns, which needs a connection of its own, and wait for it even if the caller is cancelled.
+
+    `connections_ended` waits for it too. Without it a second cancellation would cut off what is done because of the first.
+
+    Raises:
+        asyncio.CancelledError: The caller was cancelled; the work is done.
+    """
+
+    async def registered() -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        _wait_at_end(dialect, task)
+        return await work
+
+    return await uninterrupted(registered())
+
+
+def _wait_at_end(dialect: Dialect, task: asyncio.Task[Any]) -> None:
+    unfinished = _unfinished.setdefault(dialect, set())
+    unfinished.add(task)
+    task.add_done_callback(unfinished.discard)
 
 
 def _discard(discard: Callable[[T], object], task: asyncio.Task[T]) -> None:
@@ -79,14 +103,14 @@ def thread_ends(dialect: Dialect, thread: threading.Thread) -> None:
 
 
 async def connections_ended(engine: Engine) -> None:
-    """Wait until nothing is left of *engine*'s connections that were closed, or given up while they opened.
+    """Wait until nothing is left of *engine*'s connections that were closed, given up while they opened, or `finished`.
 
     A driver's thread that outlives the event loop dies with a traceback on standard error when it answers to the loop. It may
     be busy with a statement whose task was cancelled. Without it an application that ends could print such a traceback.
     """
-    given_up = _given_up.get(engine.dialect)
-    if given_up:
-        _, late = await asyncio.wait(given_up, timeout=_OPENING)
+    unfinished = _unfinished.get(engine.dialect)
+    if unfinished:
+        _, late = await asyncio.wait(unfinished, timeout=_OPENING)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)

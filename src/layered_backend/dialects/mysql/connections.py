@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -16,12 +18,14 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from layered_backend import errors
 from layered_backend.dialects.mysql.locks import answer, give_back_locks
 from layered_backend.dialects.portable import PortableConnections, PortableTransactions
-from layered_backend.upstream.connecting import connect_uninterrupted
+from layered_backend.upstream.connecting import connect_uninterrupted, finished
+from layered_backend.upstream.sqlalchemy.concurrency import await_in_greenlet, run_in_greenlet
 
 __all__ = ["MySQLConnections", "MySQLTransactions"]
 
 _logger = logging.getLogger("layered_backend")
 _SERVER = "layered_backend_server"
+_STOPPING = 5.0  # seconds; a server that does not answer holds up no task that was cancelled
 _READ_ONLY = "layered_backend_read_only"
 
 
@@ -100,13 +104,35 @@ def _stop_on_server(
     if error is None or isinstance(error, Exception):
         return
     driver_connection: Any = record.driver_connection
+    with _failure_logged():
+        number = int(driver_connection.thread_id())
+        if not engine.dialect.is_async:
+            _kill(engine, record, number)
+            return
+        # Of a second cancellation: *error* is raised anyway, once the pool has closed the connection.
+        with suppress(asyncio.CancelledError):
+            await_in_greenlet(finished(engine.dialect, _kill_in_time(engine, record, number)))
+
+
+@contextmanager
+def _failure_logged() -> Generator[None]:
     try:
-        other = engine.pool.recreate().connect()  # not from the pool itself, which may have none to give
-        try:
-            # Behind a load balancer this may be another server, where the number is somebody else's.
-            if answer(other, "SELECT @@hostname, @@port") == record.info.get(_SERVER):
-                answer(other, f"KILL {int(driver_connection.thread_id())}")
-        finally:
-            other.invalidate()
+        yield
     except Exception:
         _logger.debug("a statement that was cut off could not be stopped on the server", exc_info=True)
+
+
+async def _kill_in_time(engine: Engine, record: ConnectionPoolEntry, number: int) -> None:
+    with _failure_logged():
+        async with asyncio.timeout(_STOPPING):
+            await run_in_greenlet(_kill, engine, record, number)
+
+
+def _kill(engine: Engine, record: ConnectionPoolEntry, number: int) -> None:
+    other = engine.pool.recreate().connect()  # not from the pool itself, which may have none to give
+    try:
+        # Behind a load balancer this may be another server, where the number is somebody else's.
+        if answer(other, "SELECT @@hostname, @@port") == record.info.get(_SERVER):
+            answer(other, f"KILL {number}")
+    finally:
+        other.invalidate()

@@ -6,6 +6,7 @@ from layered_backend.dialects.portable.connections import (
     PortableConnections,
     PortableMigrations,
     PortableTransactions,
+    is_read,
 )
 from layered_backend.dialects.portable.errors import PortableErrors
 from layered_backend.dialects.portable.locks import PortableLocks
@@ -23,4 +24,5 @@ __all__ = [
     "PortableTransactions",
     "PortableValues",
     "PortableWriting",
+    "is_read",
 ]

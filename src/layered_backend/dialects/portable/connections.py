@@ -12,18 +12,20 @@ from sqlalchemy import URL, Connection, Dialect, Engine, Table, event
 from layered_backend.dialects.protocols import Closeable, Connections, Migrations, Transactions
 from layered_backend.errors import LayeredError, ReadOnlyError
 
-__all__ = ["PortableConnections", "PortableMigrations", "PortableTransactions"]
+__all__ = ["PortableConnections", "PortableMigrations", "PortableTransactions", "is_read"]
 
 _READ_ONLY = "layered_backend_refuses_writes"
-# A dialect may send BEGIN itself.
+# Comments may come first; MariaDB carries out those that begin with ! or M!. A dialect may send BEGIN itself.
 _READS = re.compile(
-    r"[\s(]*(SELECT|WITH|VALUES|EXPLAIN|SHOW|PRAGMA|BEGIN|START\s+TRANSACTION|SAVEPOINT|RELEASE|ROLLBACK)\b",
-    re.IGNORECASE,
+    r"(?:[\s(]|--[^\n]*|/\*(?!M?!)(?>.*?\*/))*+"
+    r"(SELECT|WITH|VALUES|TABLE|EXPLAIN|SHOW|PRAGMA|BEGIN|START\s+TRANSACTION|SAVEPOINT|RELEASE|ROLLBACK)\b",
+    re.IGNORECASE | re.DOTALL,
 )
 # A common table expression may stand before a write, or be one, and EXPLAIN ANALYZE carries out what it explains.
-_WRITES_ALL_THE_SAME = re.compile(
-    r"[\s(]*(WITH|EXPLAIN)\b.*(?<!FOR )\b(INSERT|UPDATE|DELETE|MERGE|REPLACE\s+INTO)\b", re.IGNORECASE | re.DOTALL
-)
+_MAY_WRITE_ALL_THE_SAME = frozenset({"WITH", "EXPLAIN"})
+# Not the name of a column, which is qualified, quoted or a label; nor a value that is one word.
+_WRITES = re.compile(r"(?<![.'\"`\[])(?<!\bAS )\b(INSERT|UPDATE|DELETE|MERGE|REPLACE\s+INTO)\b", re.IGNORECASE)
+_LOCKS = re.compile(r"\bFOR\s+((NO\s+KEY\s+)?UPDATE|(KEY\s+)?SHARE)\b", re.IGNORECASE)
 
 
 class PortableConnections(Connections):
@@ -68,11 +70,22 @@ class PortableConnections(Connections):
         engine.dispose(close=False)
 
 
+def is_read(statement: str) -> bool:
+    """Tell by its text whether *statement* can be part of a read-only transaction.
+
+    It begins as a query does, and has neither a write in it nor a lock on rows, which PostgreSQL refuses there too. A
+    query whose function writes is not noticed.
+    """
+    begun = _READS.match(statement)
+    if begun is None or _LOCKS.search(statement):
+        return False
+    may_write = begun[1].upper() in _MAY_WRITE_ALL_THE_SAME or ";" in statement
+    return not (may_write and _WRITES.search(statement))
+
+
 def _refuse_write(connection: Connection, cursor: object, statement: str, *_: object) -> None:
-    """Refuse what does not begin as a query does, in a transaction that is to be read-only."""
-    if not connection.get_execution_options().get(_READ_ONLY):
-        return
-    if not _READS.match(statement) or _WRITES_ALL_THE_SAME.match(statement):
+    """Refuse what is no read, in a transaction that is to be read-only."""
+    if connection.get_execution_options().get(_READ_ONLY) and not is_read(statement):
         raise ReadOnlyError("nothing can be written: the unit of work has read_only=True")
 
 

@@ -19,10 +19,9 @@ from functools import cache, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import sqlalchemy.util
-
 from layered_backend.upstream import aiosqlite
 from layered_backend.upstream.sqlalchemy import SQLALCHEMY
+from layered_backend.upstream.sqlalchemy.concurrency import await_in_greenlet
 from layered_backend.upstream.verification import Undocumented
 
 if TYPE_CHECKING:
@@ -46,7 +45,6 @@ def is_offered() -> bool:
     adapter = Undocumented(import_module("sqlalchemy.dialects.sqlite.aiosqlite"), "AsyncAdapt_aiosqlite_connection")
     uses = (
         adapter,
-        Undocumented(sqlalchemy.util, "await_only"),
         Undocumented(_Adapter, "__init__", ("dbapi", "connection")),
         Undocumented(_Adapter, "cursor", ("server_side",)),
         Undocumented(_Adapter, "_handle_exception", ("error",)),
@@ -58,7 +56,7 @@ def is_offered() -> bool:
 
 def connected(dbapi: object, connecting: Awaitable[Any]) -> SingleTripConnection:
     """Return the adapter of the connection that *connecting* opens, for SQLAlchemy's *dbapi* of aiosqlite."""
-    return SingleTripConnection(dbapi, sqlalchemy.util.await_only(connecting))
+    return SingleTripConnection(dbapi, await_in_greenlet(connecting))
 
 
 @dataclass(slots=True)
@@ -89,7 +87,10 @@ class SingleTripConnection(_Adapter):
 
     @property
     def only_reads(self) -> bool:
-        """Whether the transaction has changed nothing so far, not by what went past SQLAlchemy either."""
+        """Whether the transaction has changed no row so far, not by what went past SQLAlchemy either.
+
+        DDL that went past SQLAlchemy is not noticed, as SQLite counts changed rows only.
+        """
         return self._sends_reads and self._changes == self._changes_before
 
     @property
@@ -124,7 +125,7 @@ class SingleTripConnection(_Adapter):
         self.due = []
         self._is_ending = False  # what comes now has an end of its own
         try:
-            result: T = sqlalchemy.util.await_only(aiosqlite.execute_in_thread(driver, _run, driver, due, work))
+            result: T = await_in_greenlet(aiosqlite.execute_in_thread(driver, _run, driver, due, work))
         except Exception as error:  # noqa: BLE001  # it is raised again
             if due and aiosqlite.open_connection(driver) and not driver.in_transaction:
                 self.due = due  # or what comes next would be outside of a transaction

@@ -52,6 +52,6 @@ def await_in_greenlet(awaitable: Awaitable[T]) -> T:
     """Await *awaitable* in a function that `run_in_greenlet` runs.
 
     It uses `sqlalchemy.util.concurrency.await_only`. The public `AdaptedConnection.run_async` needs a connection.
-    Without it no connection could be opened in a way of our own.
+    Without it no connection could be opened in a way of our own, and none could stop a statement of another on MariaDB.
     """
     return concurrency.await_only(awaitable)
