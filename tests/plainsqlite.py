@@ -48,7 +48,6 @@ class PlainConnections(PortableConnections):
         return {"connect_args": {"isolation_level": None, "timeout": 10}}
 
     def configure(self, engine: Engine) -> None:
-        super().configure(engine)
         event.listen(engine, "connect", _enforce_foreign_keys)
         event.listen(engine, "begin", _begin)
 

@@ -326,6 +326,19 @@ class TestEnds:
         with pytest.raises(ValueError, match="cannot be AUTOCOMMIT"):
             ShopUnitOfWork(Database("sqlite://"), isolation_level="autocommit")
 
+    @pytest.mark.parametrize("async_shop", ON_SERVERS, indirect=True, ids=str)
+    async def test_an_isolation_level_that_is_none_costs_no_connection(self, async_shop: Shop) -> None:
+        with pytest.raises(
+            ValueError, match=r"'SERIALISABLE' is no isolation level of this database; it has .*SERIALIZABLE"
+        ):
+            async with ShopUnitOfWork(async_shop.database, isolation_level="SERIALISABLE"):
+                pass
+
+        assert (
+            await outcome_of(async_shop.unit(isolation_level="SERIALIZABLE"), ShopUnitOfWork.flush) is Outcome.COMMITTED
+        )
+        await assert_sound(async_shop)
+
     async def test_a_session_is_never_in_autocommit(self, async_shop: Shop) -> None:
         async def work(uow: ShopUnitOfWork) -> None:
             with pytest.raises(UnitOfWorkError, match="cannot be set to AUTOCOMMIT"):

@@ -313,6 +313,10 @@ class TestDatabases:
         pool: Any = _read(environment, DatabaseSettings, _SHOP).database(pool_size=2).sync_engine.pool
 
         assert pool.size() == 2
+        server = _read(
+            environment, DatabaseSettings, {"DATABASE_URL": "postgresql://h/d", "DATABASE_DEFERRED_BEGIN": "1"}
+        )
+        assert not server.database(deferred_begin=False).deferred_begin
 
     def test_the_synchronous_url_may_be_given(self, environment: pytest.MonkeyPatch) -> None:
         variables = {"DATABASE_URL": "postgresql://h/d", "DATABASE_SYNC_URL": "postgresql://replica/d"}

@@ -15,7 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from layered_backend.accelerators import defer_begin
 from layered_backend.database.configuration import DatabaseConfiguration
-from layered_backend.dialects import Closeable
+from layered_backend.dialects import Closeable, refuse_writes
 from layered_backend.dialects.connecting import replace_lost_connections
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.session import UnbegunReads, guard_engine
@@ -106,7 +106,7 @@ class Engines:
             return self.variant(engine.sync_engine, read_only=False, deferred=False, isolation_level="AUTOCOMMIT")
         with self._lock:
             if engine not in self._in_autocommit:
-                options = {**self._connections.autocommit_options(), "pool_reset_on_return": None}
+                options: dict[str, Any] = {**self._connections.autocommit_options(), "pool_reset_on_return": None}
                 theirs = dict(self.configuration.engine_options.get("execution_options") or {})
                 theirs.pop("isolation_level", None)  # which would begin transactions
                 options["execution_options"] = {**theirs, **options.get("execution_options", {})}
@@ -119,7 +119,9 @@ class Engines:
         key = tuple(transaction.values())
         if key not in variants:
             options = self.configuration.dialect.transactions.options(**transaction)
+            _check_isolation_level(engine, options.get("isolation_level"))
             variants[key] = engine.execution_options(**options)
+            refuse_writes(variants[key])
         return variants[key]
 
     def unbegun_reads(self, engine: Engine) -> UnbegunReads | None:
@@ -196,6 +198,18 @@ class Engines:
         if self._keep_alive is not None:
             self._keep_alive.close()
             self._keep_alive = None
+
+
+def _check_isolation_level(engine: Engine, level: str | None) -> None:
+    """Refuse a *level* that the driver does not know, which it would refuse with a connection in its hands.
+
+    Raises:
+        ValueError: The driver does not know it; the message names those that it knows.
+    """
+    dialect: Any = engine.dialect  # which needs no connection to tell
+    known = dialect.get_isolation_level_values(None) if level else ()
+    if level and level.replace("_", " ") not in known:
+        raise ValueError(f"{level!r} is no isolation level of this database; it has {', '.join(sorted(known))}")
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -15,6 +15,7 @@ from layered_backend.dialects.portable import (
     PortableValues,
     PortableWriting,
     is_read,
+    refuse_writes,
 )
 from layered_backend.dialects.protocols import (
     Closeable,
@@ -62,5 +63,6 @@ __all__ = [
     "Writing",
     "dialect_named",
     "is_read",
+    "refuse_writes",
     "register_dialect",
 ]

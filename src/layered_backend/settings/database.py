@@ -54,18 +54,19 @@ class DatabaseSettings(Settings):
         """Return a new database, which opens nothing before its first use: call it once in a process.
 
         Args:
-            engine_options: As `Database` takes them; they go before the settings'.
+            engine_options: Arguments of `Database`; they override the settings.
         """
         sync_url = self.database_sync_url
-        return Database(
-            self.database_url.get_secret_value(),
-            sync_url=None if sync_url is None else sync_url.get_secret_value(),
-            pgbouncer=self.database_pgbouncer,
-            connect_timeout=self.database_connect_timeout,
-            statement_timeout=self.database_statement_timeout,
-            deferred_begin=self.database_deferred_begin,
-            **({} if "poolclass" in engine_options else self._pool_options()) | engine_options,
-        )
+        arguments: dict[str, Any] = {
+            "sync_url": None if sync_url is None else sync_url.get_secret_value(),
+            "pgbouncer": self.database_pgbouncer,
+            "connect_timeout": self.database_connect_timeout,
+            "statement_timeout": self.database_statement_timeout,
+            "deferred_begin": self.database_deferred_begin,
+        }
+        if "poolclass" not in engine_options:
+            arguments |= self._pool_options()
+        return Database(self.database_url.get_secret_value(), **(arguments | engine_options))
 
     def _pool_options(self) -> dict[str, Any]:
         url = make_url(self.database_url.get_secret_value())

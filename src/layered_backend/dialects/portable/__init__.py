@@ -7,6 +7,7 @@ from layered_backend.dialects.portable.connections import (
     PortableMigrations,
     PortableTransactions,
     is_read,
+    refuse_writes,
 )
 from layered_backend.dialects.portable.errors import PortableErrors
 from layered_backend.dialects.portable.locks import PortableLocks
@@ -25,4 +26,5 @@ __all__ = [
     "PortableValues",
     "PortableWriting",
     "is_read",
+    "refuse_writes",
 ]

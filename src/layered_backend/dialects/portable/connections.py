@@ -12,7 +12,7 @@ from sqlalchemy import URL, Connection, Dialect, Engine, Table, event
 from layered_backend.dialects.protocols import Closeable, Connections, Migrations, Transactions
 from layered_backend.errors import LayeredError, ReadOnlyError
 
-__all__ = ["PortableConnections", "PortableMigrations", "PortableTransactions", "is_read"]
+__all__ = ["PortableConnections", "PortableMigrations", "PortableTransactions", "is_read", "refuse_writes"]
 
 _READ_ONLY = "layered_backend_refuses_writes"
 # Comments may come first; MariaDB carries out those that begin with ! or M!. A dialect may send BEGIN itself.
@@ -64,7 +64,7 @@ class PortableConnections(Connections):
         return None
 
     def configure(self, engine: Engine) -> None:
-        event.listen(engine, "before_cursor_execute", _refuse_write)
+        """Do nothing: the driver's own ways are right."""
 
     def abandon(self, engine: Engine) -> None:
         engine.dispose(close=False)
@@ -81,6 +81,12 @@ def is_read(statement: str) -> bool:
         return False
     may_write = begun[1].upper() in _MAY_WRITE_ALL_THE_SAME or ";" in statement
     return not (may_write and _WRITES.search(statement))
+
+
+def refuse_writes(engine: Engine) -> None:
+    """Have *engine* refuse what is no read, if its options are those of a read-only transaction of the portable kind."""
+    if engine.get_execution_options().get(_READ_ONLY):
+        event.listen(engine, "before_cursor_execute", _refuse_write)
 
 
 def _refuse_write(connection: Connection, cursor: object, statement: str, *_: object) -> None:
