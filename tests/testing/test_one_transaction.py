@@ -4,7 +4,7 @@ import asyncio
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import Executable, delete, insert, literal_column, select, text, union
+from sqlalchemy import Executable, String, delete, insert, literal_column, select, text, union
 
 from layered_backend import (
     ForeignKeyViolationError,
@@ -133,10 +133,10 @@ class TestUnitsOfWork:
 
 _UPDATE = Item.price.label("update")
 _CHEAP = select(_UPDATE).cte("cheap")
-_STATEMENTS = {
+_STATEMENTS: dict[str, Executable] = {
     "a column that is named as a write": select(_UPDATE),
     "such a column in a common table expression": select(_CHEAP.c.update).where(_CHEAP.c.update > 1),
-    "such a value": select(literal_column("'delete'")),
+    "such a value": select(literal_column("'delete'", String())),
     "such a value in a common table expression": text("WITH t AS (SELECT 'delete' AS x) SELECT x FROM t"),
     "a comment before a read": text("/* insert */ /* twice */ -- delete\nSELECT 1"),
     "a comment before a write": text("/* SELECT */ DELETE FROM items"),
