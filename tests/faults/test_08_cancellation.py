@@ -155,7 +155,10 @@ async def test_a_cancellation_during_the_commit_comes_after_it(
 
 
 async def test_no_cancellation_is_lost_while_a_connection_is_opened(async_shop: Shop) -> None:
-    """Before Python 3.12 `asyncio.wait_for` loses one that comes at the same moment as its result: asyncmy uses it."""
+    """Before Python 3.12 `asyncio.wait_for` loses one that comes at the same moment as its result.
+
+    asyncmy connects by it, and psycopg before 3.3.6 waited for each answer by it.
+    """
     chance = random.Random(0)  # noqa: S311  # no secret
     landed = lost = 0
 
