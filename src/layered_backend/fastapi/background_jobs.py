@@ -234,7 +234,7 @@ class BackgroundJobs:
             task.cancel()
         for job in waiting:
             await self._report_cut_off(job, asyncio.CancelledError())
-        return await _have_ended(self._running)
+        return await _wait_for_end_of(self._running)
 
 
 def _is_being_cancelled() -> bool:
@@ -243,7 +243,7 @@ def _is_being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def _have_ended(cancelled: Collection[asyncio.Task[None]]) -> bool:
+async def _wait_for_end_of(cancelled: Collection[asyncio.Task[None]]) -> bool:
     """Wait until the *cancelled* tasks have undone their work; return whether all of them have, and log which have not."""
     left = (await asyncio.wait(cancelled, timeout=_ROLLBACK_LIMIT))[1] if cancelled else ()
     if left:
@@ -264,7 +264,7 @@ async def repeating(jobs: BackgroundJobs, open_unit: Callable[[], UnitOfWork]) -
     finally:
         for task in tasks:
             task.cancel()
-        await _have_ended(tasks)
+        await _wait_for_end_of(tasks)
 
 
 async def _repeat(jobs: BackgroundJobs, open_unit: Callable[[], UnitOfWork], work: Work, pause: float) -> None:

@@ -90,8 +90,8 @@ def refuse_writes(engine: Engine) -> None:
 
 
 def _refuse_write(connection: Connection, cursor: object, statement: str, *_: object) -> None:
-    """Refuse what is no read, in a transaction that is to be read-only."""
-    if connection.get_execution_options().get(_READ_ONLY) and not is_read(statement):
+    """Refuse what is no read."""
+    if not is_read(statement):
         raise ReadOnlyError("nothing can be written: the unit of work has read_only=True")
 
 
