@@ -30,7 +30,9 @@ _Greenlet: Any = import_module("greenlet").greenlet  # which has no types
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "time_limit(seconds): how long the test may take; 180 unless it says so")
+    config.addinivalue_line(
+        "markers", "time_limit(seconds, moment=5): how long the test may take; 180 unless it says so"
+    )
     stream = os.fdopen(os.dup(2), "w")  # standard error, before a test captures it
     config.pluginmanager.register(_TimeLimits(stream))
 
@@ -47,8 +49,9 @@ class _TimeLimits:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         marker = item.get_closest_marker("time_limit")
         seconds: float = marker.args[0] if marker else _SECONDS
+        moment: float = marker.kwargs.get("moment", _MOMENT) if marker else _MOMENT
         self._deadline = time.monotonic() + seconds
-        faulthandler.dump_traceback_later(seconds + _MOMENT, exit=True, file=self._stream)
+        faulthandler.dump_traceback_later(seconds + moment, exit=True, file=self._stream)
         try:
             return (yield)
         finally:

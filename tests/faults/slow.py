@@ -10,7 +10,7 @@ __all__ = ["slow_query", "slow_rows"]
 _SLOW = {
     "postgresql": "SELECT pg_sleep(20), i FROM generate_series(1, 3) AS s(i)",
     "mariadb": "SELECT SLEEP(20), i FROM (SELECT 1 AS i UNION SELECT 2) AS s",
-    "sqlite": "WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 1000), n(i) AS (SELECT 1 UNION ALL"
+    "sqlite": "WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < 300), n(i) AS (SELECT 1 UNION ALL"
     " SELECT i + 1 FROM n WHERE i < 5000) SELECT (SELECT max(n.i + s.i) FROM n), i FROM s",
 }
 

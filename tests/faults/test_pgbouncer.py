@@ -46,7 +46,6 @@ INTEGRATION = (
     "round_trips",
     "savepoint_oracle",
     "savepoints",
-    "scopes",
     "time_limits",
     "transact",
     "unit_of_work",

@@ -27,7 +27,7 @@ from layered_backend import (
     UnitOfWorkError,
     install,
 )
-from tests.databases import Shop, backends_of, database_at, driver_threads
+from tests.databases import SYNC_BACKENDS, Shop, backends_of, database_at, driver_threads
 from tests.shop import Base, Item, ShopUnitOfWork
 
 _SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT count(*) FROM n"
@@ -152,6 +152,7 @@ class TestSettingUp:
 
         assert await shop.run(lambda uow: uow.items.count()) == 0
 
+    @pytest.mark.parametrize("shop", SYNC_BACKENDS, indirect=True, ids=str)
     def test_create_all_is_safe_in_eight_processes_at_once(self, shop_url: str) -> None:
         processes = [
             subprocess.Popen(

@@ -30,7 +30,7 @@ DIRECTIONS: dict[str, Callable[[Any], Any]] = {
 }
 Row = Mapping[str, Any]
 on_each_database = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 
@@ -114,7 +114,7 @@ class TestEachType:
         async def work(uow: ShopUnitOfWork) -> None:
             wrong: list[str] = []
             for column, (_, values) in columns.items():
-                walk = Walk(uow, model, _order_by([(column, direction)], model), 2)
+                walk = Walk(uow, model, _order_by([(column, direction)], model), 3)
                 await walk.store([{column: value} for value in (*values, None, *values, None)])
                 expected = await walk.in_order()
                 forwards, backwards = await walk.forwards(), await walk.backwards()

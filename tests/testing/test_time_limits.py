@@ -17,7 +17,7 @@ import itertools
 import pytest
 from sqlalchemy.util import await_only, greenlet_spawn
 
-pytestmark = pytest.mark.time_limit(1)
+pytestmark = pytest.mark.time_limit(1, moment=2)
 
 
 async def test_ignores_cancellation():
