@@ -142,7 +142,7 @@ def tables() -> str:
 
 
 def _checked(module: ModuleType) -> str:
-    """Return what happens at run time where something is missing."""
+    """Tell which kind of check the module makes at run time."""
     calls = {
         node.func.attr
         for node in ast.walk(ast.parse(inspect.getsource(module)))
@@ -156,7 +156,7 @@ def _checked(module: ModuleType) -> str:
         case False, True:
             return "Acceleration."
         case _:
-            return "Not checked: what is missing is met where it is used."
+            return "Not checked: if a name is missing, the code that uses it fails."
 
 
 def written() -> str:
