@@ -79,7 +79,9 @@ def test_a_database_that_does_not_exist_is_told_in_one_line(server: str, tmp_pat
     refused = command(tmp_path, "--no-serve", DATABASE_URL=url.render_as_string(hide_password=False))
 
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert re.fullmatch(rf"{server}\+\w+://[\w.:]+/no_such_one: the server has no such database; create it, .*\n", refused.stderr)
+    assert re.fullmatch(
+        rf"{server}\+\w+://[\w.:]+/no_such_one: the server has no such database; create it, .*\n", refused.stderr
+    )
 
 
 def test_operators_make_users_and_groups_at_the_command_line(own_file: Path) -> None:
