@@ -46,7 +46,7 @@ async def test_a_connection_is_opened_by_the_given_function_with_what_the_adapte
         return args, options
 
     options: dict[str, Any] = {"timeout": 1}
-    connect_uninterrupted(sqlite_shop.database.engine.dialect, options, connect, list)
+    connect_uninterrupted(sqlite_shop.database.engine.dialect, options, connect, repr)
 
     assert await options.pop("async_creator_fn")("shop.db", **options) == (("shop.db",), {"timeout": 1})
 
