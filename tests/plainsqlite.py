@@ -48,7 +48,7 @@ class PlainConnections(PortableConnections):
         return {"connect_args": {"isolation_level": None, "timeout": 10}}
 
     def configure(self, engine: Engine) -> None:
-        event.listen(engine, "connect", _enforce_foreign_keys)
+        event.listen(engine, "connect", _set_up)
         event.listen(engine, "begin", _begin)
 
 
@@ -90,9 +90,10 @@ DIALECT = DatabaseDialect(
 )
 
 
-def _enforce_foreign_keys(connection: Any, _: object) -> None:
+def _set_up(connection: Any, _: object) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA case_sensitive_like = ON")
     cursor.close()
 
 

@@ -3,6 +3,7 @@
 `python -m examples.executions add-user north/eve` makes a user, and the group where there is none.
 """
 
+import argparse
 import asyncio
 import os
 import secrets
@@ -19,7 +20,7 @@ from examples.executions.seeds import seeds
 from examples.executions.seeds.groups import PASSWORD
 from examples.executions.settings import ExecutionsSettings
 from examples.executions.unit_of_work import ExecutionsUnitOfWork
-from layered_backend import Database
+from layered_backend import Database, LayeredError
 from layered_backend.cli import progress_shown
 from layered_backend.migrations import upgrade
 
@@ -47,20 +48,27 @@ async def add_user(database: Database, username: str, password: str, scopes: lis
             await uow.users.create({"group_id": row.id, "name": name, "password_hash": hashed, "scopes": scopes})
 
 
-def main() -> int:
-    """Prepare the database that DATABASE_URL names, and serve the executions; return the exit code."""
+def main() -> None:
+    """Prepare the database that DATABASE_URL names, and serve the executions, or end the process with one sentence."""
     if os.environ.setdefault("LAYERED_ENV", "development") == "development":
         os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(48))  # a restart logs everybody out
+    parser = argparse.ArgumentParser("python -m examples.executions")
+    parser.add_argument("--no-serve", action="store_true", help="end when the database is prepared")
+    parser.add_subparsers().add_parser("add-user").add_argument("username", metavar="GROUP/NAME")
+    chosen = parser.parse_args()
     settings, port = ExecutionsSettings.load(), int(os.environ.get("PORT", "8000"))
-    if not asyncio.run(prepare(settings.database())):
-        return 1
-    if sys.argv[1:2] == ["add-user"]:
-        asyncio.run(add_user(settings.database(), sys.argv[2], getpass(), [*get_args(schemas.UserScope)]))
-    elif "--no-serve" not in sys.argv:
-        print(f"http://127.0.0.1:{port}/ for north/ann, south/bob and shared/operator: {PASSWORD!r}", flush=True)
-        uvicorn.run(create_app(settings), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=3)
-    return 0
+    database = settings.database()
+    try:
+        if not asyncio.run(prepare(database)):
+            sys.exit(1)
+        if "username" in chosen:
+            asyncio.run(add_user(database, chosen.username, getpass(), [*get_args(schemas.UserScope)]))
+        elif not chosen.no_serve:
+            print(f"http://127.0.0.1:{port}/ for north/ann, south/bob and shared/operator: {PASSWORD!r}", flush=True)
+            uvicorn.run(create_app(settings), port=port, log_level="warning", timeout_graceful_shutdown=3)
+    except (LayeredError, ModuleNotFoundError) as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -31,9 +31,7 @@ class CatalogueService(BaseService[RowT, CatalogueRepository[RowT], CreateT, Cre
 
     async def _check_own(self, key: UUID) -> None:
         if (await self.get(key)).group_id != group_of(self.uow.actor):
-            raise errors.PermissionDeniedError(
-                "a shared row is changed by the operators; add one of its name to override it"
-            )
+            raise errors.PermissionDeniedError("only operators change a shared row; add one of its name to override it")
 
 
 class ToolService(CatalogueService[Tool, schemas.ToolCreate]):
@@ -92,14 +90,12 @@ class ExecutionService(BaseService[Execution, ExecutionRepository, schemas.Execu
         return await self.uow.logs.list(LogEntry.execution_id == execution_id, order_by=LogEntry.position)
 
     async def _plan(self, data: schemas.NameRequest) -> tuple[Crew | Flow, schemas.Plan]:
-        row: Crew | Flow | None
-        if data.kind == "crew":
-            row = await self.uow.crews.one_or_none(Crew.id == data.plan_id, in_effect(Crew))
-        else:
-            row = await self.uow.flows.one_or_none(Flow.id == data.plan_id, in_effect(Flow))
-        if row is None:
+        is_crew = data.kind == "crew"
+        model, plan = (Crew, schemas.CrewPlan) if is_crew else (Flow, schemas.FlowPlan)
+        plans: CatalogueRepository[Any] = self.uow.crews if is_crew else self.uow.flows
+        if (row := await plans.one_or_none(model.id == data.plan_id, in_effect(model))) is None:
             raise errors.NotFoundError(data.kind.capitalize(), data.plan_id)
-        return row, (schemas.CrewPlan if data.kind == "crew" else schemas.FlowPlan).model_validate(row.plan)
+        return row, plan.model_validate(row.plan)
 
     async def _resolved(self, steps: Sequence[schemas.Step]) -> list[dict[str, Any]]:
         """Return the steps with the functions and the parameters that are in effect now."""

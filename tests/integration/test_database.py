@@ -94,9 +94,50 @@ class TestUrls:
 
         assert not (tmp_path / "shop.db").exists()
 
-    def test_a_missing_driver_says_what_to_install(self) -> None:
-        with pytest.raises(ModuleNotFoundError, match=r"pip install 'layered-backend\[mysql\]'"):
-            _ = Database("mysql+aiomysql://u@h/d").engine
+    @pytest.mark.parametrize(
+        ("url", "message"),
+        [
+            (
+                "mysql+aiomysql://u@h/d",
+                r"^mysql\+aiomysql:// needs the module aiomysql, which is not installed; install it, or write mysql://, "
+                r"which uses asyncmy: pip install 'layered-backend\[mysql\]'$",
+            ),
+            (
+                "postgresql+nosuch://u@h/d",
+                r"^postgresql\+nosuch:// names a driver that SQLAlchemy does not know; write postgresql://, which uses "
+                r"asyncpg: pip install 'layered-backend\[postgresql\]'$",
+            ),
+        ],
+    )
+    def test_a_driver_that_is_not_ours_is_an_error_that_says_what_to_write(self, url: str, message: str) -> None:
+        with pytest.raises(ModuleNotFoundError, match=message):
+            _ = Database(url).engine
+
+    def test_a_missing_driver_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "asyncpg", None)
+
+        with pytest.raises(
+            ModuleNotFoundError,
+            match=r"^postgresql\+asyncpg:// needs the module asyncpg, .*: pip install 'layered-backend\[postgresql\]'$",
+        ):
+            _ = Database("postgresql://u@h/d").engine
+
+    def test_a_synchronous_driver_has_no_asynchronous_engine(self) -> None:
+        with pytest.raises(
+            UnitOfWorkError,
+            match=r"^mysql\+pymysql:// has a driver that cannot be awaited; .* with `with`, or write mysql://, .* asyncmy:",
+        ):
+            _ = Database("mysql+pymysql://u@h/d").engine
+
+    def test_advice_to_install_a_driver_is_given_only_where_that_helps(self) -> None:
+        database = Database("postgresql+psycopg2://u@h/d")
+
+        with pytest.raises(
+            ModuleNotFoundError, match=r"psycopg2, .* cannot be awaited; write postgresql://, .* asyncpg:"
+        ):
+            _ = database.engine
+        with pytest.raises(ModuleNotFoundError, match=r"psycopg2, .*; install it, or write postgresql://, .* psycopg:"):
+            _ = database.sync_engine
 
     async def test_options_reach_the_engine_beside_the_dialects_own(self, tmp_path: Path) -> None:
         url = f"sqlite:///{tmp_path / 'shop.db'}"

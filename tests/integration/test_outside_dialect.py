@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 
-from layered_backend import Database, ReadOnlyError
+from layered_backend import Database, LockTimeoutError, ReadOnlyError, UnitOfWorkError
 from tests import plainsqlite
 from tests.databases import Backend, Shop
 from tests.integration import (
@@ -109,3 +111,49 @@ async def test_a_query_is_sent_in_a_read_only_unit_of_work(shop: Shop) -> None:
         await uow.items.list()
 
     await shop.run(work, read_only=True)
+
+
+_LOCKS = "layered_backend_locks"
+
+
+class TestLocks:
+    """The lock that every database has, where the database refuses a part of it."""
+
+    @pytest.mark.parametrize(
+        ("action", "subject", "problem"),
+        [
+            (sqlite3.SQLITE_CREATE_TABLE, _LOCKS, f"the table {_LOCKS} cannot be made: not authorized. If"),
+            (sqlite3.SQLITE_SAVEPOINT, "BEGIN", f"the table {_LOCKS} cannot be made: not authorized. If .* savepoints"),
+            (sqlite3.SQLITE_INSERT, _LOCKS, f"the lock 'create_all' cannot be added to {_LOCKS}: not authorized. If"),
+        ],
+        ids=["table", "savepoint", "row"],
+    )
+    def test_what_the_database_refuses_is_told_with_its_cause(
+        self, tmp_path: Path, action: int, subject: str, problem: str
+    ) -> None:
+        def answer(*asked: Any) -> int:
+            return sqlite3.SQLITE_DENY if asked[:2] == (action, subject) else sqlite3.SQLITE_OK
+
+        def forbid(connection: Any, _: object) -> None:
+            connection.set_authorizer(answer)
+
+        with Database(f"{plainsqlite.NAME}:///{tmp_path / 'shop.db'}") as database:
+            event.listen(database.sync_engine, "connect", forbid)
+            with pytest.raises(UnitOfWorkError, match=problem) as caught:
+                database.create_all_sync(Base.metadata)
+
+        assert caught.value.__cause__ is not None
+
+    @pytest.mark.parametrize(("answer", "told"), [("IGNORE", ""), ("ABORT, 'taken'", r" \(.*\)")])
+    async def test_a_row_that_another_process_has_added_is_worth_a_new_attempt(
+        self, shop: Shop, answer: str, told: str
+    ) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            await uow.session.execute(
+                text(f"CREATE TRIGGER taken BEFORE INSERT ON layered_backend_locks BEGIN SELECT RAISE({answer}); END")
+            )
+            locks = shop.database.dialect.locks
+            with pytest.raises(LockTimeoutError, match=f"has added the lock 'a test' to .* meanwhile{told}; try again"):
+                await uow.session.run_sync(lambda session: locks.lock(session.connection(), "a test"))
+
+        await shop.run(work)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from sqlalchemy import func
+from sqlalchemy import ColumnElement, func
 from sqlalchemy.orm import selectinload
 
 from layered_backend import (
@@ -208,6 +208,25 @@ class TestReading:
             await bound.run(lambda uow, code=code: uow.countries.create({"code": code, "name": "?"}))  # type: ignore[misc]
 
         assert await bound.run(lambda uow: uow.countries.count(Country.code == "DE")) == 1
+
+    @pytest.mark.parametrize(
+        ("criterion", "count"),
+        [
+            (Country.code.startswith("D"), 1),
+            (Country.code.endswith("E"), 1),
+            (Country.code.contains("D"), 1),
+            (Country.code.like("D_"), 1),
+            (Country.code.icontains("D"), 2),
+        ],
+        ids=["startswith", "endswith", "contains", "like", "icontains"],
+    )
+    async def test_a_pattern_respects_case_unless_it_says_otherwise(
+        self, bound: Shop, criterion: ColumnElement[bool], count: int
+    ) -> None:
+        for code in ("de", "DE"):
+            await bound.run(lambda uow, code=code: uow.countries.create({"code": code, "name": "?"}))  # type: ignore[misc]
+
+        assert await bound.run(lambda uow: uow.countries.count(criterion)) == count
 
     async def test_exists_and_count(self, bound: Shop) -> None:
         await bound.run(_with_three_items)

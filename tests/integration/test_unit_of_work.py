@@ -3,10 +3,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
 from sqlalchemy import literal, select
+from sqlalchemy.orm import defer
 
 from layered_backend import (
     BaseRepository,
@@ -139,13 +140,11 @@ class TestTheBlock:
 
 class TestLazyLoads:
     async def test_an_attribute_that_is_not_loaded_is_an_error_with_and_without_an_event_loop(self, shop: Shop) -> None:
+        async def add(uow: ShopUnitOfWork) -> None:
+            await uow.items.create({"name": "tea", "price": 1, "category": Category(name="drinks")})
+
         async def work(uow: ShopUnitOfWork) -> None:
-            item = await uow.items.create({"name": "tea", "price": 1, "category": Category(name="drinks")})
-            await uow.flush()
-            uow.session.expire(item)
-            with pytest.raises(UnitOfWorkError, match="Item has an attribute that is not loaded"):
-                _ = item.category
-            await uow.session.refresh(item)
+            item = await uow.items.one()  # whose category is not in the session, and cannot be found there
             with pytest.raises(
                 UnitOfWorkError, match=r"^Item\.category is not loaded: add options=\[selectinload\(Item\.category\)\]"
             ):
@@ -157,9 +156,64 @@ class TestLazyLoads:
                 _ = drinks.items
             assert await uow.session.run_sync(lambda _: drinks.items) == [item]
 
+        await shop.run(add)
         await shop.run(work)
 
         assert await shop.names() == ["tea"]
+
+    async def test_what_was_expired_is_named_with_its_reason(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            item = await add_item(uow, "tea")
+            uow.session.expire(item, ["category"])
+            item.price = cast("Any", Item.price + 1)
+            await uow.session.flush()
+            with pytest.raises(
+                UnitOfWorkError, match=r"^Item\.price is not loaded, because the database computes it: read"
+            ):
+                _ = item.price
+            await uow.session.refresh(item, ["category", "price"])
+            uow.session.expire(item, ["name"])
+            with pytest.raises(
+                UnitOfWorkError, match=r"^Item\.name is not loaded, because session\.expire\(\) was called"
+            ):
+                _ = item.name
+            uow.session.expire(item, ["name", "note"])
+            with pytest.raises(
+                UnitOfWorkError, match=r"^Item\.name or Item\.note is not loaded, because session\.expire"
+            ):
+                _ = item.name
+            uow.session.expire_all()
+            with pytest.raises(
+                UnitOfWorkError,
+                match=r"^an attribute of Item is not loaded, because Item expired when session\.expire\(\) was called: read",
+            ):
+                _ = item.name
+
+        await shop.run(work)
+
+    async def test_what_a_query_has_left_out_is_named_with_its_option(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            item = await uow.items.one(options=[defer(Item.note)])
+            with pytest.raises(
+                UnitOfWorkError,
+                match=r"^Item\.note is not loaded, because the query has left it out: add options=\[undefer\(Item\.note\)\]",
+            ):
+                _ = item.note
+
+        await shop.run(lambda uow: add_item(uow, "tea"))
+        await shop.run(work)
+
+    async def test_a_savepoint_that_was_rolled_back_is_the_reason_of_what_it_has_expired(self, shop: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            item = await add_item(uow, "tea")
+            with pytest.raises(LookupError):
+                async with uow.savepoint():
+                    await uow.items.update(item, {"name": "coffee"})
+                    raise LookupError
+            with pytest.raises(UnitOfWorkError, match=r"because Item expired when a savepoint was rolled back: read"):
+                _ = item.name
+
+        await shop.run(work)
 
     async def test_an_entity_after_a_rollback_is_refused_without_harm(self, shop: Shop) -> None:
         async def work(uow: ShopUnitOfWork) -> None:

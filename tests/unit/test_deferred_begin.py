@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+from layered_backend.accelerators import deferred_begin
 from layered_backend.accelerators.deferred_begin import only_reads
+
+PAGE = Path(__file__).parents[2] / "docs" / "accelerators.md"
 
 
 @pytest.mark.parametrize(
@@ -66,3 +72,15 @@ def test_a_query_of_sql_itself_only_reads(statement: str) -> None:
 )
 def test_all_else_may_write_or_lock(statement: str) -> None:
     assert not only_reads(statement)
+
+
+def test_the_page_lists_the_names_before_a_parenthesis_and_the_words_that_need_begin() -> None:
+    page = PAGE.read_text()
+    names, words = (
+        {*re.findall(r"`([A-Z_]+)`", page.partition(begin)[2].partition(end)[0])}
+        for begin, end in (("Each name before", "Every other"), ("none of these words", "- Its text"))
+    )
+
+    assert names == vars(deferred_begin)["_HARMLESS"]
+    assert len(words) == 16
+    assert [word for word in words if only_reads(f"SELECT 1 {word}")] == []

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Numeric
+from sqlalchemy.dialects import registry as sqlalchemys
 from sqlalchemy.engine.default import DefaultDialect
 
 import layered_backend
-from layered_backend import Database
+from layered_backend import Database, UnitOfWorkError
 from layered_backend.dialects import (
     DatabaseDialect,
     PortableConnections,
@@ -93,6 +94,42 @@ class TestRegistering:
         register_dialect("crate", DatabaseDialect(connections=_Connections(), values=Values()))
 
         assert str(ExactDecimal().compile(dialect=Crate())) == "NUMERIC(20, 2)"
+
+
+class TestDrivers:
+    def test_a_dialect_that_sqlalchemy_does_not_have_is_an_error_that_says_what_to_install(self) -> None:
+        register_dialect("crate", DIALECT)
+
+        with pytest.raises(
+            ModuleNotFoundError, match=r"^SQLAlchemy has no dialect crate\.driver; .*: pip install 'a-driver'$"
+        ):
+            _ = Database("crate://host/shop").sync_engine
+        with pytest.raises(
+            ModuleNotFoundError,
+            match=r"^crate\+other:// names a driver that SQLAlchemy does not know; write crate://, which uses driver: pip",
+        ):
+            _ = Database("crate+other://host/shop").sync_engine
+
+    def test_a_dialect_of_sqlalchemys_without_that_driver_is_an_error_that_says_how_to_name_it(self) -> None:
+        sqlalchemys.register("bare", "sqlalchemy.dialects.sqlite.pysqlite", "SQLiteDialect_pysqlite")
+        register_dialect("bare", DIALECT)
+
+        with pytest.raises(
+            ModuleNotFoundError,
+            match=r"^SQLAlchemy has a dialect bare, .*\.registry\.register\('bare\.driver', \.\.\.\)$",
+        ):
+            _ = Database("bare://host/shop").sync_engine
+
+    def test_a_driver_that_is_named_twice_is_for_synchronous_use(self) -> None:
+        class Connections(PortableConnections):
+            async_driver = sync_driver = "pysqlite"
+            requirement = "a-driver"
+
+        sqlalchemys.register("twice.pysqlite", "sqlalchemy.dialects.sqlite.pysqlite", "SQLiteDialect_pysqlite")
+        register_dialect("twice", DatabaseDialect(connections=Connections()))
+
+        with pytest.raises(UnitOfWorkError, match=r"^twice\+pysqlite:// .* cannot be awaited; use the .* with `with`$"):
+            _ = Database("twice:///shop").engine
 
 
 class TestEntryPoints:

@@ -12,12 +12,15 @@ from typing import Any
 
 import aiosqlite as package
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Dialect, event, text
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from layered_backend import Database, InvalidDataError, Outcome, UniqueViolationError, UnsupportedVersionError
 from layered_backend.upstream import aiosqlite
 from layered_backend.upstream.sqlalchemy import aiosqlite_adapter
+from layered_backend.upstream.sqlalchemy.concurrency import run_in_greenlet
 from tests.databases import Shop, driver_threads
 from tests.shop import add_item
 from tests.upstream.hiding import hide
@@ -79,6 +82,53 @@ async def test_a_connection_that_fails_leaves_no_thread(tmp_path: Path) -> None:
     assert driver_threads() <= before
 
 
+async def test_a_connection_of_sqlalchemys_adapter_that_fails_leaves_no_thread(tmp_path: Path) -> None:
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'missing' / 'shop.db'}")
+    asked: list[object] = []
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def _connect_cleanly(dialect: Dialect, _: object, __: object, options: dict[str, Any]) -> None:
+        aiosqlite.connect_cleanly(dialect, options)
+        asked.append(options["async_creator_fn"])
+
+    before = driver_threads()
+    with pytest.raises(OperationalError):
+        await engine.connect()
+
+    assert len(asked) == 1
+    assert driver_threads() <= before
+
+
+async def test_the_end_of_a_thread_can_be_waited_for(tmp_path: Path) -> None:
+    before = driver_threads()
+    connection: Any = await aiosqlite.connect(_DIALECT, tmp_path / "shop.db")
+    assert not driver_threads() <= before
+
+    connection.stop()
+    aiosqlite.join_thread(connection)
+
+    assert driver_threads() <= before
+
+
+async def test_the_adapter_knows_whether_its_transaction_has_changed_rows(tmp_path: Path) -> None:
+    adapted = await run_in_greenlet(
+        aiosqlite_adapter.connected,
+        _DIALECT.import_dbapi(),
+        aiosqlite.connect(_DIALECT, tmp_path / "shop.db", isolation_level=None),
+    )
+    assert isinstance(adapted, aiosqlite_adapter.SingleTripConnection)
+
+    def send(statement: str) -> bool:
+        adapted.cursor().execute(statement)
+        return adapted.only_reads
+
+    await run_in_greenlet(send, "CREATE TABLE items (name)")
+    adapted.begin(["BEGIN"])
+    assert await run_in_greenlet(send, "SELECT name FROM items")
+    assert not await run_in_greenlet(send, "INSERT INTO items VALUES ('tea')")
+    await run_in_greenlet(adapted.close)
+
+
 async def test_a_connection_that_is_stopped_twice_answers(tmp_path: Path) -> None:
     connection = await aiosqlite.connect(_DIALECT, tmp_path / "shop.db")
 
@@ -117,6 +167,7 @@ def test_the_installed_releases_have_what_is_used(caplog: pytest.LogCaptureFixtu
     aiosqlite.verify()
 
     assert aiosqlite_adapter.is_offered()
+    assert all(use.is_present for use in aiosqlite.cursor_trip_uses())
     assert caplog.messages == []
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable
+from typing import Any
 
 import pytest
 
 from layered_backend.upstream import connecting
-from layered_backend.upstream.connecting import connections_ended, finished, opened
+from layered_backend.upstream.connecting import connect_uninterrupted, connections_ended, finished, opened, thread_ends
 from tests.databases import ASYNC_BACKENDS, Shop, database_at
 
 
@@ -37,6 +39,28 @@ async def test_each_adapter_opens_its_connections_to_the_end(shop: Shop, monkeyp
     async with database_at(shop.database.url) as database:
         await database.ping()
         assert told == [database.engine.dialect]
+
+
+async def test_a_connection_is_opened_by_the_given_function_with_what_the_adapter_passes(sqlite_shop: Shop) -> None:
+    async def connect(*args: object, **options: object) -> object:
+        return args, options
+
+    options: dict[str, Any] = {"timeout": 1}
+    connect_uninterrupted(sqlite_shop.database.engine.dialect, options, connect, repr)
+
+    assert await options.pop("async_creator_fn")("shop.db", **options) == (("shop.db",), {"timeout": 1})
+
+
+async def test_the_end_of_a_thread_is_waited_for(sqlite_shop: Shop) -> None:
+    engine, may_end = sqlite_shop.database.engine.sync_engine, threading.Event()
+    thread = threading.Thread(target=may_end.wait)
+    thread.start()
+    thread_ends(engine.dialect, thread)
+    asyncio.get_running_loop().call_later(0.01, may_end.set)
+
+    await connections_ended(engine)
+
+    assert not thread.is_alive()
 
 
 async def test_a_cancellation_that_the_driver_would_lose_arrives(sqlite_shop: Shop) -> None:

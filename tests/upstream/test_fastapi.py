@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from layered_backend.upstream.fastapi import (
     Dependency,
+    HandlerRun,
     JSONContent,
     Scheme,
     is_scheme,
@@ -52,7 +53,7 @@ async def fail() -> None:
 
 
 async def tell(request: Request) -> str:
-    return f"watched: {run_of(request.scope) is not None}"
+    return f"watched: {isinstance(run_of(request.scope), HandlerRun)}"
 
 
 def _client(route_class: type[APIRoute]) -> TestClient:

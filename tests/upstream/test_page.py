@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-
-import pytest
-
-from tests.upstream.page import PAGE, entries_of, modules, parts_of, written
+from tests.upstream.page import PAGE, SUPPORTING, modules, named_in_tests, parts_of, said_by_name, written
 
 
 def test_the_page_lists_all_that_the_seam_uses() -> None:
     assert PAGE.read_text(encoding="utf-8") == written(), "run python -m tests.upstream.page"
 
 
-@pytest.mark.parametrize("module", list(modules()), ids=lambda module: module.__name__.rpartition(".")[2])
-def test_each_function_says_what_it_uses_and_what_follows_if_that_goes(module: ModuleType) -> None:
-    said = {name: parts_of(each.__doc__ or "") for name, each in entries_of(module).items()}
-    incomplete = [name for name, (uses, follows) in said.items() if uses and not follows]
+def test_each_function_says_what_it_uses_and_what_follows_if_that_goes() -> None:
+    said = said_by_name()
+    incomplete = [name for name in _entries() - {*SUPPORTING} if not all(said[name])]
 
     assert not incomplete, "end the second paragraph of the docstring with a sentence that begins with `Without it`"
+
+
+def test_what_does_not_say_it_names_what_does() -> None:
+    said = said_by_name()
+
+    assert {*SUPPORTING} <= _entries()
+    assert [name for name in SUPPORTING if said[name][1]] == [], "it says it itself, and need not be excused"
+    assert [name for name in SUPPORTING.values() if not all(said[name])] == []
+
+
+def test_each_function_is_named_in_a_test_of_the_seam() -> None:
+    unnamed = sorted(_entries() - named_in_tests())
+
+    assert not unnamed, "write a test of what it does in tests/upstream"
+
+
+def _entries() -> set[str]:
+    places = {module.__name__.removeprefix("layered_backend.upstream.") for module in modules()}
+    return {*said_by_name()} - places
 
 
 def test_a_docstring_is_taken_apart() -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import join as orm_join
 from layered_backend import Base as LibraryBase
 from layered_backend import IntegerPrimaryKey, Scope
 from layered_backend.query.scope import ActiveScopes
+from layered_backend.upstream.sqlalchemy.restriction import Restriction, Restrictions
 from layered_backend.upstream.sqlalchemy.restriction_compiler import restrict
 
 
@@ -118,6 +119,23 @@ def test_every_row_of_a_class_with_subclasses_is_restricted(
     session: Session, statement: Any, expected: list[int]
 ) -> None:
     assert _found(session, statement) == expected
+
+
+def test_one_option_restricts_any_number_of_classes_and_is_asked_once(session: Session) -> None:
+    asked: list[str] = []
+
+    def all_of_them() -> Iterator[Restriction]:
+        asked.append("all of them")
+        yield Restriction(Person, lambda cls: cls.is_gone.is_(False))
+        yield Restriction(Team, lambda cls: cls.id < 2)
+
+    option = Restrictions("key", [], all_of_them)
+    statement = select(Team.id, Person.id).join(Person, Person.id == Team.manager_id)
+
+    for _ in range(2):
+        assert session.execute(statement.options(option)).all() == [(1, 1)]
+    assert [each.tables for each in option.on(PEOPLE.alias())] == [dict.fromkeys([PEOPLE, ENGINEERS])]
+    assert asked == ["all of them"]
 
 
 @pytest.mark.skipif(sqlite3.sqlite_version_info < (3, 39), reason="SQLite has no FULL JOIN before")

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, MetaData, create_engine, event, insert, inspect, text
+from sqlalchemy import Engine, MetaData, create_engine, event, insert, inspect, select, text
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackError
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import Mapped, ORMExecuteState, Session, mapped_column
 
 from layered_backend import Base as LibraryBase
 from layered_backend import IntegerPrimaryKey
@@ -31,7 +31,7 @@ from layered_backend.upstream.sqlalchemy.connection import (
 )
 from layered_backend.upstream.sqlalchemy.events import is_heard
 from layered_backend.upstream.sqlalchemy.restriction_compiler import verify_restriction
-from layered_backend.upstream.sqlalchemy.session import can_stand_in_for_flush, roll_back_as_flush
+from layered_backend.upstream.sqlalchemy.session import can_stand_in_for_flush, columns_wanted_by, roll_back_as_flush
 
 
 class Base(LibraryBase):
@@ -267,6 +267,26 @@ class TestConcurrency:
 
         assert drive(run_in_greenlet(work, 1)) == (True, 43)
         assert not is_in_greenlet()
+
+
+def test_a_load_of_columns_tells_its_entity_and_what_it_loads(engine: Engine) -> None:
+    with Session(engine) as session:
+        leaf = Leaf(name="a")
+        session.add(leaf)
+        session.commit()
+        session.refresh(leaf)
+        wanted: list[tuple[object, set[str]]] = []
+
+        @event.listens_for(session, "do_orm_execute")
+        def _tell(load: ORMExecuteState) -> None:
+            state, names = columns_wanted_by(load)
+            wanted.append((state, {*names}))
+
+        session.expire(leaf, ["name"])
+        assert leaf.name == "a"
+        session.scalars(select(Leaf)).all()
+
+        assert wanted == [(inspect(leaf), {"name"}), (None, set())]
 
 
 def test_an_expired_entity_keeps_its_key_when_it_is_given_back(engine: Engine) -> None:

@@ -118,7 +118,7 @@ async def test_a_shared_row_is_changed_by_operators_alone(
     changed = await client.put(path, json=body, headers=operator)
 
     assert [answer.status_code for answer in refused] == [403, 403]
-    assert refused[0].json()["detail"].startswith("A shared row is changed by the operators")
+    assert refused[0].json()["detail"].startswith("Only operators change a shared row")
     assert (changed.status_code, changed.json()["description"]) == (200, "mine")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import secrets
 import signal
 import socket
@@ -15,6 +16,7 @@ from unittest.mock import patch
 
 import httpx2
 import pytest
+from sqlalchemy import make_url
 
 from examples.executions import running
 from examples.executions.__main__ import MIGRATIONS
@@ -58,6 +60,28 @@ def test_production_needs_a_key_and_has_no_demonstration(tmp_path: Path) -> None
     assert not (tmp_path / "executions.db-journal").exists()
     assert done.returncode == 0, done.stderr
     assert "DemoUserSeeder: skipped" in done.stdout
+
+
+@pytest.mark.parametrize("option", ["--no-server", "--port=1", "serve"])
+def test_what_the_command_does_not_know_is_refused_with_the_usage(tmp_path: Path, option: str) -> None:
+    refused = command(tmp_path, option)
+
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("usage: python -m examples.executions [-h] [--no-serve]")
+    assert option in refused.stderr
+    assert not (tmp_path / "executions.db").exists()
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_database_that_does_not_exist_is_told_in_one_line(server: str, tmp_path: Path) -> None:
+    url = make_url(SERVERS[server]).set(drivername=server, database="no_such_one")
+
+    refused = command(tmp_path, "--no-serve", DATABASE_URL=url.render_as_string(hide_password=False))
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert re.fullmatch(
+        rf"{server}\+\w+://[\w.:]+/no_such_one: the server has no such database; create it, .*\n", refused.stderr
+    )
 
 
 def test_operators_make_users_and_groups_at_the_command_line(own_file: Path) -> None:

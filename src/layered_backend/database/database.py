@@ -118,8 +118,8 @@ class Database:
         loop runs is the first loop's.
 
         Raises:
-            ModuleNotFoundError: The driver is not installed; the message says what to install.
-            UnitOfWorkError: The database is in memory and is in synchronous use.
+            ModuleNotFoundError: The driver is unknown or not installed; the message says what to install.
+            UnitOfWorkError: The database is in memory and is in synchronous use, or the driver cannot be awaited.
         """
         return self.engines.asynchronous
 
@@ -128,7 +128,7 @@ class Database:
         """The synchronous engine, made on first use.
 
         Raises:
-            ModuleNotFoundError: The driver is not installed; the message says what to install.
+            ModuleNotFoundError: The driver is unknown or not installed; the message says what to install.
             UnitOfWorkError: The database is in memory and is in asynchronous use.
         """
         return self.engines.synchronous

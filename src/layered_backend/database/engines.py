@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import InvalidRequestError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -56,8 +57,8 @@ class Engines:
         """The engine of the running event loop; one that is made while no loop runs is the first loop's.
 
         Raises:
-            ModuleNotFoundError: The driver is not installed; the message says what to install.
-            UnitOfWorkError: The database is in memory and is in synchronous use.
+            ModuleNotFoundError: The driver is unknown or not installed; the message says what to install.
+            UnitOfWorkError: The database is in memory and is in synchronous use, or the driver cannot be awaited.
         """
         loop = _running_loop()
         engine = self._of_loops.get(loop) if loop else self._unclaimed
@@ -90,7 +91,7 @@ class Engines:
         """The engine for use without an event loop.
 
         Raises:
-            ModuleNotFoundError: The driver is not installed; the message says what to install.
+            ModuleNotFoundError: The driver is unknown or not installed; the message says what to install.
             UnitOfWorkError: The database is in memory and is in asynchronous use.
         """
         if self._synchronous is None:
@@ -131,7 +132,7 @@ class Engines:
     def _make_asynchronous(self, **options: object) -> AsyncEngine:
         self._refuse_second_kind(is_used=self._synchronous is not None)
         url = self.configuration.url
-        with self._missing_driver_named(url):
+        with self._drivers_explained(url, asynchronous=True):
             engine = create_async_engine(url, **self.configuration.engine_arguments(url, asynchronous=True) | options)
         self._prepare(engine.sync_engine)
         return engine
@@ -139,18 +140,45 @@ class Engines:
     def _make_synchronous(self) -> Engine:
         self._refuse_second_kind(is_used=bool(self._of_loops) or self._unclaimed is not None)
         url = self.configuration.sync_url
-        with self._missing_driver_named(url):
+        with self._drivers_explained(url, asynchronous=False):
             engine = create_engine(url, **self.configuration.engine_arguments(url, asynchronous=False))
         self._prepare(engine)
         return engine
 
     @contextmanager
-    def _missing_driver_named(self, url: URL) -> Generator[None]:
+    def _drivers_explained(self, url: URL, *, asynchronous: bool) -> Generator[None]:
+        """Say what to install, or what to write in place of *url*, where its driver cannot be used."""
+        name, driver = url.get_backend_name(), url.get_driver_name()
+        ours = (self._connections.sync_driver, self._connections.async_driver)
+        install = f"pip install '{self._connections.requirement}'"
+        instead = f"write {name}://, which uses {ours[asynchronous]}: {install}"
         try:
             yield
         except ModuleNotFoundError as error:
-            install = f"pip install '{self._connections.requirement}'"
-            raise ModuleNotFoundError(f"{url.drivername}:// needs a driver: {install}", name=error.name) from error
+            needs = f"{url.drivername}:// needs the module {error.name}, which is not installed"
+            if driver in ours or error.name in ours:
+                told = f"{needs}: {install}"
+            elif asynchronous and not _can_be_awaited(url):
+                told = f"{needs}, and cannot be awaited; {instead}"
+            else:
+                told = f"{needs}; install it, or {instead}"
+            raise ModuleNotFoundError(told, name=error.name) from error
+        except NoSuchModuleError as error:
+            if driver not in ours:
+                told = f"{url.drivername}:// names a driver that SQLAlchemy does not know; {instead}"
+            elif _is_known(name):
+                told = (
+                    f"SQLAlchemy has a dialect {name}, but none called {name}.{driver}; name a driver that it has in the "
+                    f"registered dialect, or call sqlalchemy.dialects.registry.register({f'{name}.{driver}'!r}, ...)"
+                )
+            else:
+                told = f"SQLAlchemy has no dialect {name}.{driver}; install the package that has it: {install}"
+            raise ModuleNotFoundError(told, name=driver) from error
+        except InvalidRequestError as error:
+            if not asynchronous or _can_be_awaited(url):
+                raise
+            told = f"{url.drivername}:// has a driver that cannot be awaited; use the database with `with`"
+            raise UnitOfWorkError(told if driver == ours[True] else f"{told}, or {instead}") from error
 
     def _prepare(self, engine: Engine) -> None:
         """Have *engine* keep what this library promises of its connections."""
@@ -198,6 +226,20 @@ class Engines:
         if self._keep_alive is not None:
             self._keep_alive.close()
             self._keep_alive = None
+
+
+def _can_be_awaited(url: URL) -> bool:
+    """Tell whether SQLAlchemy has the driver of *url* for `async with`."""
+    return url.get_dialect().get_async_dialect_cls(url).is_async
+
+
+def _is_known(name: str) -> bool:
+    """Tell whether SQLAlchemy has a dialect of that *name*, whatever its driver."""
+    try:
+        URL.create(name).get_dialect()
+    except NoSuchModuleError:
+        return False
+    return True
 
 
 def _check_isolation_level(engine: Engine, level: str | None) -> None:

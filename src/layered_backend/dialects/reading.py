@@ -10,7 +10,7 @@ __all__ = ["NO_DATABASE", "NO_FILE", "REFUSED", "Reading"]
 
 # What a database that cannot be reached has said for good: it will say so again.
 REFUSED = "the database refuses the credentials"
-NO_DATABASE = "the server has no such database"
+NO_DATABASE = "the server has no such database; create it, or correct the URL"
 NO_FILE = "the database file cannot be opened"
 
 

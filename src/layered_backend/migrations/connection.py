@@ -80,8 +80,8 @@ class _Patience:
 
     def __init__(self, database: Database, seconds: float) -> None:
         url = database.url  # of which the user, the password and the options are nobody else's business
-        place = URL.create(url.drivername, host=url.host, port=url.port, database=url.database).render_as_string()
-        self._told = f"{place} has not answered for {seconds:g} seconds"
+        self._place = URL.create(url.drivername, host=url.host, port=url.port, database=url.database).render_as_string()
+        self._told = f"{self._place} has not answered for {seconds:g} seconds"
         self._deadline = time.monotonic() + seconds
 
     def pause_after(self, error: DatabaseUnavailableError) -> float:
@@ -91,7 +91,7 @@ class _Patience:
             DatabaseUnavailableError: There is none: the time is up, or would change nothing.
         """
         if str(error) in _FINAL:
-            raise error
+            raise DatabaseUnavailableError(f"{self._place}: {error}") from error
         if time.monotonic() >= self._deadline:
             raise DatabaseUnavailableError(self._told) from error
         return _PAUSE

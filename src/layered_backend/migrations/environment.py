@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from alembic import context
-from sqlalchemy import Connection, MetaData
+from alembic.ddl.impl import DefaultImpl
+from sqlalchemy import Connection, Dialect, MetaData
 
 from layered_backend.database import Database
 from layered_backend.dialects import Locks
@@ -42,7 +43,7 @@ def run_migrations(database: Database, metadata: MetaData, **options: object) ->
         DatabaseUnavailableError: The database cannot be reached.
         LockTimeoutError: Another process was migrating all the time.
         MigrationError: On SQLite, a row would be left that refers to nothing; nothing is changed.
-        MigrationSetupError: The database is in memory, or an option does not fit it.
+        MigrationSetupError: The database is in memory, an option does not fit it, or Alembic does not know its dialect.
     """
     request = Request.attached(context.config.attributes)
     request.has_begun = True
@@ -56,12 +57,29 @@ def run_migrations(database: Database, metadata: MetaData, **options: object) ->
 
 def _write(database: Database, options: Mapping[str, Any]) -> None:
     """Write the statements out, without a connection."""
+    _require_implementation(database.sync_url.get_dialect())
     context.configure(url=database.sync_url, literal_binds=True, dialect_opts={"paramstyle": "named"}, **options)
     with context.begin_transaction():
         context.run_migrations()
 
 
+def _require_implementation(dialect: Dialect | type[Dialect]) -> None:
+    """Refuse a dialect that Alembic does not know, such as a registered one.
+
+    Raises:
+        MigrationSetupError: There is no subclass of `DefaultImpl` for it.
+    """
+    try:
+        DefaultImpl.get_by_dialect(cast("Dialect", dialect))  # of which it reads the name
+    except KeyError:
+        raise MigrationSetupError(
+            f"Alembic has no implementation for the dialect {dialect.name}; write one in env.py, before run_migrations(): "
+            f"class {dialect.name.title()}Impl(alembic.ddl.impl.DefaultImpl): __dialect__ = {dialect.name!r}"
+        ) from None
+
+
 def _read(database: Database, options: Mapping[str, Any], connection: Connection) -> None:
+    _require_implementation(connection.dialect)
     reading = database.dialect.transactions.options(read_only=True, deferred=True, isolation_level=None)
     context.configure(connection=connection.execution_options(**reading), dont_mutate=True, **options)
     with context.begin_transaction():
@@ -70,6 +88,7 @@ def _read(database: Database, options: Mapping[str, Any], connection: Connection
 
 def _migrate(database: Database, timeout: float, options: Mapping[str, Any], connection: Connection) -> None:
     """Run what the command asks for, under the lock."""
+    _require_implementation(connection.dialect)
     is_locked = not database.pgbouncer and database.dialect.locks.lock_session(connection, _LOCK, timeout)
     if options.get("transaction_per_migration") and not is_locked:
         raise MigrationSetupError(

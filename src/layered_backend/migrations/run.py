@@ -138,7 +138,7 @@ def _failure_of(revision: Revision, context: MigrationContext, error: BaseExcept
 def _rest_of(revision: Revision, context: MigrationContext) -> str:
     if commits_all_or_nothing(context):
         return "its transaction is rolled back"
-    name = "MariaDB" if getattr(context.dialect, "is_mariadb", False) else "MySQL"
+    name = "MariaDB" if getattr(context.dialect, "is_mariadb", False) else "the database"
     return (
         f"{name} commits each change of a table at once, so what the revision has changed before is still there, now or from "
         f"an earlier attempt: undo it by hand, or do the rest by hand and run `alembic stamp {revision.id}`"

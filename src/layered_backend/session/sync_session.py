@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
-from sqlalchemy import Connection, Engine, event
-from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
+from sqlalchemy import Connection, Engine, event, inspect
+from sqlalchemy.orm import InstanceState, ORMExecuteState, Session, SessionTransaction
 
 from layered_backend.dialects import Transactions, dialect_named
 from layered_backend.errors import RolledBackError, UnitOfWorkError
@@ -17,7 +17,7 @@ from layered_backend.session.call import SessionCall
 from layered_backend.session.connection import guard_connection
 from layered_backend.session.errors import refuse, rolled_back
 from layered_backend.session.identity_keeping import keep_identity
-from layered_backend.session.lazy_load_error import raise_lazy_load_error
+from layered_backend.session.lazy_load_error import EXPIRE_CALLED, raise_lazy_load_error
 from layered_backend.session.owner import Owner, SessionOwner
 from layered_backend.session.transaction_state import TransactionState
 from layered_backend.session.transaction_view import view_of
@@ -66,7 +66,7 @@ class GuardedSyncSession(Session):
         self._call = SessionCall(self.owner, self.state, engine.dialect.name)
         self._opens_savepoint = False
         self._is_flushing = False
-        self._expired_when: str | None = None
+        self._expired_when: dict[str, None] = {}
 
     @property
     def _reaching(self) -> SessionCall:
@@ -90,7 +90,7 @@ class GuardedSyncSession(Session):
 
     def _refuse_lazy_load(self, *args: Any, **kwargs: Any) -> None:
         """Say which attribute, as it is read, wants to load itself."""
-        expired_when = self._expired_when
+        expired_when = tuple(self._expired_when)
 
         def refuse_load(load: ORMExecuteState) -> NoReturn:
             if load.is_column_load or load.is_relationship_load:
@@ -249,9 +249,22 @@ class GuardedSyncSession(Session):
 
         The caller needs the keys to read the rows again, or to name them in an error.
         """
-        self._expired_when = "a savepoint was rolled back" if undone.nested else "the unit of work was rolled back"
+        self._expired_when["a savepoint was rolled back" if undone.nested else "the unit of work was rolled back"] = (
+            None
+        )
         for entity in self.identity_map.values():
             keep_identity(entity)
+
+    def expire(self, instance: object, attribute_names: Iterable[str] | None = None) -> None:
+        names = None if attribute_names is None else {*attribute_names}
+        super().expire(instance, names)
+        state: InstanceState[Any] = inspect(instance, raiseerr=True)
+        if names is None or names & {*state.mapper.column_attrs.keys()}:  # relationships tell their own error
+            self._expired_when[EXPIRE_CALLED] = None
+
+    def expire_all(self) -> None:
+        self._expired_when[EXPIRE_CALLED] = None
+        super().expire_all()
 
     # What belongs to the unit of work.
 

@@ -1,16 +1,18 @@
-"""The flush of a session, where something else stands in for it."""
+"""The flush of a session, where something else stands in for it, and the loads that it sends for attributes."""
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
+from typing import Any
 
-from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.orm import InstanceState, ORMExecuteState, Session, SessionTransaction
 
 from layered_backend.upstream.sqlalchemy import SQLALCHEMY
 from layered_backend.upstream.verification import Undocumented
 
-__all__ = ["can_stand_in_for_flush", "roll_back_as_flush"]
+__all__ = ["can_stand_in_for_flush", "columns_wanted_by", "roll_back_as_flush"]
 
 
 @cache
@@ -33,3 +35,15 @@ def roll_back_as_flush(session: Session) -> None:
     """
     inner = session._autobegin_t()._begin()
     inner.rollback(_capture_exception=True)
+
+
+def columns_wanted_by(load: ORMExecuteState) -> tuple[InstanceState[Any] | None, Collection[str]]:
+    """Return the state of the entity that *load* is for, and the names of its attributes that would be loaded.
+
+    It reads `ORMExecuteState.load_options._refresh_state` and `Select._compile_options._only_load_props`. The public
+    `lazy_loaded_from` is for relationships alone. Without it the error for a column that is not loaded could name neither
+    the attribute nor the reason. Nothing else depends on it, so the answer is (None, ()) where a release lacks them.
+    """
+    state: InstanceState[Any] | None = getattr(load.load_options, "_refresh_state", None)
+    names: Collection[str] | None = getattr(getattr(load.statement, "_compile_options", None), "_only_load_props", None)
+    return state, names or ()
