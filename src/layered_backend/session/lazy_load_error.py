@@ -43,17 +43,19 @@ def _sentence_of_columns(load: ORMExecuteState, expired_when: Collection[str]) -
     """
     state, names = columns_wanted_by(load)
     entity = load.bind_mapper.class_.__name__ if isinstance(load.bind_mapper, Mapper) else "an entity"
-    few = 0 < len(names) <= _FEW
-    subject = " or ".join(f"{entity}.{name}" for name in sorted(names)) if few else f"an attribute of {entity}"
+    if 0 < len(names) <= _FEW:
+        problem = " or ".join(f"{entity}.{name}" for name in sorted(names)) + " is not loaded"
+    else:
+        problem = f"{entity} has an attribute that is not loaded"
     again = "read the entity again with a query, such as get(), before you use it"
     if state is None:
-        return f"{subject} is not loaded: {again}"
+        return f"{problem}; {again}"
     causes = " or ".join(expired_when)
     if state.expired:  # the whole entity
-        return f"{subject} is not loaded, because {entity} expired{causes and f' when {causes}'}: {again}"
+        return f"{problem}, because {entity} expired{causes and f' when {causes}'}; {again}"
     if state.expired_attributes.issuperset(names):
         is_told = EXPIRE_CALLED in expired_when
         cause = f"{EXPIRE_CALLED} or the database computes it" if is_told else "the database computes it"
-        return f"{subject} is not loaded, because {cause}: {again}"
-    deferred = f"options=[undefer({subject})]" if len(names) == 1 else "it"
-    return f"{subject} is not loaded, because the query has left it out: add {deferred} to the query"
+        return f"{problem}, because {cause}; {again}"
+    missing = ", ".join(f"undefer({entity}.{name})" for name in sorted(names))
+    return f"{problem}, because the query has left it out: add options=[{missing}] to the query"

@@ -249,9 +249,10 @@ class GuardedSyncSession(Session):
 
         The caller needs the keys to read the rows again, or to name them in an error.
         """
-        self._expired_when["a savepoint was rolled back" if undone.nested else "the unit of work was rolled back"] = (
-            None
-        )
+        if undone.nested:
+            self._expired_when["a savepoint was rolled back"] = None
+        else:  # which has expired every entity
+            self._expired_when = {"the unit of work was rolled back": None}
         for entity in self.identity_map.values():
             keep_identity(entity)
 
