@@ -7,6 +7,8 @@ from typing import Any, TypeAlias, get_args
 
 from sqlalchemy import ColumnElement, ColumnExpressionArgument
 
+from layered_backend.batch import is_left_out
+from layered_backend.columns import kind_of
 from layered_backend.errors import InvalidDataError
 from layered_backend.query.parameters import QueryModel
 
@@ -31,11 +33,19 @@ class Where:
     Args:
         criterion: From the value to an expression. The bound operators `contains`, `startswith` and `endswith`, and
             their forms that ignore case, take the value as plain text: `%` and `_` in it are characters.
+
+    Raises:
+        TypeError: It searches for text in a column of another type, which some databases refuse.
     """
 
     def __init__(self, criterion: Callable[[Any], ColumnElement[bool]]) -> None:
         self._criterion = criterion
         self._searches_text = getattr(criterion, "__name__", "") in _TEXT_SEARCHES and hasattr(criterion, "__self__")
+        searched: Any = getattr(criterion, "__self__", None) if self._searches_text else None
+        if searched is not None and kind_of(searched.type).is_text is False:
+            raise TypeError(
+                f"{searched} holds no text that every database can search; compare it, or cast it to String first"
+            )
 
     def __call__(self, value: Any) -> ColumnElement[bool]:
         """Return the criterion for *value*.
@@ -53,7 +63,7 @@ class Where:
 
 
 class FilterSet(QueryModel):
-    """The filters that a route offers, each a field with a `Where`. A field that is None does not filter.
+    """The filters that a route offers, each a field with a `Where`. A field that is None, or Pydantic's MISSING, does not filter.
 
         class ItemFilter(FilterSet):
             name: Annotated[str | None, Where(Item.name.icontains)] = None
@@ -74,7 +84,8 @@ class FilterSet(QueryModel):
     def where(self) -> list[ColumnElement[bool]]:
         """Return the criteria of the fields that have a value, all of which must hold."""
         given = ((getattr(self, name), field.metadata) for name, field in type(self).model_fields.items())
-        return [mark(value) for value, marks in given if value is not None for mark in marks if isinstance(mark, Where)]
+        present = [(value, marks) for value, marks in given if value is not None and not is_left_out(value)]
+        return [mark(value) for value, marks in present for mark in marks if isinstance(mark, Where)]
 
 
 def _inner_marks(annotation: object) -> Iterator[object]:

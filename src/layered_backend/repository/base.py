@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel
 from sqlalchemy import CursorResult, delete, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapper
+from sqlalchemy.orm.attributes import flag_modified
 
 from layered_backend.batch import batched
+from layered_backend.columns import is_same_to, kind_of
 from layered_backend.errors import (
     InvalidDataError,
     StaleError,
     UniqueViolationError,
     UnitOfWorkError,
 )
-from layered_backend.field_values import Data
-from layered_backend.identity import identity_of
+from layered_backend.field_values import Data, as_stored
+from layered_backend.identity import identity_of, state_of
 from layered_backend.memoization import memoized
 from layered_backend.models import SoftDeletable
 from layered_backend.projection import selection_of
@@ -69,20 +72,27 @@ class BaseRepository(EntityReader[ModelT]):
         TypeError: There is neither a type argument nor *model*.
     """
 
-    async def create(self, data: Data) -> ModelT:
+    async def create(
+        self, data: Data, *, exclude: Collection[str] = (), values: Mapping[str, Any] | None = None
+    ) -> ModelT:
         """Make an entity of *data*, write it and return it.
+
+            await uow.articles.create(data, exclude={"tag_list"}, values={"author_id": viewer.id, "slug": slug})
 
         Args:
             data: A mapping by attribute name, or a Pydantic model: the fields that were set, and the defaults its schema
                 declares. An omitted field whose default is None is left to the mapped class.
+            exclude: The fields of *data* that are left out.
+            values: The application's own values by attribute name. They win over those of *data*.
 
         Raises:
-            UnknownFieldError: The mapped class lacks a field of *data*.
+            TypeError: *data* is neither a mapping nor a Pydantic model.
+            UnknownFieldError: The mapped class lacks a field of *data* or *values*, or *data* one of *exclude*.
             InvalidDataError: The database cannot store a value, or a relationship got nested data.
             ConflictError: A unique constraint or a foreign key is violated.
             PermissionDeniedError: It is another tenant's, or the actor has no tenant.
         """
-        return await self.add(self.model(**self._new_values(data)))
+        return await self.add(self.model(**self._new_values(data, exclude, values)))
 
     async def add(self, entity: ModelT) -> ModelT:
         """Write a new entity and return it.
@@ -212,7 +222,14 @@ class BaseRepository(EntityReader[ModelT]):
                 raise
             return entity, False
 
-    async def update(self, key_or_entity: Any, data: Data) -> ModelT:
+    async def update(
+        self,
+        key_or_entity: Any,
+        data: Data,
+        *,
+        exclude: Collection[str] = (),
+        values: Mapping[str, Any] | None = None,
+    ) -> ModelT:
         """Change the fields that *data* sets, and return the entity.
 
         An omitted field stays as it is; an explicit None is written.
@@ -220,22 +237,27 @@ class BaseRepository(EntityReader[ModelT]):
         Args:
             key_or_entity: The primary key, as for `get`, or an entity of this unit of work.
             data: A mapping by attribute name, or a Pydantic model, of which only the fields that were set count.
+            exclude: The fields of *data* that are left out.
+            values: The application's own values by attribute name. They win over those of *data*.
 
         Raises:
             NotFoundError: No entity has that key.
-            UnknownFieldError: The mapped class lacks a field of *data*; nothing is changed.
+            TypeError: *data* is neither a mapping nor a Pydantic model.
+            UnknownFieldError: The mapped class lacks a field of *data* or *values*, or *data* one of *exclude*; nothing is
+                changed.
             InvalidDataError: The database cannot store a value, or a relationship got nested data.
             ConflictError: A unique constraint or a foreign key is violated, or the row was changed or deleted meanwhile.
             PermissionDeniedError: The tenant of the row would change.
             UnitOfWorkError: The entity is of another unit of work.
         """
-        values = self._changed_values(data)
-        changed = await self._by_key(key_or_entity, change_by_key, values)
+        changes = self._changed_values(data, exclude, values)
+        changed = await self._by_key(key_or_entity, change_by_key, changes)
         if changed is not None:
             return changed
+        was_loaded = self._is_loaded(key_or_entity)
         entity = await self._entity(key_or_entity)
-        self._check_version(entity, values)
-        return await self._change(entity, values)
+        self._check_version(entity, changes)
+        return await self._change(entity, changes, was_loaded=was_loaded)
 
     async def update_where(self, *where: Criterion, values: Data) -> int:
         """Change all rows that meet the criteria, and return how many.
@@ -343,11 +365,17 @@ class BaseRepository(EntityReader[ModelT]):
             return None
         return await self.session.run_sync(write, self._mapper, identity, *arguments, self._scopes)
 
-    def _new_values(self, data: Data) -> dict[str, Any]:
-        return new_in_scope(self._scopes, self._mapper, data)
+    def _new_values(
+        self, data: Data, exclude: Collection[str] = (), values: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        new = new_in_scope(self._scopes, self._mapper, data, exclude, values)
+        return as_stored(self._mapper, new, self._dialect)
 
-    def _changed_values(self, data: Data) -> dict[str, Any]:
-        return changed_in_scope(self._scopes, self._mapper, data)
+    def _changed_values(
+        self, data: Data, exclude: Collection[str] = (), values: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        changed = changed_in_scope(self._scopes, self._mapper, data, exclude, values)
+        return as_stored(self._mapper, changed, self._dialect)
 
     async def _entity(self, key_or_entity: object) -> ModelT:
         if not isinstance(key_or_entity, self.model):
@@ -359,6 +387,13 @@ class BaseRepository(EntityReader[ModelT]):
         if self._scopes.concern(self.model):  # it may have been loaded while they were lifted, or past them
             await self.get(tuple(self._mapper.primary_key_from_instance(key_or_entity)))
         return key_or_entity
+
+    def _is_loaded(self, key_or_entity: object) -> bool:
+        if isinstance(key_or_entity, self.model):
+            return True
+        identity = identity_of(self._mapper, key_or_entity, self._dialect)
+        known = self.session.identity_map
+        return identity is not None and self._mapper.identity_key_from_primary_key(identity) in known
 
     def _check_version(self, entity: ModelT, values: dict[str, Any]) -> None:
         """Remove the version from *values*, in which it names the version that was read, and compare it."""
@@ -385,11 +420,13 @@ class BaseRepository(EntityReader[ModelT]):
         result = await self.session.execute(statement, execution_options=options)
         return cast("CursorResult[Any]", result).rowcount
 
-    async def _change(self, entity: ModelT, values: dict[str, Any]) -> ModelT:
+    async def _change(self, entity: ModelT, values: dict[str, Any], *, was_loaded: bool) -> ModelT:
+        known = dict(state_of(entity).dict) if was_loaded else {}
         if values.keys() & self._mapper.relationships.keys():
             await self.session.run_sync(lambda _: _set(entity, values))  # what a relationship held is loaded first
         else:
             _set(entity, values)
+        _flag_changed_in_place(self._mapper, entity, known, values)
         await self.session.flush()
         await refresh_changed(self.session, self._mapper, entity, values)
         return entity
@@ -397,8 +434,9 @@ class BaseRepository(EntityReader[ModelT]):
     async def _update_each(self, where: Sequence[Criterion], values: dict[str, Any]) -> int:
         keys = await self._keys(where)
         async for batch in batched(keys, _BATCH):
+            loaded = {id(entity) for entity in find_loaded(self.session, self.model)}
             for entity in await self.get_many(batch):
-                await self._change(entity, values)
+                await self._change(entity, values, was_loaded=id(entity) in loaded)
         return len(keys)
 
     async def _delete_each(self, where: Sequence[Criterion]) -> int:
@@ -436,3 +474,18 @@ def repository_of(
 def _set(entity: object, values: dict[str, Any]) -> None:
     for name, value in values.items():
         setattr(entity, name, value)
+
+
+def _flag_changed_in_place(
+    mapper: Mapper[Any], entity: object, known: Mapping[str, Any], values: Mapping[str, Any]
+) -> None:
+    """Have *values* written that are the same as what the entity held, where that may be another than its row has.
+
+    SQLAlchemy does not see a change inside of a value, such as a dictionary, and has no copy of what was loaded.
+    """
+    for name, value in values.items():
+        if value is None or name not in known or name not in mapper.column_attrs:
+            continue
+        column_type = mapper.column_attrs[name].columns[0].type
+        if not kind_of(column_type).is_kept and is_same_to(column_type, known[name], value):
+            flag_modified(entity, name)

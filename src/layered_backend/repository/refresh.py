@@ -78,12 +78,20 @@ def expire_with_savepoint(session: Session, entities: Sequence[object]) -> None:
 
 def _take(session: Session, mapper: Mapper[Any], entity: object, values: dict[str, Any]) -> None:
     known = state_of(entity).dict
-    changed = {name: value for name, value in values.items() if name not in known or known[name] != value}
+    changed = {name: value for name, value in values.items() if name not in known or _differs(known[name], value)}
     moved = _moved_references(mapper, entity, changed)
     if moved:
         session.expire(entity, moved)
     for name, value in changed.items():
         set_committed_value(entity, name, value)
+
+
+def _differs(known: Any, value: Any) -> bool:
+    """Tell whether two values are not, or perhaps not, the same: an array compares itself element by element."""
+    try:
+        return (known != value) is not False
+    except Exception:  # noqa: BLE001  # whatever a class of the application's raises
+        return True
 
 
 async def _load_again(session: AsyncSession, mapper: Mapper[Any], entity: object, references: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from layered_backend.batch import NOTHING, Batch
 from layered_backend.dialects import DatabaseDialect, UpsertRule, dialect_named
 from layered_backend.dialects.rows import processed
 from layered_backend.errors import InvalidDataError, UniqueViolationError
-from layered_backend.field_values import Data
+from layered_backend.field_values import Data, stored_forms
 from layered_backend.memoization import memoized
 from layered_backend.query.scope import active_scopes
 from layered_backend.query.unique_keys import is_partial
@@ -88,7 +88,7 @@ class Upsert:
             UniqueViolationError: A row that is out of the scopes has the key, or one with another key has a unique value.
             ConflictError: Another constraint is violated.
         """
-        batch = new_batch_in_scope(active_scopes(self.session.info), self.mapper, rows)
+        batch = self._stored(new_batch_in_scope(active_scopes(self.session.info), self.mapper, rows))
         if not are_plain_values(self.mapper, batch):
             raise InvalidDataError(
                 f"an upsert of {self.mapper.class_.__name__} takes plain values of columns, and nothing else"
@@ -99,6 +99,14 @@ class Upsert:
         if keyed.size:
             await self.session.run_sync(self._execute, keyed)
             await self._check(keyed)
+
+    def _stored(self, batch: Batch) -> Batch:
+        """Return the rows as the database keeps them, by whose keys they are found again."""
+        forms = stored_forms(self.mapper, self.session.get_bind().dialect)
+        cut = {
+            name: [form(each) for each in batch.fields[name]] for name, form in forms.items() if name in batch.fields
+        }
+        return Batch({**batch.fields, **cut}, batch.size) if cut else batch
 
     def _by_key(self, batch: Batch) -> tuple[Batch, Batch]:
         """Return the rows that have a whole key, and the others."""

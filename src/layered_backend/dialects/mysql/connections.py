@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
+from datetime import date, datetime
+from decimal import Decimal
 from functools import partial
 from importlib import import_module
-from typing import Any
+from itertools import chain
+from typing import Any, cast
 
 from sqlalchemy import URL, Connection, Dialect, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -27,6 +30,7 @@ _logger = logging.getLogger("layered_backend")
 _SERVER = "layered_backend_server"
 _STOPPING = 5.0  # seconds; a server that does not answer holds up no task that was cancelled
 _READ_ONLY = "layered_backend_read_only"
+_SCALARS = frozenset({type(None), bool, int, float, str, bytes, Decimal, date, datetime})
 
 
 class MySQLConnections(PortableConnections):
@@ -46,6 +50,7 @@ class MySQLConnections(PortableConnections):
         if engine.dialect.driver in self.async_only:
             event.listen(engine, "do_connect", _connect_uninterrupted)
         event.listen(engine, "begin", _begin)
+        event.listen(engine, "before_cursor_execute", _refuse_mappings)
         event.listen(engine, "connect", _remember_server)
         event.listen(engine, "reset", give_back_locks)
         event.listen(engine, "invalidate", partial(_stop_on_server, engine))
@@ -87,6 +92,23 @@ def _connect_uninterrupted(dialect: Dialect, record: object, args: list[Any], op
 def _begin(connection: Connection) -> None:
     if connection.get_execution_options().get(_READ_ONLY):
         connection.exec_driver_sql("START TRANSACTION READ ONLY")
+
+
+def _refuse_mappings(*execution: Any) -> None:
+    """Refuse a mapping as a value: the drivers would write its keys into the statement as they are.
+
+    A column's own type may let one through.
+    """
+    _, _, _, parameters, _, is_many = execution
+    rows = parameters if is_many else (parameters or (),)
+    values = chain.from_iterable(row.values() if isinstance(row, dict) else row for row in rows)
+    if any(map(_holds_mapping, (value for value in values if type(value) not in _SCALARS))):
+        raise errors.InvalidDataError("a mapping is no value of a column; its type has to make text of it")
+
+
+def _holds_mapping(value: object) -> bool:
+    items = cast("Iterable[object]", value) if isinstance(value, (list, tuple, set)) else ()
+    return isinstance(value, Mapping) or any(map(_holds_mapping, items))
 
 
 def _remember_server(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:

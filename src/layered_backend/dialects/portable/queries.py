@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime, time, timedelta
+from decimal import ROUND_HALF_UP, Context, Decimal
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Dialect, and_, case, or_
@@ -17,6 +20,8 @@ __all__ = ["INT64", "PortableKeys", "PortableOrdering", "PortableValues"]
 INT64 = range(-(2**63), 2**63)
 
 _SINGLE_PRECISION = 24  # bits
+_MANY_DIGITS = Context(prec=1_000)
+_CUT = frozenset({datetime, time, timedelta, Decimal})
 
 
 class PortableKeys(Keys):
@@ -91,7 +96,23 @@ class PortableValues(Values):
         return INT64
 
     def stored_form(self, column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
-        return _in_single_precision if self.is_single_precision(column_type.dialect_impl(dialect)) else None
+        own_type = column_type.dialect_impl(dialect)
+        if self.is_single_precision(own_type):
+            return _in_single_precision
+        places = self.decimal_places(own_type)
+        return None if places is None else partial(_rounded, places=places)
+
+    def kept_form(self, column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+        form = self.stored_form(column_type, dialect)
+        if form is None or form is _in_single_precision:
+            return None
+        return lambda value: form(value) if type(value) in _CUT else value
+
+    def decimal_places(self, column_type: TypeEngine[Any]) -> int | None:
+        """Return how many digits behind the point a column rounds numbers to; None where it keeps what it gets."""
+        if not isinstance(column_type, Numeric) or isinstance(column_type, Float) or column_type.precision is None:
+            return None
+        return column_type.scale or 0
 
     def is_single_precision(self, column_type: TypeEngine[Any]) -> bool:
         """Tell whether a column keeps floating-point numbers in 4 bytes."""
@@ -105,6 +126,14 @@ def _is_encodable(value: str) -> bool:
     except UnicodeEncodeError:  # a lone surrogate
         return False
     return True
+
+
+def _rounded(value: Decimal, places: int) -> Decimal:
+    """Return *value* with so many *places* behind the point, half a unit away from zero, as SQL has it."""
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int) or -exponent <= places:
+        return value
+    return value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP, _MANY_DIGITS)
 
 
 def _in_single_precision(value: float) -> float:
