@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, event, inspect
 from sqlalchemy.orm import InstanceState, ORMExecuteState, Session, SessionTransaction
@@ -19,6 +19,7 @@ from layered_backend.session.errors import refuse, rolled_back
 from layered_backend.session.identity_keeping import keep_identity
 from layered_backend.session.lazy_load_error import EXPIRE_CALLED, raise_lazy_load_error
 from layered_backend.session.owner import Owner, SessionOwner
+from layered_backend.session.savepoint import OpenSavepoint
 from layered_backend.session.transaction_state import TransactionState
 from layered_backend.session.transaction_view import view_of
 from layered_backend.session.unbegun_reads import TransactionNeededError, UnbegunReads
@@ -43,6 +44,7 @@ class GuardedSyncSession(Session):
         unbegun_reads: How to read before a transaction has begun; None where every read is in the transaction.
         guarded_connection: The transaction's connection; None before the first one, and in the end.
         before_begin: A function that is called before a transaction begins, so that it can refuse.
+        block: The savepoint whose block is the innermost one; None outside of all.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class GuardedSyncSession(Session):
         self.guarded_connection: Connection | None = None
         self.before_begin: Callable[[], None] | None = None
         self._call = SessionCall(self.owner, self.state, engine.dialect.name)
+        self.block: OpenSavepoint | None = None
         self._opens_savepoint = False
         self._is_flushing = False
         self._expired_when: dict[str, None] = {}
@@ -75,6 +78,8 @@ class GuardedSyncSession(Session):
             raise UnitOfWorkError(_NOT_AWAITED)
         if not self.state.has_begun and self.before_begin is not None:
             self.before_begin()
+        if self.block is not None:
+            self.block.refuse_statement()
         return self._call
 
     # What reads and writes.
@@ -215,7 +220,7 @@ class GuardedSyncSession(Session):
             except BaseException:
                 savepoint.rollback()
                 raise
-            return savepoint
+            return cast("SessionTransaction", OpenSavepoint(self, savepoint))
 
     def _flush_apart(self) -> None:
         """Flush what is pending in a savepoint of its own, before another one opens.
@@ -243,6 +248,16 @@ class GuardedSyncSession(Session):
             yield
         finally:
             self._opens_savepoint = False
+
+    def forget_pending(self) -> None:
+        """Forget what is pending, as a rollback does: what was added, changed and deleted since has nobody to write it."""
+        for added in self.new:
+            self.expunge(added)
+        for deleted in self.deleted:
+            super().add(deleted)
+        for changed in self.dirty:
+            super().expire(changed)
+            keep_identity(changed)
 
     def keep_identities(self, undone: SessionTransaction) -> None:
         """Give the entities that a rollback has expired their keys back: it has not changed them.
@@ -390,7 +405,7 @@ class GuardedSyncSession(Session):
         finally:
             self.owner.close()
             # These know the session: no cycle is left to be collected.
-            self.guarded_connection = self.before_begin = self.state.actor_name = None
+            self.guarded_connection = self.before_begin = self.block = self.state.actor_name = None
 
     def _give_back(self) -> None:
         with self.owner:
