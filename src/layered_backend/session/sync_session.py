@@ -438,7 +438,7 @@ def _guard_connection(session: GuardedSyncSession, transaction: SessionTransacti
     guard_connection(connection, session.owner, session.state)
     session.guarded_connection = connection
     session.state.has_begun = True
-    if str(connection.get_execution_options().get("isolation_level")).upper() == "AUTOCOMMIT":
+    if session.transactions.commits_each_statement(connection):
         refusal = UnitOfWorkError(
             "a unit of work is a transaction; its connection cannot be set to AUTOCOMMIT, where nothing could be undone"
         )
