@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import ForeignKey, MetaData, text
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import ForeignKey, MetaData, select, text
+from sqlalchemy.orm import Mapped, Session, load_only, mapped_column
 
 from layered_backend import Base as LibraryBase
 from layered_backend import (
@@ -340,6 +340,56 @@ class TestAnEntityWhoseChangeWasUndone:
             assert (await uow.stocks.get((stock.warehouse, stock.item_code))).amount == 5
 
         await shop.run(work)
+
+    @pytest.mark.parametrize("read", ["first", "again", "more", "inside"])
+    async def test_does_not_show_what_a_statement_had_changed(self, shop: Shop, read: str) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            kept: list[Item] = []
+
+            async def look() -> None:
+                query = select(Item).where(Item.name.in_(["tea", "coffee"]))
+                kept.extend(await uow.session.scalars(query, execution_options={"populate_existing": read == "again"}))
+
+            async def change() -> None:
+                await uow.session.execute(text("UPDATE items SET note = 'undone'"))
+                if read == "inside":
+                    async with uow.savepoint():
+                        await look()
+                else:
+                    await look()
+                assert [item.note for item in kept[-2:]] == ["undone", "undone"]
+
+            if read == "again":
+                await look()
+            elif read == "more":
+                kept.extend(await uow.session.scalars(select(Item).options(load_only(Item.name))))
+            for edge in _edges_of(shop):
+                with pytest.raises(KeyError):
+                    async with edge(uow):
+                        await change()
+                        raise KeyError
+                for item in kept:
+                    key = item.id
+                    assert (await uow.items.get(key)).note == "kept"
+                    assert item.note == "kept"
+                if read != "again":
+                    kept.clear()
+                    uow.session.expunge_all()
+
+        await shop.run(
+            lambda uow: uow.items.create_many([{"name": n, "price": 1, "note": "kept"} for n in ("tea", "coffee")])
+        )
+        await shop.run(work)
+
+    async def test_is_left_alone_where_it_was_read_before(self, stocked: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            before = await uow.items.one(Item.name == "tea")
+            async with uow.savepoint():
+                released = await uow.items.one(Item.name == "coffee")
+            await _undo_a_savepoint(uow, uow.items.count)
+            assert (before.name, released.name) == ("tea", "coffee")
+
+        await stocked.run(work)
 
     async def test_has_nothing_that_belongs_to_the_undone_row(self, shop: Shop) -> None:
         async def work(uow: ShopUnitOfWork) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NoReturn, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, event, inspect
-from sqlalchemy.orm import InstanceState, ORMExecuteState, Session, SessionTransaction
+from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session, SessionTransaction
 
 from layered_backend.dialects import Transactions, dialect_named
 from layered_backend.errors import RolledBackError, UnitOfWorkError
@@ -69,6 +69,7 @@ class GuardedSyncSession(Session):
         self.block: OpenSavepoint | None = None
         self._opens_savepoint = False
         self._is_flushing = False
+        self._notes_reads = False
         self._expired_when: dict[str, None] = {}
 
     @property
@@ -220,6 +221,9 @@ class GuardedSyncSession(Session):
             except BaseException:
                 savepoint.rollback()
                 raise
+            if not self._notes_reads:  # from the first savepoint on
+                self._notes_reads = True
+                event.listen(self, "loaded_as_persistent", _note_loaded)
             return cast("SessionTransaction", OpenSavepoint(self, savepoint))
 
     def _flush_apart(self) -> None:
@@ -262,8 +266,13 @@ class GuardedSyncSession(Session):
     def keep_identities(self, undone: SessionTransaction) -> None:
         """Give the entities that a rollback has expired their keys back: it has not changed them.
 
-        The caller needs the keys to read the rows again, or to name them in an error.
+        The caller needs the keys to read the rows again, or to name them in an error. SQLAlchemy has expired those that the
+        session has changed; one that was read in the savepoint may show what a statement had changed.
         """
+        reads, self.state.undone_reads = self.state.undone_reads, []
+        for entity in (state.obj() for state in reads):
+            if entity is not None and entity in self:
+                super().expire(entity)
         if undone.nested:
             self._expired_when["a savepoint was rolled back"] = None
         else:  # which has expired every entity
@@ -450,3 +459,16 @@ def _guard_connection(session: GuardedSyncSession, transaction: SessionTransacti
 @event.listens_for(GuardedSyncSession, "after_soft_rollback")
 def _keep_identities(session: GuardedSyncSession, undone: SessionTransaction) -> None:
     session.keep_identities(undone)
+
+
+def _note_loaded(session: GuardedSyncSession, entity: object) -> None:
+    state: InstanceState[Any] = inspect(entity, raiseerr=True)
+    session.state.note_read(state)
+
+
+@event.listens_for(Mapper, "refresh")
+def _note_refreshed(entity: object, context: object, attributes: object) -> None:
+    """Note an entity that was read again, or of which more was read."""
+    state: InstanceState[Any] = inspect(entity, raiseerr=True)
+    if isinstance(state.session, GuardedSyncSession):
+        state.session.state.note_read(state)
