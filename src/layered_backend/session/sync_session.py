@@ -269,7 +269,8 @@ class GuardedSyncSession(Session):
         The caller needs the keys to read the rows again, or to name them in an error. SQLAlchemy has expired those that the
         session has changed; one that was read in the savepoint may show what a statement had changed.
         """
-        reads, self.state.undone_reads = self.state.undone_reads, []
+        reads = [*self.state.undone_reads]
+        self.state.undone_reads.clear()
         for entity in (state.obj() for state in reads):
             if entity is not None and entity in self:
                 super().expire(entity)
