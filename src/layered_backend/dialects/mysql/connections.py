@@ -99,9 +99,9 @@ def _refuse_mappings(*execution: Any) -> None:
 
     A column's own type may let one through.
     """
-    _, _, _, parameters, _, is_many = execution
-    rows = parameters if is_many else (parameters or (),)
-    values = chain.from_iterable(row.values() if isinstance(row, dict) else row for row in rows)
+    parameters = execution[3]
+    rows = parameters if isinstance(parameters, list) else [parameters or ()]
+    values = chain.from_iterable(row.values() if isinstance(row, dict) else row for row in cast("list[Any]", rows))
     if any(map(_holds_mapping, (value for value in values if type(value) not in _SCALARS))):
         raise errors.InvalidDataError("a mapping is no value of a column; its type has to make text of it")
 

@@ -31,7 +31,7 @@ from sqlalchemy.types import (
     Uuid,
 )
 
-from layered_backend.dialects.portable import INT64, PortableValues
+from layered_backend.dialects.portable import INT64, PortableValues, declared_places
 from layered_backend.dialects.sort_forms import SortForm, as_stored, bare, comparable, stored_type
 from layered_backend.dialects.standard import StandardKeys, StandardOrdering
 
@@ -106,10 +106,7 @@ class MySQLValues(PortableValues):
         return super().stored_form(column_type, dialect)
 
     def decimal_places(self, column_type: TypeEngine[Any]) -> int | None:
-        is_bare = (
-            isinstance(column_type, Numeric) and not isinstance(column_type, Float) and column_type.precision is None
-        )
-        return 0 if is_bare else super().decimal_places(column_type)  # DECIMAL means DECIMAL(10, 0)
+        return declared_places(column_type, default=0)  # DECIMAL means DECIMAL(10, 0)
 
     def is_single_precision(self, column_type: TypeEngine[Any]) -> bool:
         is_float = isinstance(column_type, Float) and not isinstance(column_type, Double)

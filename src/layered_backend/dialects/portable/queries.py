@@ -15,7 +15,7 @@ from layered_backend.dialects.given_keys import GivenKeys
 from layered_backend.dialects.protocols import Keys, Ordering, Values
 from layered_backend.dialects.sort_forms import SortForm, as_stored, comparable, stored_type
 
-__all__ = ["INT64", "PortableKeys", "PortableOrdering", "PortableValues"]
+__all__ = ["INT64", "PortableKeys", "PortableOrdering", "PortableValues", "declared_places"]
 
 INT64 = range(-(2**63), 2**63)
 
@@ -99,7 +99,8 @@ class PortableValues(Values):
         own_type = column_type.dialect_impl(dialect)
         if self.is_single_precision(own_type):
             return _in_single_precision
-        places = self.decimal_places(own_type)
+        # By class, a float is a Numeric with psycopg and SQLAlchemy 2.0.
+        places = None if isinstance(column_type, Float) else self.decimal_places(own_type)
         return None if places is None else partial(_rounded, places=places)
 
     def kept_form(self, column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
@@ -109,10 +110,8 @@ class PortableValues(Values):
         return lambda value: form(value) if type(value) in _CUT else value
 
     def decimal_places(self, column_type: TypeEngine[Any]) -> int | None:
-        """Return how many digits behind the point a column rounds numbers to; None where it keeps what it gets."""
-        if not isinstance(column_type, Numeric) or isinstance(column_type, Float) or column_type.precision is None:
-            return None
-        return column_type.scale or 0
+        """Return how many digits behind the point a column rounds numbers to; None where it is not known to round."""
+        return None
 
     def is_single_precision(self, column_type: TypeEngine[Any]) -> bool:
         """Tell whether a column keeps floating-point numbers in 4 bytes."""
@@ -126,6 +125,13 @@ def _is_encodable(value: str) -> bool:
     except UnicodeEncodeError:  # a lone surrogate
         return False
     return True
+
+
+def declared_places(column_type: TypeEngine[Any], default: int | None = None) -> int | None:
+    """Return how many digits behind the point a decimal column declares, or *default* for one without any digits."""
+    if not isinstance(column_type, Numeric) or isinstance(column_type, Float):
+        return None
+    return default if column_type.precision is None else column_type.scale or 0
 
 
 def _rounded(value: Decimal, places: int) -> Decimal:

@@ -30,7 +30,7 @@ from sqlalchemy.types import (
 
 from layered_backend.columns import kind_of
 from layered_backend.dialects.given_keys import GivenKeys
-from layered_backend.dialects.portable import INT64, PortableValues
+from layered_backend.dialects.portable import INT64, PortableValues, declared_places
 from layered_backend.dialects.sort_forms import SortForm, as_stored, comparable, parameter, stored_type
 from layered_backend.dialects.standard import StandardKeys, StandardOrdering
 
@@ -113,6 +113,9 @@ class PostgreSQLValues(PortableValues):
         if isinstance(column_type, BigInteger):
             return INT64
         return INT16 if isinstance(column_type, SmallInteger) else INT32
+
+    def decimal_places(self, column_type: TypeEngine[Any]) -> int | None:
+        return declared_places(column_type)
 
     def stored_form(self, column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
         return _without_blanks if isinstance(column_type, CHAR) else super().stored_form(column_type, dialect)

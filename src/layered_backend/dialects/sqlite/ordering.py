@@ -73,10 +73,7 @@ def _is_row_id(expression: ColumnElement[Any]) -> bool:
 
 
 class SQLiteValues(PortableValues):
-    """Keeps all numbers that are no integers in 8 bytes, whatever the column is declared as."""
+    """Keeps floating-point numbers in 8 bytes, whatever the column is declared as."""
 
     def is_single_precision(self, column_type: TypeEngine[Any]) -> bool:
         return False
-
-    def decimal_places(self, column_type: TypeEngine[Any]) -> int | None:
-        return None
