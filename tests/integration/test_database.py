@@ -15,7 +15,7 @@ from typing import Any, Self
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import Connection, Engine, NullPool, StaticPool, select, text
+from sqlalchemy import Connection, Engine, NullPool, StaticPool, event, select, text
 from sqlalchemy.exc import DBAPIError
 
 from layered_backend import (
@@ -279,6 +279,46 @@ class TestReadingAlone:
             assert driver_threads() - before
             await database.dispose()
             assert driver_threads() <= before
+
+    async def test_what_a_cancelled_dispose_has_left_is_closed_by_the_next(self, async_shop: Shop) -> None:
+        async with database_at(async_shop.database.url) as database:
+            await database.ping()
+            await database.read(_ask)
+            pools: list[Any] = [database.engine.pool, database.engines.autocommit.pool]
+            disposing = asyncio.create_task(database.dispose())
+            await asyncio.sleep(0)
+            disposing.cancel()
+            await asyncio.wait([disposing])
+
+            await database.dispose()
+
+        assert [pool.checkedin() for pool in pools] == [0, 0]
+
+    async def test_a_connection_that_is_given_back_after_dispose_is_closed(self, async_shop: Shop) -> None:
+        async with database_at(async_shop.database.url) as database:
+            closed: list[object] = []
+            event.listen(database.engine.sync_engine, "close", lambda connection, record: closed.append(connection))
+            async with ShopUnitOfWork(database) as uow:
+                await uow.items.count()
+                await database.dispose()
+                assert closed == []
+                await uow.items.count()
+            assert len(closed) == 1
+
+    @pytest.mark.parametrize("shop", SYNC_BACKENDS, indirect=True, ids=str)
+    async def test_a_connection_that_is_given_back_after_dispose_sync_is_closed(self, shop: Shop) -> None:
+        closed: list[object] = []
+        event.listen(shop.database.sync_engine, "close", lambda connection, record: closed.append(connection))
+
+        def use() -> None:
+            with shop.unit() as uow:
+                uow.run(uow.items.count())
+                shop.database.dispose_sync()
+                assert closed == []
+                uow.run(uow.items.count())
+
+        await asyncio.to_thread(use)
+        assert len(closed) == 1
 
     async def test_a_database_in_memory_is_the_same_one(self) -> None:
         async with Database("sqlite://") as database:

@@ -12,7 +12,7 @@ from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import InvalidRequestError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from layered_backend.accelerators import defer_begin
 from layered_backend.database.configuration import DatabaseConfiguration
@@ -210,22 +210,34 @@ class Engines:
     async def dispose(self) -> None:
         """Close the pooled connections, those of other event loops excepted, and wait for the end of their threads."""
         engine = self._of_loops.get(asyncio.get_running_loop(), self._unclaimed)
-        beside = self._in_autocommit.pop(engine, None) if engine else None
+        # Both stay: a task that is cancelled here can dispose of what is left, and they can be used again.
+        beside = self._in_autocommit.get(engine) if engine else None
         for disposed in filter(None, (engine, beside)):
+            pool = disposed.pool
             await disposed.dispose()
+            _close_late_connections(pool)
             await connections_ended(disposed.sync_engine)
-        if beside is not None:
-            self._forget(beside)  # the other one can be used again
         self._abandon_closed_loops()
         self.dispose_synchronous()
 
     def dispose_synchronous(self) -> None:
         """Close the pooled connections of synchronous use."""
         if self._synchronous is not None:
+            pool = self._synchronous.pool
             self._synchronous.dispose()
+            _close_late_connections(pool)
         if self._keep_alive is not None:
             self._keep_alive.close()
             self._keep_alive = None
+
+
+def _close_late_connections(pool: Pool) -> None:
+    """Have the connections of units of work that are still open be closed when they come back to *pool*, which has no user."""
+    event.listen(pool, "checkin", _close)
+
+
+def _close(connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+    record.invalidate()
 
 
 def _can_be_awaited(url: URL) -> bool:

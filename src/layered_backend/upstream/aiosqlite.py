@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from importlib import import_module
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Dialect
 
+from layered_backend.memoization import unique
 from layered_backend.upstream.connecting import opened, thread_ends
 from layered_backend.upstream.verification import Package, Undocumented
 
@@ -70,7 +70,8 @@ def connect(dialect: Dialect, *args: Any, **options: Any) -> Coroutine[Any, Any,
     connection: Any = import_module("aiosqlite").connect(*args, **options)
     thread: threading.Thread = connection._thread
     thread.daemon = True  # as SQLAlchemy has it
-    connection.stop = _StopOnce(dialect, connection, thread)
+    connection._of_dialect = dialect
+    connection.__class__ = _stopped_once(connection.__class__)
     return _connected(dialect, connection, thread)
 
 
@@ -93,29 +94,31 @@ async def _connected(dialect: Dialect, connection: Any, thread: threading.Thread
         raise
 
 
-class _StopOnce:
+class _StoppedOnce:
     """Stops a connection of aiosqlite, unless that is done: nothing would ever answer a second request.
 
     SQLAlchemy asks twice, once politely and once by force, when a task is cancelled again while it closes a connection;
     the task that awaits the second answer was then destroyed in mid-wait, which asyncio logs as an error.
+
+    It is a base of the connection's class: aiosqlite calls `stop` in `__del__` too, where nothing else leads to the connection.
     """
 
-    def __init__(self, dialect: Dialect, connection: Any, thread: threading.Thread) -> None:
-        self._dialect = dialect
-        self._connection = weakref.ref(connection)
-        self._thread = weakref.ref(thread)
-        self._is_done = False
+    _of_dialect: Dialect
+    _thread: threading.Thread
+    _is_stopped = False
 
-    def __call__(self) -> Any:
-        connection: Any = self._connection()
-        if connection is None or self._is_done:
+    def stop(self) -> Any:
+        if self._is_stopped:
             return None
-        self._is_done = True
-        thread = self._thread()
-        if thread is not None:
-            thread_ends(self._dialect, thread)
-        stop: Callable[[Any], Any] = connection.__class__.stop  # not the instance's, which is this one
-        return stop(connection)
+        self._is_stopped = True
+        thread_ends(self._of_dialect, self._thread)
+        aiosqlites: Any = super()
+        return aiosqlites.stop()
+
+
+@unique
+def _stopped_once(kind: type[Any]) -> type[Any]:
+    return type(kind.__name__, (_StoppedOnce, kind), {})
 
 
 def join_thread(connection: Any) -> None:
