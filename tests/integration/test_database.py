@@ -42,6 +42,7 @@ class TestUrls:
             ("postgresql://u@h/d", "postgresql+asyncpg://u@h/d", "postgresql+psycopg://u@h/d"),
             ("postgresql+psycopg://u@h/d", "postgresql+psycopg://u@h/d", "postgresql+psycopg://u@h/d"),
             ("postgresql+asyncpg://u@h/d", "postgresql+asyncpg://u@h/d", "postgresql+psycopg://u@h/d"),
+            ("postgresql+psycopg_async://u@h/d", "postgresql+psycopg_async://u@h/d", "postgresql+psycopg://u@h/d"),
             ("mysql://u@h/d", "mysql+asyncmy://u@h/d", "mysql+pymysql://u@h/d"),
             ("mariadb://u@h/d", "mariadb+asyncmy://u@h/d", "mariadb+pymysql://u@h/d"),
         ],

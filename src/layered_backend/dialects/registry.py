@@ -22,6 +22,7 @@ _SHIPPED: Mapping[str, str] = {
     "mysql": "layered_backend.dialects.mysql",
     "mariadb": "layered_backend.dialects.mysql",
 }
+_OTHERWISE_CALLED: Mapping[str, str] = {"postgres": "postgresql", "pgsql": "postgresql", "sqlite3": "sqlite"}
 _registered: dict[str, DatabaseDialect] = {}
 
 
@@ -69,6 +70,8 @@ def dialect_named(name: str) -> DatabaseDialect:
         shipped: DatabaseDialect = import_module(_SHIPPED[name]).DIALECT
         return _registered.setdefault(name, shipped)
     found = next(iter(entry_points(group=ENTRY_POINTS, name=name)), None)
+    if found is None and name in _OTHERWISE_CALLED:
+        raise ValueError(f"SQLAlchemy has no {name}:// and calls it {_OTHERWISE_CALLED[name]}://; begin the database URL so")
     if found is None:
         known = ", ".join(f"{each}://" for each in {**_SHIPPED, **_registered})
         raise ValueError(

@@ -8,6 +8,7 @@ import os
 from collections.abc import Collection, Mapping
 from functools import partial
 from importlib import import_module
+from itertools import product
 from typing import Any
 
 from sqlalchemy import URL, Connection, Dialect, Engine, Table, event, text
@@ -46,7 +47,7 @@ class PostgreSQLConnections(PortableConnections):
 
     async_driver = "asyncpg"
     sync_driver = "psycopg"
-    async_only: frozenset[str] = frozenset({"asyncpg"})
+    async_only: frozenset[str] = frozenset({"asyncpg", "psycopg_async"})
     requirement = "layered-backend[postgresql]"
     has_statement_timeout = True
 
@@ -100,13 +101,37 @@ class PostgreSQLTransactions(PortableTransactions):
 
 def _connect_uninterrupted(dialect: Dialect, record: object, args: list[Any], options: dict[str, Any]) -> None:
     if dialect.driver == _ASYNCPG:
-        driver: Any = import_module("asyncpg")
-        connect_uninterrupted(dialect, options, driver.connect, lambda connection: connection.terminate())
+        connect_uninterrupted(dialect, options, _connect_to_any_host, lambda connection: connection.terminate())
     elif dialect.driver in _PSYCOPG:
-        driver = import_module("psycopg")
+        driver: Any = import_module("psycopg")
         connect_uninterrupted(
             dialect, options, driver.AsyncConnection.connect, lambda connection: connection.pgconn.finish()
         )
+
+
+async def _connect_to_any_host(*args: Any, **options: Any) -> Any:
+    """Connect by asyncpg to the first host that answers in time, as libpq does.
+
+    asyncpg's time limit is one for all hosts of a URL: it waits for the first one until none is left for the second.
+    """
+    driver: Any = import_module(_ASYNCPG)
+    hosts: Any = options.get("host")
+    if not isinstance(hosts, list):
+        return await driver.connect(*args, **options)
+    ports: Any = options.get("port")
+    places = list(zip(hosts, ports if isinstance(ports, list) else [ports] * len(hosts), strict=True))
+    wanted: Any = options.get("target_session_attrs") or os.environ.get("PGTARGETSESSIONATTRS")
+    # Of one host alone, asyncpg would find that nothing is better than it.
+    rounds = ["standby", "any"] if wanted == "prefer-standby" else [wanted]
+    refusal: Exception | None = None
+    for attributes, (host, port) in product(rounds, places):
+        place = {"host": host, "port": port, "target_session_attrs": attributes}
+        try:
+            return await driver.connect(*args, **{**options, **place})
+        except (OSError, driver.CannotConnectNowError, driver.TargetServerAttributeNotMatched) as error:
+            refusal = error
+    assert refusal is not None
+    raise refusal
 
 
 def _limit_statements(
