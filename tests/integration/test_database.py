@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import sqlite3
 import subprocess
 import sys
@@ -122,6 +123,63 @@ class TestUrls:
             match=r"^postgresql\+asyncpg:// needs the module asyncpg, .*: pip install 'layered-backend\[postgresql\]'$",
         ):
             _ = Database("postgresql://u@h/d").engine
+
+    def test_a_driver_that_cannot_load_what_it_needs_says_so(self, tmp_path: Path) -> None:
+        (tmp_path / "psycopg.py").write_text("raise ImportError('no pq wrapper available.\\nAttempts made: ...')")
+        code = "from layered_backend import Database; Database('postgresql://u@h/d').sync_engine"
+        path = os.pathsep.join([str(tmp_path), *sys.path])
+
+        run = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+
+        assert run.stderr.splitlines()[-1] == (
+            "ImportError: postgresql+psycopg:// has a driver that cannot be loaded (no pq wrapper available); write "
+            "postgresql://, which uses psycopg: pip install 'layered-backend[postgresql]'"
+        )
+
+    @pytest.mark.parametrize(
+        ("url", "told"),
+        [
+            ("postgresql+asyncpg://h/d?sslmode=disable", "has no argument 'sslmode' for the URL; it has ssl"),
+            ("postgresql+psycopg://h/d?sslmod=disable", "has no argument 'sslmod' for the URL; it has sslmode"),
+            ("postgresql+psycopg_async://h/d?foo=1", "has no argument 'foo' for the URL$"),
+            (
+                "mysql+asyncmy://h/d?connect_timout=1",
+                "has no argument 'connect_timout' for the URL; it has connect_timeout",
+            ),
+            ("mariadb+asyncmy://h/d?foo=1", "has no argument 'foo' for the URL"),
+        ],
+    )
+    def test_an_argument_that_the_driver_does_not_know_is_refused(self, url: str, told: str) -> None:
+        with pytest.raises(ValueError, match=told):
+            _ = Database(url).engine
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql+asyncpg://h/d?ssl=disable&prepared_statement_cache_size=5&host=a:1&host=b:2",
+            "postgresql+psycopg://h/d?sslmode=disable&options=-c%20a=b&autocommit=true",
+            "mariadb+asyncmy://h/d?charset=utf8mb4&ssl_ca=ca.pem&unix_socket=a",
+        ],
+    )
+    def test_an_argument_that_the_driver_or_sqlalchemy_knows_is_not(self, url: str) -> None:
+        assert Database(url).engine
+
+    def test_a_sqlite_url_with_a_host_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="three slashes before the path of the file"):
+            Database("sqlite://shop.db")
+
+    def test_a_name_that_only_others_have_for_a_database_is_explained(self) -> None:
+        with pytest.raises(ValueError, match=r"^SQLAlchemy has no postgres:// and calls it postgresql://"):
+            Database("postgres://u@h/d")
+
+    def test_a_database_in_memory_is_shown_without_what_is_ours(self) -> None:
+        assert repr(Database("sqlite://")) == "Database('sqlite+aiosqlite://')"
 
     def test_a_synchronous_driver_has_no_asynchronous_engine(self) -> None:
         with pytest.raises(

@@ -127,9 +127,9 @@ class DatabaseConfiguration:
         return f"{type(self).__name__}({str(self)!r})"
 
     def __str__(self) -> str:
-        shown = self.url.set(query={})  # which may have the password of a key in it
         if self.is_in_memory:
-            shown = shown.set(database=":memory:")
+            return f"{self.url.drivername}://"
+        shown = self.url.set(query={})  # which may have the password of a key in it
         return shown.render_as_string(hide_password=True)
 
 

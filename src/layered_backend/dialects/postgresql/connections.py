@@ -15,6 +15,7 @@ from sqlalchemy import URL, Connection, Dialect, Engine, Table, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from layered_backend.dialects.connecting import refuse_unknown_arguments
 from layered_backend.dialects.portable import PortableConnections, PortableTransactions
 from layered_backend.upstream import asyncpg
 from layered_backend.upstream.connecting import connect_uninterrupted
@@ -29,6 +30,7 @@ _CHECKING = (
     "ROLLBACK TO SAVEPOINT layered_check",
     "RELEASE SAVEPOINT layered_check",
 )
+_OF_SQLALCHEMY = ("async_fallback", "prepared_statement_cache_size", "prepared_statement_name_func")
 _logger = logging.getLogger("layered_backend")
 _NOTICE_LOST_CLIENT = (
     "SELECT set_config(name, '1000', false) FROM pg_catalog.pg_settings WHERE name = 'client_connection_check_interval'"
@@ -54,6 +56,11 @@ class PostgreSQLConnections(PortableConnections):
     def configure(self, engine: Engine) -> None:
         if engine.dialect.driver == _ASYNCPG:
             asyncpg.verify()
+            refuse_unknown_arguments(engine, import_module(_ASYNCPG).connect, *_OF_SQLALCHEMY)
+        elif engine.dialect.driver in _PSYCOPG:
+            psycopg: Any = import_module("psycopg")
+            libpqs = (option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults())
+            refuse_unknown_arguments(engine, psycopg.connect, *libpqs)
         if engine.dialect.is_async:
             event.listen(engine, "do_connect", _connect_uninterrupted)
         event.listen(engine, "connect", _let_server_notice_a_lost_client)
