@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Dialect
 
 from layered_backend.memoization import unique
-from layered_backend.upstream.connecting import opened, thread_ends
+from layered_backend.upstream.connecting import opened, require_creator, thread_ends
 from layered_backend.upstream.verification import Package, Undocumented
 
 __all__ = [
@@ -45,17 +45,17 @@ def verify() -> None:
     Raises:
         UnsupportedVersionError: The installed release keeps the thread of a connection elsewhere.
     """
-    PACKAGE.require(*_uses("_thread"))
+    PACKAGE.require(*_uses("_thread", "stop"))
 
 
 def cursor_trip_uses() -> tuple[Undocumented, ...]:
     """Return what `execute_in_thread`, `leave_to_thread`, `open_connection` and `sqlite_connection` use."""
-    return _uses("_execute", "_tx", "_connection")
+    return _uses("_tx", "_connection") + _uses("_execute", parameters=("fn", "args"))
 
 
-def _uses(*names: str) -> tuple[Undocumented, ...]:
+def _uses(*names: str, parameters: tuple[str, ...] = ()) -> tuple[Undocumented, ...]:
     unopened = import_module("aiosqlite").connect(":memory:")  # which has a thread, and has not started it
-    return tuple(Undocumented(unopened, name) for name in names)
+    return tuple(Undocumented(unopened, name, parameters) for name in names)
 
 
 def connect(dialect: Dialect, *args: Any, **options: Any) -> Coroutine[Any, Any, Any]:
@@ -80,7 +80,11 @@ def connect_cleanly(dialect: Dialect, options: dict[str, Any]) -> None:
 
     Uses `async_creator_fn`, as `layered_backend.upstream.connecting.connect_uninterrupted` does. Without it a connection that
     fails or is cancelled would leave its thread behind.
+
+    Raises:
+        UnsupportedVersionError: SQLAlchemy's adapter does not know it.
     """
+    require_creator(dialect)
     options.setdefault("async_creator_fn", partial(connect, dialect))
 
 

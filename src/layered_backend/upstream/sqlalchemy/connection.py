@@ -6,7 +6,7 @@ import traceback
 from abc import abstractmethod
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, pool
 from sqlalchemy.engine import ExecutionContext
 
 from layered_backend.upstream.sqlalchemy import SQLALCHEMY
@@ -35,6 +35,7 @@ def verify_connection() -> None:
         Undocumented(Connection, "_savepoint_impl", ("name",)),
         Undocumented(Connection, "_rollback_to_savepoint_impl", ("name",)),
         Undocumented(Connection, "_release_savepoint_impl", ("name",)),
+        Undocumented(pool, _POOL.rpartition(".")[2]),
     )
 
 
