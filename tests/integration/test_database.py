@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +34,10 @@ from tests.shop import Base, Item, ShopUnitOfWork
 
 _SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT count(*) FROM n"
 _ROOT = Path(__file__).parents[2]
+
+
+def _remember(closed: list[object], connection: object, record: object) -> None:
+    closed.append(connection)
 
 
 class TestUrls:
@@ -356,7 +361,7 @@ class TestReadingAlone:
     async def test_a_connection_that_is_given_back_after_dispose_is_closed(self, async_shop: Shop) -> None:
         async with database_at(async_shop.database.url) as database:
             closed: list[object] = []
-            event.listen(database.engine.sync_engine, "close", lambda connection, record: closed.append(connection))
+            event.listen(database.engine.sync_engine, "close", partial(_remember, closed))
             async with ShopUnitOfWork(database) as uow:
                 await uow.items.count()
                 await database.dispose()
@@ -367,7 +372,7 @@ class TestReadingAlone:
     @pytest.mark.parametrize("shop", SYNC_BACKENDS, indirect=True, ids=str)
     async def test_a_connection_that_is_given_back_after_dispose_sync_is_closed(self, shop: Shop) -> None:
         closed: list[object] = []
-        event.listen(shop.database.sync_engine, "close", lambda connection, record: closed.append(connection))
+        event.listen(shop.database.sync_engine, "close", partial(_remember, closed))
 
         def use() -> None:
             with shop.unit() as uow:

@@ -135,7 +135,7 @@ def test_a_part_that_is_made_with_an_argument_is_used_in_a_test_too(
 ) -> None:
     checked: list[str] = []
     dialect = replace(plainsqlite.DIALECT, transactions=_CountingTransactions(checked))
-    monkeypatch.setitem(registry._registered, plainsqlite.NAME, dialect)
+    monkeypatch.setattr(registry, "_registered", {plainsqlite.NAME: dialect})
     database = Database(f"{plainsqlite.NAME}:///{tmp_path / 'shop.db'}")
     database.create_all_sync(Base.metadata)
 

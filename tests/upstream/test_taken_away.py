@@ -85,9 +85,11 @@ def _required() -> list[tuple[Callable[[], None], str]]:
     """Return each check with the name of each use that it requires."""
     found: list[tuple[Callable[[], None], str]] = []
     for check in checks():
-        with patch.object(
-            Package, "require", lambda _, *uses, check=check: found.extend((check, str(use)) for use in uses)
-        ):
+
+        def require(package: Package, *uses: Undocumented, check: Callable[[], None] = check) -> None:
+            found.extend((check, str(use)) for use in uses)
+
+        with patch.object(Package, "require", require):
             check()
     return found
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from types import CodeType
-from typing import Any
+from typing import Any, cast
 
 from layered_backend.errors import UnsupportedVersionError
 
@@ -29,15 +29,17 @@ class Undocumented:
         parameters: The names of the parameters that are passed to it, where it is called.
     """
 
-    owner: object
+    owner: Any
     name: str
     parameters: tuple[str, ...] = ()
 
     @property
     def is_present(self) -> bool:
         """Whether the owner has the name, and what has the name accepts the parameters."""
-        if isinstance(self.owner, Mapping | CodeType):
-            return self.name in (self.owner.co_consts if isinstance(self.owner, CodeType) else self.owner)
+        if isinstance(self.owner, CodeType):
+            return self.name in self.owner.co_consts
+        if isinstance(self.owner, Mapping):
+            return self.name in cast("Mapping[object, object]", self.owner)
         found = getattr(self.owner, self.name, _MISSING)
         if found is _MISSING:
             return False
@@ -45,7 +47,7 @@ class Undocumented:
 
     def __str__(self) -> str:
         named = "co_qualname" if isinstance(self.owner, CodeType) else "__name__"
-        owner = getattr(self.owner, named, type(self.owner).__name__)
+        owner: str = getattr(self.owner, named, type(self.owner).__name__)
         return f"{owner}.{self.name}({', '.join(self.parameters)})" if self.parameters else f"{owner}.{self.name}"
 
 

@@ -1,4 +1,4 @@
-"""What a read-only transaction refuses before it is sent, for databases that do not refuse it themselves."""
+"""The guard of read-only transactions, for databases that do not refuse writes in them."""
 
 from __future__ import annotations
 

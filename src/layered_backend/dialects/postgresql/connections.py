@@ -122,19 +122,20 @@ async def _connect_to_any_host(*args: Any, **options: Any) -> Any:
     asyncpg's time limit is one for all hosts of a URL: it waits for the first one until none is left for the second.
     """
     driver: Any = import_module(_ASYNCPG)
-    hosts: Any = options.get("host")
-    if not isinstance(hosts, list):
+    if not isinstance(options.get("host"), list):
         return await driver.connect(*args, **options)
-    ports: Any = options.get("port")
-    places = list(zip(hosts, ports if isinstance(ports, list) else [ports] * len(hosts), strict=True))
+    hosts: list[str] = options["host"]
+    port: Any = options.get("port")
+    ports: list[Any] = options["port"] if isinstance(port, list) else [port] * len(hosts)
+    places = list(zip(hosts, ports, strict=True))
     wanted: Any = options.get("target_session_attrs") or os.environ.get("PGTARGETSESSIONATTRS")
     # Of one host alone, asyncpg would find that nothing is better than it.
     rounds = ["standby", "any"] if wanted == "prefer-standby" else [wanted]
     refusal: Exception | None = None
-    for attributes, (host, port) in product(rounds, places):
-        place = {"host": host, "port": port, "target_session_attrs": attributes}
+    for attributes, place in product(rounds, places):
+        one = {"host": place[0], "port": place[1], "target_session_attrs": attributes}
         try:
-            return await driver.connect(*args, **{**options, **place})
+            return await driver.connect(*args, **{**options, **one})
         except (OSError, driver.CannotConnectNowError, driver.TargetServerAttributeNotMatched) as error:
             refusal = error
     assert refusal is not None
