@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from types import CodeType
-from typing import Any, cast
+from typing import Any
 
 from layered_backend.errors import UnsupportedVersionError
 
@@ -38,8 +38,9 @@ class Undocumented:
         """Whether the owner has the name, and what has the name accepts the parameters."""
         if isinstance(self.owner, CodeType):
             return self.name in self.owner.co_consts
-        if isinstance(self.owner, Mapping):
-            return self.name in cast("Mapping[object, object]", self.owner)
+        has_keys = isinstance(self.owner, Mapping)
+        if has_keys:
+            return self.name in self.owner
         found = getattr(self.owner, self.name, _MISSING)
         if found is _MISSING:
             return False
