@@ -109,6 +109,9 @@ class _Nested(Transactions):
     def options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         return {READ_ONLY: read_only}
 
+    def commits_each_statement(self, connection: Connection) -> bool:
+        return self._outer.commits_each_statement(connection)
+
     def awaits_end(self, connection: Connection) -> bool:
         return self._outer.awaits_end(connection)
 
