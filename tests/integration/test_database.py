@@ -168,7 +168,7 @@ class TestUrls:
         "url",
         [
             "postgresql+asyncpg://h/d?ssl=disable&prepared_statement_cache_size=5&host=a:1&host=b:2",
-            "postgresql+psycopg://h/d?sslmode=disable&options=-c%20a=b&autocommit=true",
+            "postgresql+psycopg://h/d?sslmode=disable&options=-c%20a=b",
             "mariadb+asyncmy://h/d?charset=utf8mb4&ssl_ca=ca.pem&unix_socket=a",
         ],
     )
