@@ -10,6 +10,7 @@ import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import is_dataclass
 from enum import Enum
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from numbers import Integral, Rational, Real
 from pathlib import PurePath
 from typing import Any, cast
@@ -18,9 +19,12 @@ from pydantic import BaseModel, Secret, SecretBytes, SecretStr, TypeAdapter
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 from sqlalchemy import JSON
 
+from layered_backend.memoization import unique
+
 __all__ = ["is_expression", "write_array", "write_json", "write_number", "write_single", "write_text", "write_whole"]
 
 _SECRETS = (Secret, SecretBytes, SecretStr)
+_WRITTEN_OUT = (IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, PurePath)
 _COLLECTIONS = (Mapping, list, tuple, set, frozenset)
 _MASK = "*" * 10  # as Pydantic writes any secret in JSON
 _HIDDEN = "would get asterisks for a secret; give it what get_secret_value() returns"
@@ -47,7 +51,7 @@ def write_text(value: object) -> Any:
     """Return *value* for text: an address, a path, or a member of an enumeration as its text."""
     value = write_single(value)
     if not isinstance(value, str | bytes):
-        text = str(value) if isinstance(value, PurePath) else _plain_or_none(value)
+        text = _plain_or_none(value)
         return text if isinstance(text, str) else value
     return str.__str__(value) if isinstance(value, str) else value
 
@@ -78,17 +82,27 @@ def write_array(value: object, write: Callable[[Any], Any]) -> Any:
 def write_json(value: object) -> Any:
     """Return *value* as Pydantic has it in JSON, whatever is nested in it, and each secret as what it hides."""
     try:
-        plain = to_jsonable_python(value, by_alias=False, fallback=_revealed)
+        plain = to_jsonable_python(value, by_alias=False, fallback=_dumped)
         python = _ANYTHING.dump_python(value, by_alias=False, warnings=False)
         return plain if plain == python else _with_secrets(plain, python)
     except (PydanticSerializationError, RecursionError, UnicodeDecodeError) as error:
         raise ValueError("takes JSON, and a part of the value has no form in it") from error
 
 
-def _revealed(value: object) -> object:
+def _dumped(value: object) -> object:
+    """Return a value that Pydantic does not know by itself: a secret as what it hides, all else by the schema of its class."""
     if isinstance(value, _SECRETS):
         return cast("Any", value).get_secret_value()
+    if isinstance(value, _WRITTEN_OUT):
+        return str(value)
+    if hasattr(type(value), "__get_pydantic_core_schema__"):
+        return _adapter_of(type(value)).dump_python(value, mode="json")
     raise PydanticSerializationError(f"{type(value).__name__} is not JSON")
+
+
+@unique
+def _adapter_of(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def _with_secrets(plain: object, python: object) -> Any:
@@ -126,6 +140,6 @@ def _holds_secret(value: object) -> bool:
 
 def _plain_or_none(value: object) -> Any:
     try:
-        return to_jsonable_python(value)
+        return to_jsonable_python(value, fallback=_dumped)
     except (PydanticSerializationError, RecursionError, ValueError):
         return None

@@ -6,8 +6,6 @@ from layered_backend.dialects.portable.connections import (
     PortableConnections,
     PortableMigrations,
     PortableTransactions,
-    is_read,
-    refuse_writes,
 )
 from layered_backend.dialects.portable.errors import PortableErrors
 from layered_backend.dialects.portable.locks import PortableLocks
@@ -18,6 +16,7 @@ from layered_backend.dialects.portable.queries import (
     PortableValues,
     declared_places,
 )
+from layered_backend.dialects.portable.read_only import is_read, refuse_writes
 from layered_backend.dialects.portable.writing import PortableWriting
 
 __all__ = [
