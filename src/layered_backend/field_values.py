@@ -305,4 +305,4 @@ def is_plain(column_type: TypeEngine[Any]) -> bool:
 def _is_nested(value: object) -> bool:
     """Tell whether *value* is data of an entity, or a collection with such a member."""
     members = cast("Sequence[object]", value) if isinstance(value, (list, tuple, set)) else (value,)
-    return any(isinstance(member, (Mapping, BaseModel)) and not _is_mapped(type(member)) for member in members)
+    return any(issubclass(kind, (Mapping, BaseModel)) for kind in map(type, members) if not _is_mapped(kind))

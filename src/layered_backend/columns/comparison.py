@@ -18,10 +18,10 @@ def is_same_value(one: Any, other: Any) -> bool:
         return True
     if one is None or other is None:
         return False
-    if isinstance(one, float) and isinstance(other, float):
-        return one == other or (math.isnan(one) and math.isnan(other))
-    if isinstance(one, (tuple, list)) and isinstance(other, (tuple, list)):
-        return _are_same(cast("Sequence[Any]", one), cast("Sequence[Any]", other))
+    if _are(float, one, other):
+        return bool(one == other) or (math.isnan(one) and math.isnan(other))
+    if _are((tuple, list), one, other):
+        return _are_same(one, other)
     if getattr(one, "tzinfo", None) is not None and getattr(other, "tzinfo", None) is None and hasattr(other, "tzinfo"):
         one = one.replace(tzinfo=None)
     try:
@@ -34,11 +34,13 @@ def _are_same(some: Sequence[Any], others: Sequence[Any]) -> bool:
     return len(some) == len(others) and all(is_same_value(*pair) for pair in zip(some, others, strict=True))
 
 
-def _is_true(result: object) -> bool:
+def _are(kinds: type | tuple[type, ...], *values: object) -> bool:
+    return all(isinstance(value, kinds) for value in values)
+
+
+def _is_true(result: Any) -> bool:
     """Tell whether the *result* of a comparison is true, or all of its items where items were compared one by one."""
-    if isinstance(result, Iterable) and not isinstance(result, str):
-        return all(map(_is_true, result))
-    return bool(result)
+    return all(map(_is_true, result)) if _are(Iterable, result) else bool(result)
 
 
 def _size(value: object) -> int | None:

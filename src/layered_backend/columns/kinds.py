@@ -145,6 +145,10 @@ def _single(
     )
 
 
+def _uuid_as_text(value: object) -> str:
+    return str(parse_uuid(value))
+
+
 _MICROSECOND = timedelta(microseconds=1)
 _MOMENTS = Notation("datetime", datetime, datetime.isoformat, datetime.fromisoformat)
 _DATES = Notation("date", date, date.isoformat, date.fromisoformat)
@@ -163,7 +167,7 @@ DECIMAL = _single(Decimal, parse_decimal, write_number, notation=_DECIMALS)
 AWARE_MOMENT = _single(None, partial(parse_moment, is_aware=True), notation=_MOMENTS)
 _NAIVE_MOMENT = _single(None, partial(parse_moment, is_aware=False), notation=_MOMENTS)
 _UUID = _single(uuid.UUID, parse_uuid, key=uuid.UUID, notation=_UUIDS)
-_UUID_AS_TEXT = replace(_TEXT, types=frozenset(), parse=lambda value: str(parse_uuid(value)), key=None, is_text=False)
+_UUID_AS_TEXT = replace(_TEXT, types=frozenset(), parse=_uuid_as_text, key=None, is_text=False)
 _RAW = replace(_single(bytes, parse_bytes, notation=_BYTES), has_equality=False, is_text=None)
 _OWN = ColumnKind()
 
@@ -180,7 +184,7 @@ def _array(column_type: ARRAY[Any]) -> ColumnKind:
     return ColumnKind(written=frozenset({_NOTHING}), write=partial(write_array, write=item.writing))
 
 
-_TABLE: Mapping[type[TypeEngine[Any]], ColumnKind | Callable[[Any], ColumnKind]] = {
+_TABLE: Mapping[type, ColumnKind | Callable[[Any], ColumnKind]] = {
     ARRAY: _array,
     Boolean: _single(bool, parse_boolean),
     Date: _single(date, parse_date, notation=_DATES),

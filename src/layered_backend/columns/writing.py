@@ -7,7 +7,7 @@ with the end of a sentence that begins with the column's name. Nothing that hide
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import is_dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
@@ -40,10 +40,10 @@ def write_single(value: object) -> Any:
     """Return *value* for a column that holds one value a row: a secret as what it hides, all else as it is."""
     if isinstance(value, _SECRETS):
         return cast("Any", value).get_secret_value()
-    if isinstance(value, (*_COLLECTIONS, BaseModel)) or (is_dataclass(value) and not isinstance(value, type)):
+    kind: type[object] = type(value)
+    if issubclass(kind, (*_COLLECTIONS, BaseModel)) or is_dataclass(kind):
         # asyncmy would write the keys of a mapping into the statement as they are.
-        kind = "mapping" if isinstance(value, Mapping) else type(value).__name__
-        raise ValueError(f"takes a single value, not a {kind}")
+        raise ValueError(f"takes a single value, not a {'mapping' if issubclass(kind, Mapping) else kind.__name__}")
     return value
 
 
@@ -59,7 +59,7 @@ def write_text(value: object) -> Any:
 def write_whole(value: object) -> Any:
     """Return *value* for a whole number: a member of an enumeration, or NumPy's integer, as the number that it is."""
     value = write_single(value)
-    number = value.value if isinstance(value, Enum) else value
+    number: Any = value.value if isinstance(value, Enum) else value
     return operator.index(number) if hasattr(number, "__index__") else value
 
 
@@ -71,12 +71,11 @@ def write_number(value: object) -> Any:
     return float(value) if isinstance(value, Real) and not isinstance(value, Rational) else value
 
 
-def write_array(value: object, write: Callable[[Any], Any]) -> Any:
+def write_array(value: Any, write: Callable[[Any], Any]) -> Any:
     """Return *value* for an array, each item by *write*."""
-    if isinstance(value, (list, tuple, set, frozenset)):
-        items = cast("Sequence[Any]", value)
-        return [write_array(item, write) if isinstance(item, (list, tuple)) else write(item) for item in items]
-    return value
+    if not _is_a((list, tuple, set, frozenset), value):
+        return value
+    return [write_array(item, write) if _is_a((list, tuple), item) else write(item) for item in value]
 
 
 def write_json(value: object) -> Any:
@@ -105,20 +104,18 @@ def _adapter_of(kind: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _with_secrets(plain: object, python: object) -> Any:
+def _with_secrets(plain: Any, python: Any) -> Any:
     """Return *plain*, which a model has dumped as JSON, with what the secrets in its dump for Python hide.
 
     A serializer of the model's own, which has written something else than the usual asterisks, has the last word.
     """
-    if isinstance(python, _SECRETS):
-        return write_json(cast("Any", python).get_secret_value()) if plain in (str(python), _MASK) else plain
+    if _is_a(_SECRETS, python):
+        return write_json(python.get_secret_value()) if plain in (str(python), _MASK) else plain
     if not _holds_secret(python):
         return plain
-    if isinstance(python, dict) and any(map(_holds_secret, cast("dict[object, object]", python))):
-        raise ValueError(_HIDDEN)
-    if isinstance(python, dict) and isinstance(plain, dict):
+    if _is_a(dict, python) and _is_a(dict, plain) and not any(map(_holds_secret, python)):
         return dict(zip(plain, _each_with_secrets(plain.values(), python.values()), strict=True))
-    if isinstance(python, (list, tuple)) and isinstance(plain, list):
+    if _is_a((list, tuple), python) and _is_a(list, plain):
         return _each_with_secrets(plain, python)
     raise ValueError(_HIDDEN)
 
@@ -129,13 +126,16 @@ def _each_with_secrets(plain: Collection[Any], python: Collection[Any]) -> list[
     return [_with_secrets(*pair) for pair in zip(plain, python, strict=True)]
 
 
-def _holds_secret(value: object) -> bool:
-    if isinstance(value, dict):
-        items = cast("dict[object, object]", value)
-        return any(map(_holds_secret, items)) or any(map(_holds_secret, items.values()))
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return any(map(_holds_secret, cast("Sequence[object]", value)))
-    return isinstance(value, _SECRETS)
+def _holds_secret(value: Any) -> bool:
+    if _is_a(dict, value):
+        return any(map(_holds_secret, value)) or any(map(_holds_secret, value.values()))
+    if _is_a((list, tuple, set, frozenset), value):
+        return any(map(_holds_secret, value))
+    return _is_a(_SECRETS, value)
+
+
+def _is_a(kinds: type | tuple[type, ...], value: object) -> bool:
+    return isinstance(value, kinds)
 
 
 def _plain_or_none(value: object) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from decimal import Decimal
@@ -102,11 +102,17 @@ def _refuse_mappings(*execution: Any) -> None:
 
     A column's own type may let one through.
     """
-    parameters = execution[3]
-    rows = parameters if isinstance(parameters, list) else [parameters or ()]
-    values = chain.from_iterable(row.values() if isinstance(row, dict) else row for row in cast("list[Any]", rows))
-    if any(map(_holds_mapping, (value for value in values if type(value) not in _SCALARS))):
+    parameters: Any = execution[3]
+    is_many = issubclass(type(parameters), list)
+    values = chain.from_iterable(map(_values_of, parameters if is_many else [parameters or ()]))
+    if any(type(value) not in _SCALARS and _holds_mapping(value) for value in values):
         raise errors.InvalidDataError("a mapping is no value of a column; its type has to make text of it")
+
+
+def _values_of(row: Any) -> Iterable[Any]:
+    by_name: Callable[[], Iterable[Any]] | None = getattr(row, "values", None)
+    values: Iterable[Any] = row if by_name is None else by_name()
+    return values
 
 
 def _holds_mapping(value: object) -> bool:
