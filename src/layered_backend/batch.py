@@ -34,10 +34,12 @@ class Batch:
     Attributes:
         fields: Of each field, the values of the rows in their order; MISSING in a row that leaves it out.
         size: How many rows there are.
+        numbers: The numbers of the rows in what the caller gave; none if they are those of the batch, from 0.
     """
 
     fields: Mapping[str, Sequence[Any]]
     size: int
+    numbers: Sequence[int] = ()
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]]) -> Batch:
@@ -57,11 +59,28 @@ class Batch:
 
     def selected(self, rows: Sequence[int]) -> Batch:
         """Return the rows of those numbers, from 0."""
-        return Batch({name: [values[row] for row in rows] for name, values in self.fields.items()}, len(rows))
+        fields = {name: [values[row] for row in rows] for name, values in self.fields.items()}
+        return Batch(fields, len(rows), [self.number(row) for row in rows])
+
+    def sliced(self, start: int, stop: int) -> Batch:
+        """Return the rows from number *start* up to *stop*."""
+        if start == 0 and stop >= self.size:
+            return self
+        fields = {name: values[start:stop] for name, values in self.fields.items()}
+        return Batch(fields, min(stop, self.size) - start, (self.numbers or range(self.size))[start:stop])
+
+    def value(self, name: str, row: int) -> object:
+        """Return the value of a field in a row; MISSING if the row leaves it out."""
+        return self.fields[name][row] if name in self.fields else MISSING
+
+    def number(self, row: int) -> int:
+        """Return the caller's number of a row."""
+        return self.numbers[row] if self.numbers else row
 
     def without(self, names: Set[str]) -> Batch:
         """Return the rows without those fields."""
-        return Batch({name: values for name, values in self.fields.items() if name not in names}, self.size)
+        fields = {name: values for name, values in self.fields.items() if name not in names}
+        return Batch(fields, self.size, self.numbers)
 
     def alike(self) -> Iterator[Batch]:
         """Yield the rows in parts, in each of which all rows set the same fields."""
