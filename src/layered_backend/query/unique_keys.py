@@ -8,14 +8,11 @@ from typing import Any
 
 from sqlalchemy import Column, Index, PrimaryKeyConstraint, Table, UniqueConstraint
 from sqlalchemy.orm import Mapper
-from sqlalchemy.sql import operators
-from sqlalchemy.sql.elements import UnaryExpression
 
 from layered_backend.memoization import memoized
+from layered_backend.upstream.sqlalchemy.expression import split_sort_modifiers
 
 __all__ = ["UniqueKey", "has_other_keys", "tells_rows_apart", "unique_keys"]
-
-_DIRECTIONS = frozenset({operators.asc_op, operators.desc_op, operators.nulls_first_op, operators.nulls_last_op})
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class UniqueKey:
 
     def takes_nulls_for_equal(self, dialect: str) -> bool:
         """Tell whether there is only one row with NULL in the key (`NULLS NOT DISTINCT`) in a database of *dialect*."""
-        return bool(self.definition.dialect_kwargs.get(f"{dialect}_nulls_not_distinct"))
+        return bool(_options(self.definition).get((dialect, "nulls_not_distinct")))
 
 
 @memoized
@@ -72,24 +69,32 @@ def _keys_of(table: object) -> Iterator[UniqueKey]:
     if not isinstance(table, Table):
         return
     for constraint in table.constraints:
-        is_key = isinstance(constraint, UniqueConstraint | PrimaryKeyConstraint)
-        if is_key and len(constraint.columns) and not constraint.deferrable:
-            yield UniqueKey(tuple(constraint.columns), constraint)
+        if isinstance(constraint, UniqueConstraint | PrimaryKeyConstraint) and not constraint.deferrable:
+            columns = tuple(constraint.columns)
+            if columns:
+                yield UniqueKey(columns, constraint)
     for index in table.indexes:
-        columns = [_column_of(part) for part in index.expressions]
-        plain = [column for column in columns if column is not None]
-        if index.unique and not _is_partial(index) and len(plain) == len(columns):
+        parts = [_column_of(part) for part in index.expressions]
+        plain = [column for column in parts if column is not None]
+        if index.unique and not _is_partial(index) and len(plain) == len(parts):
             yield UniqueKey(tuple(plain), index)
 
 
-def _column_of(part: object) -> Column[Any] | None:
+def _column_of(part: Any) -> Column[Any] | None:
     """Return the column of a part of an index; None for any other expression, such as `lower(name)`."""
-    while isinstance(part, UnaryExpression) and part.modifier in _DIRECTIONS:
-        part = part.element
-    return part if isinstance(part, Column) else None
+    element, _ = split_sort_modifiers(part)
+    return element if isinstance(element, Column) else None
 
 
 def _is_partial(index: Index) -> bool:
     """Tell whether *index* is of some rows only, or of the beginning of a value."""
-    options = index.dialect_kwargs.items()
-    return any(name.endswith(("_where", "_length")) and value is not None for name, value in options)
+    return any(option in {"where", "length"} and value is not None for (_, option), value in _options(index).items())
+
+
+def _options(definition: UniqueConstraint | PrimaryKeyConstraint | Index) -> dict[tuple[str, str], Any]:
+    """Return the options of a definition, by the name of the dialect and that of the option."""
+    options: dict[tuple[str, str], Any] = {}
+    for name, value in definition.dialect_kwargs.items():
+        dialect, _, option = name.partition("_")
+        options[dialect, option] = value
+    return options

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, Null, select
+from sqlalchemy import Column, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import ColumnProperty, Mapper, Session, selectinload
 from sqlalchemy.orm.attributes import flag_dirty, set_committed_value
@@ -117,7 +117,7 @@ def _unread_columns(mapper: Mapper[Any], entity: object) -> list[str]:
 
 def _is_read_with_entity(attribute: ColumnProperty[Any]) -> bool:
     """Tell whether a query for an entity reads *attribute*: a `query_expression` is filled in by the queries that want it."""
-    return not attribute.deferred and not isinstance(attribute.columns[0], Null)
+    return not attribute.deferred and ("query_expression", True) not in attribute.strategy_key
 
 
 def _moved_references(mapper: Mapper[Any], entity: object, changed: Collection[str]) -> list[str]:

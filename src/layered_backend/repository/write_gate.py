@@ -22,12 +22,11 @@ from sqlalchemy.orm import (
     Session,
     SynonymProperty,
 )
-from sqlalchemy.orm.instrumentation import ClassManager
 
 from layered_backend.batch import Batch
 from layered_backend.field_values import is_plain
 from layered_backend.memoization import memoized
-from layered_backend.models import READS
+from layered_backend.stamps import READS
 from layered_backend.upstream.sqlalchemy.events import is_change_heard, is_heard
 from layered_backend.upstream.sqlalchemy.mapper import counts_versions, has_plain_constructor
 from layered_backend.upstream.sqlalchemy.schema import takes_no_context
@@ -91,7 +90,7 @@ class WritePlan:
         return frozenset(name for name, column in self.columns.items() if column not in key)
 
     @cached_property
-    def next_version(self) -> Mapping[Column[Any], ColumnElement[Any]]:
+    def next_version(self) -> dict[Column[Any], ColumnElement[Any]]:
         """The version of a changed row, if it is counted up; none if there is none, or if the database makes it."""
         column: Any = self.mapper.version_id_col
         return {column: column + 1} if column is not None and callable(self.mapper.version_id_generator) else {}
@@ -229,9 +228,9 @@ def _is_alone(mapper: Mapper[Any]) -> bool:
 
 def _is_plain_class(mapper: Mapper[Any]) -> bool:
     """Tell whether attributes are set, and entities made, as Python and SQLAlchemy do it."""
-    model = mapper.class_
+    model: Any = mapper.class_
     is_plain_object = model.__setattr__ is object.__setattr__ and model.__new__ is object.__new__
-    return type(mapper) is Mapper and type(mapper.class_manager) is ClassManager and is_plain_object
+    return type(mapper) is Mapper and is_plain_object
 
 
 def _has_known_defaults(plan: WritePlan) -> bool:
