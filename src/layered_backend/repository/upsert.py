@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import compress
 from operator import not_
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
+from typing import cast as typed
 
-from sqlalchemy import Column, ColumnElement, Dialect, and_, func, or_, select
+from sqlalchemy import Column, ColumnElement, Dialect, Float, and_, cast, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, Mapper, Session, SessionTransaction
 
@@ -22,9 +23,10 @@ from layered_backend.query.scope import active_scopes
 from layered_backend.query.unique_keys import UniqueKey, has_other_keys, unique_keys
 from layered_backend.repository.bulk_insert import alike, insert_rows
 from layered_backend.repository.bulk_rows import key_values, numbered
-from layered_backend.repository.column_defaults import add_defaults, values_on_update
+from layered_backend.repository.column_defaults import add_defaults, has_default, values_on_update
 from layered_backend.repository.refresh import refresh_changed
 from layered_backend.repository.write_gate import Verb, WritePlan, is_expression, plan_write
+from layered_backend.stamps import StatementContext
 
 __all__ = ["Attributes", "Upsert", "undone_alone"]
 
@@ -38,7 +40,7 @@ def names_of(attributes: Attributes) -> tuple[str, ...]:
     Raises:
         TypeError: One is text.
     """
-    several = cast("Sequence[Any]", attributes if isinstance(attributes, Sequence) else (attributes,))
+    several = typed("Sequence[Any]", attributes if isinstance(attributes, Sequence) else (attributes,))
     if isinstance(attributes, str) or any(isinstance(attribute, str) for attribute in several):
         raise TypeError("on= and update= take attributes such as Item.name, not text")
     return tuple(attribute.key for attribute in several)
@@ -110,10 +112,11 @@ class Upsert:
                 await self.session.run_sync(self._execute, plan, keyed)
                 await self._check(plan, keyed)
                 return
-        for number in range(keyed.size):
-            row = keyed.selected([number])
-            with numbered(self.mapper, row, self._dialect):
-                await self._write_entity(row.rows()[0])
+        for each in self._rounds(keyed):
+            for number in range(each.size):
+                row = each.selected([number])
+                with numbered(self.mapper, row, self._dialect):
+                    await self._write_entity(row.rows()[0])
 
     async def _write_entity(self, row: Mapping[str, Any]) -> None:
         """Write one row as the ORM does: change the entity with the key, or add a new one."""
@@ -128,8 +131,8 @@ class Upsert:
                 entity = await self._locked(row)  # somebody else has written it meanwhile
                 if entity is None:
                     raise
-        changes = {name: row[name] for name in self._changed(row) if name in row}
-        await self.session.run_sync(_change, entity, changes)
+        changes = {name: row.get(name) for name in self._changed(row)}
+        await self.session.run_sync(_change, self.mapper, entity, changes)
         await refresh_changed(self.session, entity, changes)
 
     async def _locked(self, row: Mapping[str, Any]) -> object | None:
@@ -171,7 +174,10 @@ class Upsert:
         form = (
             None if value is None else self._database_dialect.values.stored_form(self._column(name).type, self._dialect)
         )
-        return value if form is None else form(value)
+        stored = value if form is None else form(value)
+        column_type = self._column(name).type
+        # A column of 4 bytes is never equal to a number of 8, which drivers send.
+        return cast(stored, column_type) if isinstance(column_type, Float) and stored is not None else stored
 
     def _execute(self, session: Session, plan: WritePlan, batch: Batch) -> None:
         session.flush()  # what the rows refer to may be pending
@@ -191,8 +197,11 @@ class Upsert:
 
     def _parts(self, batch: Batch) -> Iterator[Batch]:
         """Yield the rows in parts for one statement each: no key occurs twice, and all rows set the same columns."""
-        for each in _rounds(batch, key_values(self.mapper, batch, self.on, self._dialect)):
+        for each in self._rounds(batch):
             yield from each.alike()
+
+    def _rounds(self, batch: Batch) -> Iterator[Batch]:
+        return _rounds(batch, key_values(self.mapper, batch, self.on, self._dialect))
 
     def _changed(self, given: Collection[str]) -> Sequence[str]:
         """Return the names of the attributes to change if the row exists."""
@@ -253,8 +262,14 @@ def _changes(
     return {**by_rule, **values, **plan.next_version} if values else {}
 
 
-def _change(session: Session, entity: object, changes: Mapping[str, Any]) -> None:
+def _change(session: Session, mapper: Mapper[Any], entity: object, changes: Mapping[str, Any]) -> None:
+    """Change the row that exists to what a new row would have: None stands for the default of a column that has one."""
+    context = StatementContext(session.connection())
     for name, value in changes.items():
+        column = mapper.column_attrs[name].columns[0]
+        default: Any = column.default if isinstance(column, Column) and has_default(column) else None
+        if value is None and default is not None:
+            value = default.arg(context) if default.is_callable else default.arg
         setattr(entity, name, value)
     session.flush()
 
