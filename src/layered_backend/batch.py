@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from itertools import compress, islice
+from itertools import compress, groupby, islice
 from operator import itemgetter
 from typing import Any, Final, TypeVar, cast
 
@@ -82,15 +82,20 @@ class Batch:
         fields = {name: values for name, values in self.fields.items() if name not in names}
         return Batch(fields, self.size, self.numbers)
 
-    def alike(self) -> Iterator[Batch]:
-        """Yield the rows in parts, in each of which all rows set the same fields."""
-        return self.parted(dict.fromkeys(self.fields, LEFT_OUT))
+    def alike(self, *, in_order: bool = False) -> Iterator[Batch]:
+        """Yield the rows in parts, in each of which all rows set the same fields.
 
-    def parted(self, absent: Mapping[str, Set[type]]) -> Iterator[Batch]:
+        Args:
+            in_order: Whether the parts keep the order of the rows, though there are more of them.
+        """
+        return self.parted(dict.fromkeys(self.fields, LEFT_OUT), in_order=in_order)
+
+    def parted(self, absent: Mapping[str, Set[type]], *, in_order: bool = False) -> Iterator[Batch]:
         """Yield the rows in parts, in each of which all rows have the same fields.
 
         Args:
             absent: Of each field, the types of the values that are as good as none.
+            in_order: Whether the parts keep the order of the rows, though there are more of them.
         """
         kinds = {name: self.kinds(name) for name in self.fields}
         gone = {name for name in self.fields if kinds[name] <= absent[name]}
@@ -100,7 +105,7 @@ class Batch:
             yield rest
             return
         patterns = zip(*([type(value) in absent[name] for value in self.fields[name]] for name in mixed), strict=True)
-        for pattern, rows in _places(patterns).items():
+        for pattern, rows in _runs(patterns) if in_order else _places(patterns).items():
             yield rest.selected(rows).without({*compress(mixed, pattern)})
 
 
@@ -146,3 +151,8 @@ def _places(patterns: Iterator[tuple[bool, ...]]) -> Mapping[tuple[bool, ...], l
     for place, pattern in enumerate(patterns):
         places.setdefault(pattern, []).append(place)
     return places
+
+
+def _runs(patterns: Iterator[tuple[bool, ...]]) -> Iterator[tuple[tuple[bool, ...], list[int]]]:
+    for pattern, run in groupby(enumerate(patterns), key=itemgetter(1)):
+        yield pattern, [place for place, _ in run]

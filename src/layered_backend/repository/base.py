@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from layered_backend.batch import Batch, batched
 from layered_backend.errors import (
     InvalidDataError,
+    NotFoundError,
     StaleError,
     UniqueViolationError,
     UnitOfWorkError,
@@ -25,12 +26,13 @@ from layered_backend.models import SoftDeletable
 from layered_backend.projection import selection_of
 from layered_backend.query import Criterion
 from layered_backend.repository.bulk_insert import insert_rows
-from layered_backend.repository.bulk_rows import BATCH_SIZE, batches
+from layered_backend.repository.bulk_rows import BATCH_SIZE, at_index, batches, numbered
 from layered_backend.repository.entity_reader import EntityReader
 from layered_backend.repository.refresh import find_loaded, refresh_changed, refresh_loaded, refresh_new
 from layered_backend.repository.returning import Returning
 from layered_backend.repository.row_writes import change_by_key, delete_by_key, write_new_entity
 from layered_backend.repository.scoped_values import (
+    changed_batch_in_scope,
     changed_in_scope,
     new_batch_in_scope,
     new_in_scope,
@@ -260,6 +262,27 @@ class BaseRepository(EntityReader[ModelT]):
         await refresh_loaded(self.session, self._mapper, find_loaded(self.session, self.model))
         return written
 
+    async def update_many(self, rows: Iterable[Data] | AsyncIterable[Data]) -> int:
+        """Change many rows, each by values of its own, and return how many were given.
+
+        Args:
+            rows: Data as for `update`, and the primary key, from any iterable: a batch of it is in memory at a time. The order
+                does not matter, so two rows of a batch may not have the same key.
+
+        Raises:
+            NotFoundError: No entity has one of the keys.
+            UnknownFieldError: The mapped class lacks a field of a row.
+            InvalidDataError: A row lacks the key, or has that of another one, or the database cannot store a value.
+            ConflictError: A unique constraint or a foreign key is violated, or a row was changed or deleted meanwhile.
+            PermissionDeniedError: The tenant of a row would change.
+        """
+        count = 0
+        changed = partial(changed_batch_in_scope, self._scopes, self._mapper)
+        async for batch in batches(rows, self._mapper, self._key_names, changed, self._dialect):
+            await self._update_batch(batch)
+            count += batch.size
+        return count
+
     async def delete(self, key_or_entity: Any) -> ModelT:
         """Delete the entity and return it, as it was; one that is SoftDeletable is marked as deleted instead.
 
@@ -362,7 +385,7 @@ class BaseRepository(EntityReader[ModelT]):
                 f"this {self.model.__name__} is not of this unit of work, which would not write its changes; pass its key"
             )
         if self._scopes.concern(self.model):  # it may have been loaded while they were lifted, or past them
-            await self.get(tuple(self._mapper.primary_key_from_instance(key_or_entity)))
+            await self.get(self._identity(key_or_entity))
         return key_or_entity
 
     def _check_version(self, entity: ModelT, values: dict[str, Any]) -> None:
@@ -384,14 +407,47 @@ class BaseRepository(EntityReader[ModelT]):
         result = await self.session.execute(statement, execution_options=options)
         return cast("CursorResult[Any]", result).rowcount
 
+    async def _update_batch(self, batch: Batch) -> None:
+        """Change the entities of a batch, which are read by one statement and written by one flush."""
+        names = self._key_names
+        changes: dict[tuple[Any, ...], tuple[int, dict[str, Any]]] = {}
+        for row, values in enumerate(batch.rows()):
+            key = {name: values.pop(name, None) for name in names}
+            with at_index(batch.number(row)):
+                identity = identity_of(self._mapper, key, self._dialect)
+                if None in key.values():
+                    raise InvalidDataError(f"each row of update_many has the key of its {self.model.__name__}")
+                if identity is None:
+                    raise NotFoundError(self.model.__name__, tuple(key.values()))
+                if identity in changes:
+                    raise InvalidDataError(f"two rows of update_many have the key of the same {self.model.__name__}")
+            changes[identity] = batch.number(row), values
+        found = {self._identity(entity): entity for entity in await self.get_many(changes)}
+        for identity, (index, values) in changes.items():
+            with at_index(index):
+                if identity not in found:
+                    raise NotFoundError(self.model.__name__, identity if len(names) > 1 else identity[0])
+                self._check_version(found[identity], values)
+                await self._assign(found[identity], values)
+        with numbered(self._mapper, batch, self._dialect):
+            await self.session.flush()
+        for identity, (_, values) in changes.items():
+            await refresh_changed(self.session, found[identity], values)
+
+    def _identity(self, entity: ModelT) -> tuple[Any, ...]:
+        return tuple(self._mapper.primary_key_from_instance(entity))
+
     async def _change(self, entity: ModelT, values: dict[str, Any]) -> ModelT:
+        await self._assign(entity, values)
+        await self.session.flush()
+        await refresh_changed(self.session, entity, values)
+        return entity
+
+    async def _assign(self, entity: ModelT, values: dict[str, Any]) -> None:
         if all(name in self._mapper.column_attrs for name in values):
             _set(entity, values)
         else:  # what a relationship held, or what stands for it, is loaded first
             await self.session.run_sync(lambda _: _set(entity, values))
-        await self.session.flush()
-        await refresh_changed(self.session, entity, values)
-        return entity
 
     async def _update_each(self, where: Sequence[Criterion], values: dict[str, Any]) -> int:
         keys = await self._keys(where)

@@ -60,14 +60,15 @@ def _insert_rows(connection: Connection, rows: Rows) -> None:
     dialect_named(connection.dialect.name).writing.insert_rows(connection, add_defaults(rows, connection))
 
 
-def alike(mapper: Mapper[Any], batch: Batch) -> Iterator[Rows]:
+def alike(mapper: Mapper[Any], batch: Batch, *, in_order: bool = False) -> Iterator[Rows]:
     """Yield the rows of *batch* by column instead, in parts that set the same columns.
 
     As with entities, None in a column with a default becomes the default, an omitted column without a default is NULL,
     and the mapper counts versions. So only columns with a default divide the rows into parts.
     """
     columns = table_columns(mapper)
-    for part in batch.parted({name: _as_good_as_none(columns[name]) for name in batch.fields}):
+    absent = {name: _as_good_as_none(columns[name]) for name in batch.fields}
+    for part in batch.parted(absent, in_order=in_order):
         yield _by_column(mapper, part)
 
 

@@ -10,14 +10,14 @@ from typing import Any
 from sqlalchemy import Column, Dialect, Table
 from sqlalchemy.orm import Mapper
 
-from layered_backend.batch import NOTHING, Batch, batched
+from layered_backend.batch import MISSING, NOTHING, Batch, batched
 from layered_backend.dialects import dialect_named
 from layered_backend.dialects.rows import processed
 from layered_backend.errors import InvalidDataError, LayeredError, NotNullViolationError, UniqueViolationError
 from layered_backend.field_values import Data
 from layered_backend.memoization import memoized
 
-__all__ = ["BATCH_SIZE", "batches", "key_values", "numbered"]
+__all__ = ["BATCH_SIZE", "at_index", "batches", "key_values", "numbered"]
 
 BATCH_SIZE = 1_000  # rows, so many of which are in memory at a time
 
@@ -121,6 +121,16 @@ def _behind_referred(order: Sequence[int], referring: Sequence[Any], referred: S
 
 
 @contextmanager
+def at_index(index: int) -> Generator[None]:
+    """Give an error of the block the caller's index of the row that it is about."""
+    try:
+        yield
+    except LayeredError as error:
+        error.index = index
+        raise
+
+
+@contextmanager
 def numbered(mapper: Mapper[Any], batch: Batch, dialect: Dialect) -> Generator[None]:
     """Give an error of the block the caller's index of the row that it is about, where that can be known."""
     try:
@@ -140,8 +150,9 @@ def _row_of(error: LayeredError, mapper: Mapper[Any], batch: Batch, dialect: Dia
     if isinstance(error, UniqueViolationError):
         return _repeated(batch, names) if names and batch.fields.keys() >= {*names} else None
     if isinstance(error, NotNullViolationError) and names:
-        without = (row for row in range(batch.size) if type(batch.value(names[0], row)) in NOTHING)
-        return next(without, None)
+        values = [batch.value(names[0], row) for row in range(batch.size)]
+        null = next((row for row, value in enumerate(values) if value is None), None)
+        return null if null is not None else next((row for row, value in enumerate(values) if value is MISSING), None)
     if isinstance(error, InvalidDataError):
         return min((row for name in batch.fields for row in _refused(mapper, batch, name, dialect)), default=None)
     return None

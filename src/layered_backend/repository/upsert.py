@@ -192,13 +192,18 @@ class Upsert:
                 return _changes(plan, new, changed, by_rule)
 
             rule = UpsertRule(plan.table, key, changes, and_(*scopes) if scopes else None)
-            for rows in alike(self.mapper, part):
+            for rows in alike(self.mapper, part, in_order=self._is_in_order):
                 self._database_dialect.writing.upsert_rows(connection, rule, add_defaults(rows, connection))
 
     def _parts(self, batch: Batch) -> Iterator[Batch]:
         """Yield the rows in parts for one statement each: no key occurs twice, and all rows set the same columns."""
         for each in self._rounds(batch):
-            yield from each.alike()
+            yield from each.alike(in_order=self._is_in_order)
+
+    @property
+    def _is_in_order(self) -> bool:
+        """Whether rows are locked in the order of their keys, at the cost of more statements: others write meanwhile."""
+        return not self._database_dialect.transactions.has_one_writer
 
     def _rounds(self, batch: Batch) -> Iterator[Batch]:
         return _rounds(batch, key_values(self.mapper, batch, self.on, self._dialect))
@@ -268,9 +273,10 @@ def _change(session: Session, mapper: Mapper[Any], entity: object, changes: Mapp
     for name, value in changes.items():
         column = mapper.column_attrs[name].columns[0]
         default: Any = column.default if isinstance(column, Column) and has_default(column) else None
-        if value is None and default is not None:
-            value = default.arg(context) if default.is_callable else default.arg
-        setattr(entity, name, value)
+        if value is not None or default is None or default.is_sequence:
+            setattr(entity, name, value)
+        else:
+            setattr(entity, name, default.arg(context) if default.is_callable else default.arg)
     session.flush()
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import ClauseElement, Column, ColumnElement, Table
 from sqlalchemy.orm import (
     ColumnProperty,
     CompositeProperty,
+    MappedSQLExpression,
     Mapper,
     RelationshipDirection,
     RelationshipProperty,
@@ -205,8 +206,11 @@ def _plan_of(mapper: Mapper[Any]) -> WritePlan | None:
 
 
 def _is_known_property(attribute: object) -> bool:
-    if type(attribute) is ColumnProperty:  # an expression, or a column of another table, is read and never written
-        return len(attribute.columns) == 1
+    if type(attribute) in {
+        ColumnProperty,
+        MappedSQLExpression,
+    }:  # an expression, or a column of another table, is read and never written
+        return len(cast("ColumnProperty[Any]", attribute).columns) == 1
     return isinstance(attribute, RelationshipProperty | CompositeProperty | SynonymProperty)
 
 
