@@ -12,16 +12,14 @@ from typing import Any, cast
 from layered_backend.batch import MISSING
 from layered_backend.errors import SeedDataError, SeedReferenceError
 from layered_backend.field_values import Data
-from layered_backend.seeding.definition import Definition
 from layered_backend.seeding.field import Field
-from layered_backend.seeding.pending_row import PendingRow, sort_in_levels
-from layered_backend.seeding.resolver import UNKNOWN, Resolver
-from layered_backend.seeding.retirement import retired_keys
+from layered_backend.seeding.files import FileRows
+from layered_backend.seeding.references import UNKNOWN, Resolver
+from layered_backend.seeding.report import Tally
+from layered_backend.seeding.rows import PendingRow, ShippedRows, check_rows, sort_in_levels
 from layered_backend.seeding.seed_table import BATCH_SIZE, SeedTable
-from layered_backend.seeding.seeder import NewRow, Ref, Rows
-from layered_backend.seeding.shipped_rows import ShippedRows, check_rows
-from layered_backend.seeding.sources import FileRows
-from layered_backend.seeding.writer import Tally, Writer
+from layered_backend.seeding.seeder import Definition, NewRow, Ref, Rows
+from layered_backend.seeding.writer import Writer, retired_keys
 
 __all__ = ["Reconciliation"]
 

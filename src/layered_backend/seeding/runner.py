@@ -11,8 +11,7 @@ from typing import Any, Self
 
 from layered_backend.database import Database
 from layered_backend.errors import SeedError, UnitOfWorkError
-from layered_backend.seeding.discovery import Discovery, discovered
-from layered_backend.seeding.plan import Plan, checked_seeders, plan_of
+from layered_backend.seeding.plan import Discovery, Plan, checked_seeders, discovered, plan_of
 from layered_backend.seeding.report import SeedProgress, SeedReport
 from layered_backend.seeding.run import Options, Run
 from layered_backend.seeding.seeder import Seeder

@@ -1,10 +1,11 @@
-"""Shipped rows: a batch of a seeder's rows, checked and converted, to be compared with the database at once."""
+"""Rows of a seeder: a batch as it is shipped, checked and converted, and those that are still to be written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from itertools import chain
 from operator import itemgetter
 from typing import Any, cast
@@ -14,10 +15,10 @@ from pydantic import BaseModel
 from layered_backend.batch import MISSING
 from layered_backend.errors import InvalidDataError, SeedDataError
 from layered_backend.field_values import Data, new_values
-from layered_backend.seeding.definition import Definition
 from layered_backend.seeding.field import BadValueError, Field, unknown_field
+from layered_backend.seeding.seeder import Definition, Ref
 
-__all__ = ["ShippedRows", "check_rows"]
+__all__ = ["PendingRow", "ShippedRows", "check_rows", "sort_in_levels"]
 
 Values = tuple[Any, ...]
 
@@ -135,3 +136,78 @@ def _converted(field: Field, values: Sequence[Any], first: int, *, is_key: bool)
         return field.converted_key(values) if is_key else field.converted(values)
     except BadValueError as error:
         raise SeedDataError(str(error), row=first + error.position, column=field.name) from error
+
+
+@dataclass(slots=True, eq=False)
+class PendingRow:
+    """A row that is not known to be stored as it should be.
+
+    Attributes:
+        number: Its number among the seeder's rows, from 1.
+        written: Its natural key as the seeder gives it, references included.
+        values: Its values by attribute, without those that it leaves out.
+        identity: The primary key of the stored row, or None where there is none.
+        stored: The values of the stored row that are compared, by attribute.
+        is_read: Whether the stored row was looked for.
+        later: References that can be written only when all rows of a circle are there.
+    """
+
+    number: int
+    written: Values
+    values: dict[str, Any]
+    identity: Values | None = None
+    stored: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    is_read: bool = False
+    later: dict[str, Ref] = field(default_factory=dict[str, Ref])
+
+    @property
+    def references(self) -> dict[str, Ref]:
+        """The references among the values, by attribute."""
+        return {name: value for name, value in self.values.items() if isinstance(value, Ref)}
+
+
+def sort_in_levels(pending_rows: Sequence[PendingRow], optional: Iterable[str]) -> Iterable[list[PendingRow]]:
+    """Return *pending_rows* such that each comes after those of them that it refers to, as many at once as can be.
+
+    A circle is cut where an attribute may be empty: its reference is moved to `later`.
+
+    Args:
+        pending_rows: Rows of one seeder.
+        optional: The attributes that may be empty.
+
+    Raises:
+        SeedDataError: A circle cannot be cut.
+    """
+    # A row that is stored already is there to be referred to.
+    by_key = {pending.written: pending for pending in pending_rows if pending.identity is None}
+    while True:
+        sorter = TopologicalSorter({pending: _targets(pending, by_key) for pending in pending_rows})
+        try:
+            sorter.prepare()
+        except CycleError as error:
+            _cut(cast("list[PendingRow]", error.args[1]), by_key, frozenset(optional))
+        else:
+            return _levels(sorter)
+
+
+def _targets(pending: PendingRow, by_key: Mapping[Values, PendingRow]) -> list[PendingRow]:
+    return [by_key[reference.key] for reference in pending.references.values() if reference.key in by_key]
+
+
+def _levels(sorter: TopologicalSorter[PendingRow]) -> Iterable[list[PendingRow]]:
+    while sorter.is_active():
+        level = sorted(sorter.get_ready(), key=lambda pending: pending.number)
+        yield level
+        sorter.done(*level)
+
+
+def _cut(circle: list[PendingRow], by_key: Mapping[Values, PendingRow], optional: frozenset[str]) -> None:
+    members = set(circle)
+    for pending in circle:
+        inside = {name: each for name, each in pending.references.items() if by_key.get(each.key) in members}
+        if inside and inside.keys() <= optional:
+            pending.later |= inside
+            pending.values |= dict.fromkeys(inside)
+            return
+    numbers = ", ".join(str(number) for number in sorted({pending.number for pending in circle}))
+    raise SeedDataError(f"the rows {numbers} refer to each other, and none of the references may be empty at first")
