@@ -50,7 +50,6 @@ class Reconciliation:
         self._tally = tally
         self._numbers: dict[Values, int] = {}
         self._waiting: list[PendingRow] = []
-        self._greatest_counted = 0
         self._retired = set(retired_keys(definition.seeder, table))
 
     async def reconcile(self, rows: Rows, on_batch: Callable[[int | None], None]) -> None:
@@ -78,12 +77,12 @@ class Reconciliation:
                 await self._take(check_rows(self._definition, self._table.fields, data, first, insert_only))
                 on_batch(total)
         await self._settle()
-        if self._greatest_counted and not self._writer.is_dry_run:
-            await self._table.advance_sequence(self._greatest_counted)
+        if not self._writer.is_dry_run:
+            await self._table.advance_counters()
 
     async def _take(self, given: ShippedRows) -> None:
         batch = await self._resolved(given)
-        self._remember_counted(batch)
+        self._table.note_counted(dict(zip(batch.names, batch.columns, strict=True)))
         width, compared = len(self._table.key), batch.compared
         keys = self._distinct_keys(batch)
         findable = keys if batch is given else [key for key in keys if not _is_open(key)]
@@ -299,13 +298,6 @@ class Reconciliation:
         for start in range(0, len(pending_rows), BATCH_SIZE):
             inserted = await self._writer.write(pending_rows[start : start + BATCH_SIZE])
             self._resolver.rows_of(self._definition.seeder).update(inserted)
-
-    def _remember_counted(self, batch: ShippedRows) -> None:
-        """Remember the greatest key that is given and not counted up by the database."""
-        if self._table.counted in batch.names:
-            column = batch.columns[batch.names.index(self._table.counted)]
-            given = [value for value in column if isinstance(value, int)]
-            self._greatest_counted = max(self._greatest_counted, *given, 0)
 
 
 def _leading(rows: Iterable[Values], width: int) -> Iterable[Values]:

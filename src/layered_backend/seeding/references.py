@@ -10,7 +10,7 @@ from sqlalchemy import Table
 from layered_backend.errors import SeedReferenceError
 from layered_backend.seeding.field import BadValueError, Field
 from layered_backend.seeding.plan import Plan
-from layered_backend.seeding.seed_table import SeedTable
+from layered_backend.seeding.seed_table import SeedTable, names_by_column
 from layered_backend.seeding.seeder import Definition, Ref, Seeder, definition_of, has_own_run
 from layered_backend.session import GuardedSession
 
@@ -68,8 +68,8 @@ class SeedTables:
         others = filter(None, map(definition_of, self._plan.dependents_of(definition.seeder)))
         tables = [table for each in (definition, *others) for table in each.mapper.tables]
         keys = [key for table in tables if isinstance(table, Table) for key in table.foreign_keys]
-        columns = dict.fromkeys(key.column for key in keys if key.column.table in mapper.tables)
-        return [mapper.get_property_by_column(column).key for column in columns]
+        names = names_by_column(mapper)
+        return [*dict.fromkeys(names[key.column] for key in keys if key.column in names)]
 
 
 class Resolver:

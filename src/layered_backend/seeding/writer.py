@@ -92,18 +92,19 @@ class Writer:
 
     def _changed(self, pending: PendingRow) -> dict[str, Any]:
         fields = self._table.fields
-        return {
-            name: pending.values[name]
-            for name, stored in pending.stored.items()
-            if name in pending.values and not fields[name].is_same(pending.values[name], stored)
+        given = {
+            name: value
+            for name, value in pending.values.items()
+            if name in pending.stored and not (value is None and name in self._table.counted)
         }
+        return {name: value for name, value in given.items() if not fields[name].is_same(value, pending.stored[name])}
 
     def _check(self, pending: PendingRow, values: Mapping[str, Any]) -> None:
         for name, value in values.items():
             if value is None and name in pending.later:
                 continue
-            reason = self._table.fields[name].refusal(value)
-            if reason is not None and not (value is None and name in self._table.identity):
+            reason = self._table.refusal(name, value)
+            if reason is not None and not (value is None and name in self._table.counted):
                 raise SeedDataError(reason, row=pending.number, column=name, key=self._key_text(pending))
 
     async def _insert(self, pending_rows: Sequence[PendingRow]) -> dict[Values, Values]:
@@ -239,9 +240,9 @@ class Retirement:
             targets |= dict.fromkeys(zip(table.referable, row[start:], strict=True), row)
         return {
             tuple(row): [
-                tuple(targets[target, value])
-                for (target, value) in zip(table.own_references.values(), row[width:start], strict=True)
-                if (target, value) in targets
+                tuple(targets[reference])
+                for reference in zip(table.own_references.values(), row[width:start], strict=True)
+                if targets.get(reference, row) is not row
             ]
             for row in self.rows
         }
