@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Table
+from sqlalchemy.orm import Mapper
 
 from layered_backend.errors import SeedReferenceError
 from layered_backend.seeding.field import BadValueError, Field
@@ -134,6 +135,36 @@ class Resolver:
             if row is not None:
                 rows[reference.key] = row  # as it is written, to be found at once the next time
         return row
+
+    def row_of(self, target: Mapper[Any], reference: Ref) -> Values | None:
+        """Return what `row` does for a reference to a row of the class of *target*.
+
+        Raises:
+            SeedReferenceError: The seeder has rows of another class, or another key.
+        """
+        mapper = self._tables.of(reference.seeder).mapper
+        if not (mapper.isa(target) or target.isa(mapper)):
+            raise SeedReferenceError(f"{reference!r} is no {target.class_.__name__}")
+        return self.row(reference)
+
+    def identity(self, seeder: SeederClass, row: Values) -> Values:
+        """Return the primary key in *row*, the values of `referable` of a row of *seeder*."""
+        return row[: len(self._tables.of(seeder).identity)]
+
+    def named(self, target: Mapper[Any], seeder: SeederClass, identities: Collection[Values]) -> list[Any]:
+        """Return what tells a reader which rows *identities* are of: references where known, else the primary keys.
+
+        Args:
+            target: The mapper of the rows.
+            seeder: The seeder whose rows they are associated with.
+            identities: The primary keys of the rows.
+        """
+        names: dict[Values, Ref] = {}
+        for each in (seeder, *seeder.depends_on):
+            definition = definition_of(each)
+            if definition is not None and definition.mapper.isa(target):
+                names |= {self.identity(each, row): Ref(each, key) for key, row in self.rows_of(each).items()}
+        return sorted((names.get(each, each if len(each) > 1 else each[0]) for each in identities), key=repr)
 
     def _key(self, reference: Ref) -> Any:
         """Return the natural key that *reference* names, as the database holds it; `UNKNOWN` where it depends on others."""

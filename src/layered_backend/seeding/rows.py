@@ -13,10 +13,10 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from layered_backend.batch import MISSING
-from layered_backend.errors import InvalidDataError, SeedDataError
-from layered_backend.field_values import Data, new_values
+from layered_backend.errors import InvalidDataError, SeedDataError, SeedReferenceError
+from layered_backend.field_values import Data, is_plain, new_values
 from layered_backend.seeding.field import BadValueError, Field, unknown_field
-from layered_backend.seeding.seeder import Definition, Ref
+from layered_backend.seeding.seeder import Definition, Ref, Seeder, ref
 
 __all__ = ["PendingRow", "ShippedRows", "check_rows", "sort_in_levels"]
 
@@ -32,12 +32,14 @@ class ShippedRows:
         compared: How many of the names, from the first, count in the comparison.
         columns: The values of each name, in the order of the rows; `MISSING` where a row leaves it out.
         first: The number of the first row, from 1.
+        links: Of each relationship, the references of the rows; `MISSING` where a row leaves it out.
     """
 
     names: tuple[str, ...]
     compared: int
     columns: Sequence[Sequence[Any]]
     first: int
+    links: Mapping[str, Sequence[Any]]
 
     @cached_property
     def rows(self) -> Sequence[Values]:
@@ -53,9 +55,7 @@ class ShippedRows:
         return enumerate(self.rows, start=self.first)
 
 
-def check_rows(
-    definition: Definition, fields: Mapping[str, Field], data: Sequence[Data], first: int, insert_only: frozenset[str]
-) -> ShippedRows:
+def check_rows(definition: Definition, fields: Mapping[str, Field], data: Sequence[Data], first: int) -> ShippedRows:
     """Return the rows *data*, checked and converted.
 
     Args:
@@ -63,21 +63,23 @@ def check_rows(
         fields: The fields of its mapped class.
         data: The rows, as the seeder gives them; at least one.
         first: The number of the first of them, from 1.
-        insert_only: The attributes that are set only once.
 
     Raises:
         SeedDataError: A row is not made of names and values, lacks a part of the key, names a column that is not there,
             or has a value that its column cannot hold.
     """
     mappings = _mappings(definition, data, first)
-    names = _names(definition, fields, mappings, first, insert_only)
-    compared = sum(name not in insert_only for name in names)
+    names, linked = _names(definition, fields, mappings, first)
+    compared = sum(name not in definition.insert_only for name in names)
     columns = list(zip(*_tuples(mappings, names), strict=True))
     converted = [
-        _converted(fields[name], values, first, is_key=name in definition.key)
-        for name, values in zip(names, columns, strict=True)
+        _converted(definition, fields[name], values, first) for name, values in zip(names, columns, strict=True)
     ]
-    return ShippedRows(names, compared, converted, first)
+    links = {
+        name: [_links(definition, name, row.get(name, MISSING), number) for number, row in enumerate(mappings, first)]
+        for name in linked
+    }
+    return ShippedRows(names, compared, converted, first, links)
 
 
 def _mappings(definition: Definition, data: Sequence[Data], first: int) -> Sequence[Mapping[str, Any]]:
@@ -104,11 +106,11 @@ def _names(
     fields: Mapping[str, Field],
     rows: Sequence[Mapping[str, Any]],
     first: int,
-    insert_only: frozenset[str],
-) -> tuple[str, ...]:
+) -> tuple[tuple[str, ...], list[str]]:
+    """Return the names of the columns in *rows*, in the order in which they are compared, and those of relationships."""
     given = dict.fromkeys(chain.from_iterable(rows))
     for name in given:
-        if name not in fields:
+        if name not in fields and name not in definition.associations:
             number = next(number for number, row in enumerate(rows, start=first) if name in row)
             raise SeedDataError(unknown_field(definition.mapper, name, fields), row=number, column=name)
     if not (_have(len(given), rows) and given.keys() >= set(definition.key)):
@@ -116,8 +118,9 @@ def _names(
             if any(name not in row for row in rows):
                 number = next(number for number, row in enumerate(rows, start=first) if name not in row)
                 raise SeedDataError("it is part of the key, and the row lacks it", row=number, column=name)
-    rest = [name for name in given if name not in definition.key]
-    return (*definition.key, *sorted(rest, key=insert_only.__contains__))
+    rest = [name for name in given if name not in definition.key and name in fields]
+    linked = [name for name in given if name not in fields]
+    return (*definition.key, *sorted(rest, key=definition.insert_only.__contains__)), linked
 
 
 def _have(count: int, rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -131,11 +134,51 @@ def _tuples(rows: Sequence[Mapping[str, Any]], names: tuple[str, ...]) -> list[V
     return [tuple(row.get(name, MISSING) for name in names) for row in rows]
 
 
-def _converted(field: Field, values: Sequence[Any], first: int, *, is_key: bool) -> Sequence[Any]:
+def _converted(definition: Definition, field: Field, values: Sequence[Any], first: int) -> Sequence[Any]:
+    if dict in set(map(type, values)) and (field.column.foreign_keys or is_plain(field.column.type)):
+        values = [_referring(definition, field.name, value, number) for number, value in enumerate(values, first)]
     try:
-        return field.converted_key(values) if is_key else field.converted(values)
+        return field.converted_key(values) if field.name in definition.key else field.converted(values)
     except BadValueError as error:
         raise SeedDataError(str(error), row=first + error.position, column=field.name) from error
+
+
+def _links(definition: Definition, name: str, value: object, number: int) -> Any:
+    """Return the references in the value of a relationship."""
+    if value is MISSING:
+        return value
+    members = cast("Sequence[object]", value if isinstance(value, (list, tuple)) else [value])
+    links = tuple(_referring(definition, name, member, number) for member in members)
+    if not isinstance(value, (list, tuple)) or not all(isinstance(link, Ref) for link in links):
+        raise SeedDataError("the relationship takes a list of ref(...)", row=number, column=name)
+    twice = next((link for link in links if links.count(link) > 1), None)
+    if twice is not None:
+        raise SeedDataError(f"the list has {twice!r} twice", row=number, column=name)
+    return links
+
+
+def _referring(definition: Definition, name: str, value: object, number: int) -> object:
+    """Return the reference that *value* writes as files do, `{"ref": ["CategorySeeder", "drinks"]}`, else *value*."""
+    written = cast("Mapping[str, object]", value).get("ref") if isinstance(value, dict) and len(value) == 1 else None  # pyright: ignore[reportUnknownArgumentType]
+    if not isinstance(written, list) or not written:
+        return value
+    seeder_name, *parts = cast("list[object]", written)
+    seeder = _seeder_named(definition.seeder, seeder_name)
+    if seeder is None:
+        raise SeedReferenceError(
+            f"{seeder_name!r} is no seeder that {definition.seeder.name} depends on", row=number, column=name
+        )
+    try:
+        return ref(seeder, *(_referring(definition, name, part, number) for part in parts))
+    except TypeError as error:
+        raise SeedReferenceError(f"{written!r} is no reference ({error})", row=number, column=name) from error
+
+
+def _seeder_named(seeder: type[Seeder[Any]], name: object) -> type[Seeder[Any]] | None:
+    """Return *seeder*, or one that it depends on, whichever has that name."""
+    if seeder.name == name:
+        return seeder
+    return next(filter(None, (_seeder_named(each, name) for each in seeder.depends_on)), None)
 
 
 @dataclass(slots=True, eq=False)
@@ -150,6 +193,8 @@ class PendingRow:
         stored: The values of the stored row that are compared, by attribute.
         is_read: Whether the stored row was looked for.
         later: References that can be written only when all rows of a circle are there.
+        links: The references of each relationship that may differ from what is associated with the stored row.
+        stored_links: What is associated with the stored row by those relationships.
     """
 
     number: int
@@ -159,6 +204,8 @@ class PendingRow:
     stored: Mapping[str, Any] = field(default_factory=dict[str, Any])
     is_read: bool = False
     later: dict[str, Ref] = field(default_factory=dict[str, Ref])
+    links: dict[str, tuple[Ref, ...]] = field(default_factory=dict[str, tuple[Ref, ...]])
+    stored_links: dict[str, Sequence[Any]] = field(default_factory=dict[str, Sequence[Any]])
 
     @property
     def references(self) -> dict[str, Ref]:

@@ -20,6 +20,7 @@ from layered_backend.dialects.rows import processed
 from layered_backend.errors import SeedDataError
 from layered_backend.repository.bulk_insert import insert_as_given
 from layered_backend.repository.orm_bypass import can_insert_directly
+from layered_backend.seeding.associations import Associations
 from layered_backend.seeding.field import Field, fields_of
 from layered_backend.seeding.seeder import Definition, NewRow, Ref
 from layered_backend.session import GuardedSession
@@ -43,9 +44,11 @@ class SeedTable:
         session: Where to work.
 
     Attributes:
+        mapper: The mapper of the class.
         key: The names of the natural key's attributes.
         fields: The attributes that have a column.
         identity: The names of the primary key's attributes.
+        associations: What is associated with the rows by many-to-many relationships.
         counted: The names of the attributes in which None stands for the value that the database counts up.
         referable: The names of the attributes whose values are read with each row: the primary key's, and those that
             others refer to.
@@ -54,7 +57,7 @@ class SeedTable:
     def __init__(self, definition: Definition, referable: Iterable[str], session: GuardedSession) -> None:
         self._session = session
         self.key: tuple[str, ...] = definition.key
-        mapper = self._mapper = definition.mapper
+        mapper = self.mapper = definition.mapper
         self._dialect = session.get_bind().dialect
         self._database_dialect = dialect_named(self._dialect.name)
         self.fields: Mapping[str, Field] = fields_of(mapper, self._dialect)
@@ -67,6 +70,7 @@ class SeedTable:
         self.counted: Set[str] = {
             *self.identity, *(name for name, column in self._counters.items() if not column.nullable)
         }  # fmt: skip
+        self.associations: Associations = Associations(mapper, session)
         self._selects: dict[tuple[str, ...], Any] = {}
         self.referable: tuple[str, ...] = (*self.identity, *(name for name in referable if name not in self.identity))
 
@@ -82,7 +86,7 @@ class SeedTable:
 
         The key by which the table of a subclass refers to that of its base is one attribute, and no reference.
         """
-        names = names_by_column(self._mapper)
+        names = names_by_column(self.mapper)
         keys = ((names.get(key.parent), names.get(key.column)) for table in self._own for key in table.foreign_keys)
         return {name: target for name, target in keys if name and target and name != target}
 
@@ -92,7 +96,7 @@ class SeedTable:
         None where neither says so.
         """
         for key in field.column.foreign_keys:
-            target = names_by_column(self._mapper).get(key.column)
+            target = names_by_column(self.mapper).get(key.column)
             if target is not None:
                 return target
         return self.identity[0] if len(self.identity) == 1 else None
@@ -133,11 +137,11 @@ class SeedTable:
         rows = [
             {name: value for name, value in row.items() if not (value is None and name in self.counted)} for row in rows
         ]
-        if await self._session.run_sync(lambda session: can_insert_directly(self._mapper, session)):
+        if await self._session.run_sync(lambda session: can_insert_directly(self.mapper, session)):
             return await self._insert_in_bulk(rows)
 
         def insert_entities(session: Session) -> list[Values]:
-            entities = [_entity(self._mapper, row) for row in rows]
+            entities = [_entity(self.mapper, row) for row in rows]
             session.add_all(self._in_counting_order(rows, entities))
             session.flush()
             return [tuple(getattr(entity, name) for name in self.referable) for entity in entities]
@@ -146,7 +150,7 @@ class SeedTable:
 
     async def _insert_in_bulk(self, rows: Sequence[Mapping[str, Any]]) -> list[Values]:
         """Insert *rows* and read their keys: one statement each, where entities cost SQLite a statement for each row."""
-        await self._session.run_sync(insert_as_given, self._mapper, self._in_counting_order(rows, rows))
+        await self._session.run_sync(insert_as_given, self.mapper, self._in_counting_order(rows, rows))
         width = len(self.key)
         keys = [tuple(row[name] for name in self.key) for row in rows]
         stored = {row[:width]: row[width:] for row in await self.read(self.key, keys)}
@@ -169,17 +173,18 @@ class SeedTable:
                     flag_modified(entities[identity], name)  # to the session, 1 and true are the same
             session.flush()
 
-        found = select(self._mapper.class_).where(self._has_identity([identity for identity, _ in changes]))
+        found = select(self.mapper.class_).where(self._has_identity([identity for identity, _ in changes]))
         found = found.options(lazyload("*")).execution_options(populate_existing=True)
         await self._session.run_sync(update)
 
     async def delete(self, identities: Sequence[Values]) -> None:
         """Delete the rows that have those primary keys: as the mapper says where it says something, else as the database does."""
         for some in _batched(identities):
+            await self.associations.clear(some)
             if self._deletes_more_than_rows:
                 await self._delete_entities(some)
             else:
-                statement = delete(self._mapper.class_).where(self._has_identity(some))
+                statement = delete(self.mapper.class_).where(self._has_identity(some))
                 await self._session.execute(statement, execution_options={"synchronize_session": False})
 
     def refusal(self, name: str, value: Any) -> str | None:
@@ -240,7 +245,7 @@ class SeedTable:
     @property
     def _deletes_more_than_rows(self) -> bool:
         """Tell whether the mapper has more to do than to delete a row: of other tables, of other classes, for listeners."""
-        mapper = self._mapper
+        mapper = self.mapper
         has_family = mapper.inherits is not None or mapper.polymorphic_on is not None
         return (
             has_family
@@ -250,7 +255,7 @@ class SeedTable:
 
     async def _delete_entities(self, identities: Sequence[Values]) -> None:
         def delete_all(session: Session) -> None:
-            for entity in session.scalars(select(self._mapper.class_).where(self._has_identity(identities))).unique():
+            for entity in session.scalars(select(self.mapper.class_).where(self._has_identity(identities))).unique():
                 session.delete(entity)
             session.flush()
 
@@ -276,7 +281,7 @@ class SeedTable:
         ]
 
     def _attribute(self, name: str) -> Any:
-        return self._mapper.attrs[name].class_attribute
+        return self.mapper.attrs[name].class_attribute
 
     def _has_key(self, keys: Sequence[Values]) -> ColumnElement[bool]:
         """Return what the rows meet that have one of *keys*, of which those with the same NULLs are asked for together."""

@@ -17,6 +17,7 @@ from layered_backend.errors import SeedPlanError
 from layered_backend.field_values import Data
 from layered_backend.memoization import memoized
 from layered_backend.repository import BaseRepository
+from layered_backend.seeding.associations import associations_of
 from layered_backend.seeding.files import FileRows
 from layered_backend.session import GuardedSession
 from layered_backend.type_arguments import type_arguments
@@ -206,12 +207,14 @@ class Definition:
         mapper: The mapper of the mapped class.
         key: The names of the natural key.
         insert_only: The names of the attributes that are set only once.
+        associations: The names of the relationships that rows may set with a list of references.
     """
 
     seeder: type[Seeder[Any]]
     mapper: Mapper[Any]
     key: tuple[str, ...]
     insert_only: frozenset[str]
+    associations: frozenset[str]
 
 
 def is_complete(seeder: type[Seeder[Any]]) -> bool:
@@ -244,7 +247,8 @@ def definition_of(seeder: type[Seeder[Any]]) -> Definition | None:
     if not key and not has_own_run(seeder):
         name = mapper.class_.__name__
         raise SeedPlanError(f"{seeder.name} has no key; write what tells its rows apart, such as key = ({name}.name,)")
-    return Definition(seeder, mapper, key, frozenset(_names(seeder, mapper, "insert_only")) - set(key))
+    insert_only = frozenset(_names(seeder, mapper, "insert_only")) - set(key)
+    return Definition(seeder, mapper, key, insert_only, frozenset(associations_of(mapper)))
 
 
 def _mapper_of(seeder: type[Seeder[Any]]) -> Mapper[Any] | None:
@@ -269,7 +273,8 @@ def _names(seeder: type[Seeder[Any]], mapper: Mapper[Any], declaration: str) -> 
 def _name(seeder: type[Seeder[Any]], mapper: Mapper[Any], declaration: str, attribute: object) -> str:
     if isinstance(attribute, QueryableAttribute):
         owner: Any = attribute.class_
-        if issubclass(mapper.class_, owner) and attribute.key in mapper.column_attrs:
+        is_association = declaration == "insert_only" and attribute.key in associations_of(mapper)
+        if issubclass(mapper.class_, owner) and (attribute.key in mapper.column_attrs or is_association):
             return attribute.key
     model = mapper.class_.__name__
     raise SeedPlanError(f"{seeder.name}.{declaration} has {attribute!s}, which is not a column attribute of {model}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -14,6 +14,7 @@ from layered_backend.errors import (
     TransientError,
     UnitOfWorkError,
 )
+from layered_backend.seeding.associations import Associations
 from layered_backend.seeding.field import BadValueError
 from layered_backend.seeding.references import UNKNOWN, Resolver, SeedTables
 from layered_backend.seeding.report import RowAction, RowChange, Tally
@@ -71,7 +72,7 @@ class Writer:
         updates = [
             _Update(pending, changed)
             for pending in pending_rows
-            if pending.identity and (changed := self._changed(pending))
+            if pending.identity is not None and ((changed := self._changed(pending)) or pending.links)
         ]
         for pending in inserts:
             self._check(pending, pending.values)
@@ -89,6 +90,15 @@ class Writer:
         changes = {pending: (identity, values) for pending, identity, values in pending_rows}
         if changes:
             await self._blaming(list(changes), lambda some: self._table.update([changes[pending] for pending in some]))
+
+    async def link(
+        self, associations: Associations, name: str, linked: Sequence[tuple[Values, PendingRow, Set[Values]]]
+    ) -> None:
+        """Write what the relationship *name* associates with rows: of each, its primary key, the row and the targets'."""
+        if self.is_dry_run:
+            return
+        wanted = {pending: (identity, targets) for identity, pending, targets in linked}
+        await self._blaming(list(wanted), lambda some: associations.write(name, dict(wanted[each] for each in some)))
 
     def _changed(self, pending: PendingRow) -> dict[str, Any]:
         fields = self._table.fields
@@ -118,7 +128,11 @@ class Writer:
         self._tally.inserted += len(pending_rows)
         for pending in pending_rows:
             self._tally.record(
-                RowChange(RowAction.INSERT, self._key_of(pending), after={**pending.values, **pending.later})
+                RowChange(
+                    RowAction.INSERT,
+                    self._key_of(pending),
+                    after={**pending.values, **pending.later, **_listed(pending.links)},
+                )
             )
         found = {
             tuple(pending.values[name] for name in self._table.key): row
@@ -132,16 +146,18 @@ class Writer:
         return tuple(stand_in if given.get(name) is None else given[name] for name in self._table.referable)
 
     async def _update(self, updates: Sequence[_Update]) -> None:
-        if updates and not self.is_dry_run:
-            by_line = {update.pending: update.values for update in updates}
+        by_line = {update.pending: update.values for update in updates if update.values}
+        if by_line and not self.is_dry_run:
             await self._blaming(
                 list(by_line),
                 lambda some: self._table.update([(pending.identity or (), by_line[pending]) for pending in some]),
             )
         self._tally.updated += len(updates)
         for update in updates:
-            before = {name: update.pending.stored[name] for name in update.values}
-            self._tally.record(RowChange(RowAction.UPDATE, self._key_of(update.pending), before, update.values))
+            pending = update.pending
+            before = {name: pending.stored[name] for name in update.values} | pending.stored_links
+            after = {**update.values, **_listed(pending.links)}
+            self._tally.record(RowChange(RowAction.UPDATE, self._key_of(pending), before, after))
 
     async def _blaming(self, pending_rows: Sequence[PendingRow], write: _Write) -> list[Values]:
         """Write *pending_rows* at once; if the database refuses, halve them until the refused row is known."""
@@ -168,6 +184,10 @@ class Writer:
 
     def _key_text(self, pending: PendingRow) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self._key_of(pending).items())
+
+
+def _listed(links: Mapping[str, Sequence[Ref]]) -> dict[str, Any]:
+    return {name: sorted(references, key=repr) for name, references in links.items()}
 
 
 class Retirement:
