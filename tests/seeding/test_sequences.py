@@ -109,6 +109,15 @@ async def test_a_row_of_a_hierarchy_may_refer_to_another_one(catalogue: Catalogu
     assert dict(await catalogue.rows(Essay.name, Essay.previous_id)) == {"a": None, "b": ids["a"]}
 
 
+@pytest.mark.parametrize(("model", "other"), [(Review, Essay), (Essay, Entry), (Car, Truck), (Car, Vehicle)])
+async def test_a_row_of_another_class_is_no_row_of_the_seeder(catalogue: Catalogue, model: Any, other: Any) -> None:
+    """Though it has the same key, in the same table."""
+    await catalogue.add(other(name="a"))
+
+    assert (await catalogue.seed_well(shipping(model, model.name, rows=[{"name": "a"}])))["Shipped"].inserted == 1
+    assert len(await catalogue.rows(model.name)) == 1
+
+
 @pytest.mark.parametrize("catalogue", COUNTING, indirect=True, ids=str)
 class TestSequences:
     async def test_two_tables_may_share_one(self, catalogue: Catalogue) -> None:

@@ -17,7 +17,7 @@ from layered_backend.errors import SeedImportError, SeedPlanError
 from layered_backend.seeding.report import SeedResult, SeedStatus
 from layered_backend.seeding.seeder import Seeder, definition_of, is_complete
 
-__all__ = ["PRODUCTION", "Discovery", "Plan", "checked_seeders", "discovered", "plan_of"]
+__all__ = ["PRODUCTION", "Discovery", "Plan", "checked_seeders", "discovered", "plan_of", "seeders_named"]
 
 SeederClass = type[Seeder[Any]]
 
@@ -84,7 +84,7 @@ def plan_of(
     named = None
     if only is not None:
         asked_for = only if isinstance(only, Iterable) and not isinstance(only, str) else [only]
-        named = [_named(each, seeders) for each in asked_for]
+        named = seeders_named(asked_for, seeders)
     wanted = _tagged(seeders if named is None else named, seeders, tags)
     order = _with_dependencies(wanted, seeders)
     excluded = {
@@ -130,6 +130,15 @@ def _visit(seeder: SeederClass, path: tuple[SeederClass, ...], done: dict[Seeder
     for dependency in seeder.depends_on:
         _visit(dependency, (*path, seeder), done)
     done[seeder] = None
+
+
+def seeders_named(wanted: Iterable[str | SeederClass], seeders: Sequence[SeederClass]) -> list[SeederClass]:
+    """Return those of *seeders* that are named, by their names or classes.
+
+    Raises:
+        SeedPlanError: There is none of a name.
+    """
+    return [_named(each, seeders) for each in wanted]
 
 
 def _named(wanted: str | SeederClass, seeders: Sequence[SeederClass]) -> SeederClass:

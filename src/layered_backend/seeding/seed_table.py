@@ -9,7 +9,7 @@ from inspect import Parameter, signature
 from itertools import chain
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Integer, Table, and_, delete, inspect, or_, select
+from sqlalchemy import Column, ColumnElement, Integer, Table, and_, delete, inspect, or_, select, true
 from sqlalchemy import Sequence as NumberSequence
 from sqlalchemy.orm import Mapper, Session, lazyload
 from sqlalchemy.orm.attributes import flag_modified
@@ -116,6 +116,13 @@ class SeedTable:
                 rows += await self._all(self._kept_selecting(tuple(names), given), parameters)
         return self._in_stored_form(rows, names)
 
+    async def read_all(self, names: Sequence[str]) -> list[Values]:
+        """Return all rows: their values of *names*, then of `referable`, then what tells their class where something does."""
+        mapper = self.mapper
+        classes = [] if mapper.polymorphic_on is None else [mapper.polymorphic_on]
+        rows = await self._all(self._selecting(names, true()).add_columns(*classes))
+        return self._in_stored_form([tuple(row) for row in rows], names)
+
     @cached_property
     def _given_keys(self) -> GivenKeys | None:
         return self._database_dialect.keys.given([self._attribute(name) for name in self.key])
@@ -127,7 +134,11 @@ class SeedTable:
         return self._selects[names]
 
     def _selecting(self, names: Sequence[str], criterion: ColumnElement[bool]) -> Any:
-        return select(*(self._attribute(name) for name in (*names, *self.referable))).where(criterion)
+        return (
+            select(*(self._attribute(name) for name in (*names, *self.referable)))
+            .select_from(self.mapper)
+            .where(criterion)
+        )
 
     async def insert(self, rows: Sequence[Mapping[str, Any]]) -> list[Values]:
         """Insert *rows*, and return the values of `referable` that they got."""
@@ -281,7 +292,8 @@ class SeedTable:
         ]
 
     def _attribute(self, name: str) -> Any:
-        return self.mapper.attrs[name].class_attribute
+        # That of the class itself: of a subclass, the attribute of the mapper may be its base's, and find the base's rows.
+        return getattr(self.mapper.class_, name)
 
     def _has_key(self, keys: Sequence[Values]) -> ColumnElement[bool]:
         """Return what the rows meet that have one of *keys*, of which those with the same NULLs are asked for together."""
