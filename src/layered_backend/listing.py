@@ -22,6 +22,7 @@ from layered_backend.query import (
     Sorting,
 )
 from layered_backend.query.cursor import Cursor, fingerprint
+from layered_backend.query.joined_tables import checked_criteria
 from layered_backend.query.keyset import Keyset, KeysetOrder, order_of, place_parameters
 from layered_backend.query.parameters import QueryModel
 from layered_backend.query.sort_terms import listed, order_by_clauses, total_order
@@ -93,12 +94,11 @@ class Listing(Generic[T]):
             InvalidDataError: *limit* or *offset* is negative.
         """
         statements = self.source.statements
-        is_cut, order_by = limit is not None or offset is not None, listed(self.order_by)
+        is_cut, order_by = limit is not None or offset is not None, listed(self.source.mapper, self.order_by)
         statement = statements.cut if is_cut else statements.sorted
         if order_by:
             statement = statement.order_by(None).order_by(*order_by)
-        if self.where:
-            statement = statement.where(*self.where)
+        statement = statements.meeting(self.where, statement)
         items, _ = await self.source.rows(statement, cut_parameters(limit, offset) if is_cut else None)
         return items
 
@@ -128,6 +128,7 @@ class Listing(Generic[T]):
             InvalidCursorError: The cursor is broken, or was made for another sort or filter.
         """
         mapper, dialect = self.source.mapper, self.source.dialect
+        checked_criteria(mapper, self.where)  # before they are compiled for the fingerprint
         order = order_of(self.source.statements, self.order_by, dialect)
         mark = (
             fingerprint(order.terms, self.where, str(mapper.local_table), dialect) if self.where else order.fingerprint
@@ -153,7 +154,7 @@ class Listing(Generic[T]):
         return not self.where and self.order_by is None
 
     def _selected(self, statement: Select[Any]) -> Select[Any]:
-        return statement.where(*self.where) if self.where else statement
+        return self.source.statements.meeting(self.where, statement)
 
     def _cut(self) -> Select[Any]:
         terms = total_order(self.source.mapper, self.order_by)
@@ -171,7 +172,7 @@ async def read_on(
     items: list[T] = []
     rows: list[Sequence[Any]] = []
     for statement in order.reading(cursor):
-        selected = statement.where(*where) if where else statement
+        selected = order.statements.meeting(where, statement)
         more_items, more_rows = await source.rows(selected, place_parameters(cursor, limit - len(rows)))
         items += more_items
         rows += more_rows

@@ -153,8 +153,8 @@ class Projection(Generic[SchemaT]):
             async for schema in self._stream_by_place(where, order_by, batch_size):
                 yield schema
             return
-        sorted_by = listed(order_by) or self._selection.mapper.primary_key
-        statement = self._rows.scoped(self._rows.select(*where).order_by(*sorted_by))
+        sorted_by = listed(self._selection.mapper, order_by) or self._selection.mapper.primary_key
+        statement = self._rows.scoped(self._rows.statements.meeting(where).order_by(*sorted_by))
         record = self._selection.record
         async with aclosing(self._source.stream(statement, batch_size)) as batches:
             async for rows in batches:
@@ -209,16 +209,12 @@ class _SchemaRows(Generic[SchemaT]):
     def statements(self) -> Statements:
         return self.selection.statements
 
-    def select(self, *where: Criterion) -> Select[Any]:
-        rows = self.statements.rows
-        return rows.where(*where) if where else rows
-
     def scoped(self, statement: Select[Any]) -> Select[Any]:
         options = self.source.scopes.options()
         return statement.options(*options) if options else statement
 
     async def count(self, *where: Criterion) -> int:
-        statement = self.scoped(self.statements.count.where(*where))
+        statement = self.scoped(self.statements.meeting(where, self.statements.count))
         return await self.source.read(lambda connection: connection.scalar(statement)) or 0
 
     async def rows(

@@ -23,6 +23,7 @@ from layered_backend.memoization import memoized
 from layered_backend.models import SoftDeletable
 from layered_backend.projection import selection_of
 from layered_backend.query import Criterion
+from layered_backend.query.joined_tables import checked_criteria
 from layered_backend.repository.bulk_insert import insert_rows
 from layered_backend.repository.entity_reader import EntityReader
 from layered_backend.repository.keyed_writes import change_by_key, delete_by_key
@@ -258,7 +259,7 @@ class BaseRepository(EntityReader[ModelT]):
         version = self._mapper.version_id_col
         if version is not None:
             changed[self._mapper.get_property_by_column(version).key] = version + 1
-        statement = self._scoped(update(self.model).where(*where).values(changed))
+        statement = self._scoped(update(self.model).where(*checked_criteria(self._mapper, where)).values(changed))
         written = await self._written(statement, synchronize_session=False)
         await refresh_loaded(self.session, self._mapper, find_loaded(self.session, self.model))
         return written
@@ -295,7 +296,7 @@ class BaseRepository(EntityReader[ModelT]):
         if not can_delete_directly(self._mapper, self.session.sync_session):
             return await self._delete_each(where)
         are_some_loaded = bool(find_loaded(self.session, self.model))
-        statement = self._scoped(delete(self.model).where(*where))
+        statement = self._scoped(delete(self.model).where(*checked_criteria(self._mapper, where)))
         return await self._written(statement, synchronize_session="auto" if are_some_loaded else False)
 
     async def restore(self, key_or_entity: Any) -> ModelT:
@@ -414,7 +415,7 @@ class BaseRepository(EntityReader[ModelT]):
         # Attributes, not columns of the table: the scopes are of the mapped class.
         names = [self._mapper.get_property_by_column(column).key for column in self._mapper.primary_key]
         key = [getattr(self.model, name) for name in names]
-        return [tuple(row) for row in await self.session.execute(self.select(*where).with_only_columns(*key))]
+        return [tuple(row) for row in await self.session.execute(self._meeting(where).with_only_columns(*key))]
 
 
 @memoized

@@ -27,6 +27,7 @@ from layered_backend.listing import Listing
 from layered_backend.memoization import memoized
 from layered_backend.projection import Projection, SessionSource
 from layered_backend.query import Criterion, CursorPage, CursorParams, Lock, OrderBy, Page, PageParams, Slice
+from layered_backend.query.joined_tables import expression_of
 from layered_backend.query.scope import ActiveScopes, active_scopes
 from layered_backend.query.sort_terms import listed
 from layered_backend.query.statements import Statements, key_parameters
@@ -136,7 +137,7 @@ class EntityReader(Generic[ModelT]):
         Raises:
             MultipleFoundError: Several do.
         """
-        return await self._only(self.select(*where).limit(2), options)
+        return await self._only(self._meeting(where).limit(2), options)
 
     async def first(
         self, *where: Criterion, order_by: OrderBy | None = None, options: Sequence[ORMOption] = ()
@@ -239,7 +240,8 @@ class EntityReader(Generic[ModelT]):
             batch_size: How many rows are fetched at a time, from 1.
             options: SQLAlchemy's loader options, such as `selectinload(Item.tags)`.
         """
-        statement = self.select(*where).order_by(*(listed(order_by) or self._mapper.primary_key)).options(*options)
+        sorts = listed(self._mapper, order_by) or self._mapper.primary_key
+        statement = self._meeting(where).order_by(*sorts).options(*options)
         streaming = {"yield_per": batch_size}
         result: Result[Any] = await self.session.run_sync(lambda s: s.execute(statement, execution_options=streaming))
         batches = result.scalars().partitions()
@@ -252,16 +254,24 @@ class EntityReader(Generic[ModelT]):
 
     async def exists(self, *where: Criterion) -> bool:
         """Tell whether an entity meets the criteria."""
-        statement = self._scoped(_statements(self._mapper).exists.where(*where))
+        statement = self._meeting(where, _statements(self._mapper).exists)
         return await SessionSource(self.session).read(lambda connection: connection.scalar(statement)) is not None
 
     async def count(self, *where: Criterion) -> int:
         """Return how many entities meet the criteria."""
-        statement = self._scoped(_statements(self._mapper).count.where(*where))
+        statement = self._meeting(where, _statements(self._mapper).count)
         return await SessionSource(self.session).read(lambda connection: connection.scalar(statement)) or 0
 
     def select(self, *where: Criterion) -> Select[ModelT]:
-        """Return the statement that selects the entities that meet the criteria, to build a query of your own on."""
+        """Return the statement that selects the entities that meet the criteria, to build a query of your own on.
+
+        The criteria may read tables that you join then.
+
+        Raises:
+            TypeError: A criterion is no SQL expression.
+        """
+        for criterion in where:
+            expression_of(self._mapper, criterion, "a criterion")
         every = _statements(self._mapper).rows
         return self._scoped(every.where(*where) if where else every)
 
@@ -286,6 +296,9 @@ class EntityReader(Generic[ModelT]):
     def _scoped(self, statement: StatementT) -> StatementT:
         options = self._scopes.options()
         return statement.options(*options) if options else statement
+
+    def _meeting(self, where: Sequence[Criterion], statement: Select[Any] | None = None) -> Select[Any]:
+        return self._scoped(_statements(self._mapper).meeting(where, statement))
 
     def _listing(
         self, params: Any, where: Sequence[Criterion], order_by: OrderBy | None, options: Sequence[ORMOption]
