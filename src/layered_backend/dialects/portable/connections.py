@@ -111,6 +111,18 @@ class PortableTransactions(Transactions):
         level = {"isolation_level": isolation_level} if isolation_level else {}
         return {**level, _READ_ONLY: True} if read_only else level
 
+    def commits_each_statement(self, connection: Connection) -> bool:
+        """Tell whether SQLAlchemy's isolation level is AUTOCOMMIT, or the driver says that it is in autocommit."""
+        if str(connection.get_execution_options().get("isolation_level")).upper() == "AUTOCOMMIT":
+            return True
+        adapted = connection.connection.dbapi_connection
+        try:
+            is_autocommit = adapted is not None and connection.dialect.detect_autocommit_setting(adapted)
+        except NotImplementedError:  # by a dialect of SQLAlchemy's that cannot tell
+            return False
+        # A dialect may leave SQLite's driver in autocommit and have sent BEGIN itself.
+        return is_autocommit and not getattr(connection.connection.driver_connection, "in_transaction", False)
+
     def awaits_end(self, connection: Connection) -> bool:
         return True
 

@@ -105,6 +105,12 @@ class SQLiteTransactions(PortableTransactions):
             return {_BEGIN: None}
         return {_BEGIN: "DEFERRED" if deferred or read_only else "IMMEDIATE", _QUERY_ONLY: read_only}
 
+    def commits_each_statement(self, connection: Connection) -> bool:
+        """Tell whether nothing sends BEGIN; the driver itself is always in autocommit."""
+        options = connection.get_execution_options()
+        is_autocommit = str(options.get("isolation_level")).upper() == "AUTOCOMMIT"
+        return is_autocommit or options.get(_BEGIN, "IMMEDIATE") is None
+
     def awaits_end(self, connection: Connection) -> bool:
         adapted = connection.connection.dbapi_connection
         return not (isinstance(adapted, SingleTripConnection) and adapted.only_reads)
