@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import Dialect, Select
@@ -15,9 +15,9 @@ from layered_backend.query import (
     CursorPage,
     CursorParams,
     FilterSet,
+    NumberedParams,
     OrderBy,
     Page,
-    PageParams,
     Slice,
     Sorting,
 )
@@ -102,7 +102,7 @@ class Listing(Generic[T]):
         items, _ = await self.source.rows(statement, cut_parameters(limit, offset) if is_cut else None)
         return items
 
-    async def page(self, params: PageParams) -> Page[T]:
+    async def page(self, params: NumberedParams) -> Page[T]:
         """Return one page; the total comes with its rows, in the same statement, unless that is far behind."""
         if params.offset >= _FAR:
             return await self._page_far_behind(params)
@@ -115,14 +115,14 @@ class Listing(Generic[T]):
         count = rows[0][-1] if rows else await self._count_behind(params)
         return Page(items, count, params.page, params.size)
 
-    async def slice(self, params: PageParams) -> Slice[T]:
+    async def slice(self, params: NumberedParams) -> Slice[T]:
         """Return one page, and whether there is another: one row more is read to know."""
         statement = self.source.statements.cut if self._is_of_all else self._cut()
         items, _ = await self.source.rows(statement, cut_parameters(params.size + 1, params.offset))
         return Slice(items[: params.size], params.page, params.size, len(items) > params.size)
 
-    async def cursor_page(self, params: CursorParams) -> CursorPage[T]:
-        """Return the page at a cursor.
+    async def cursor_page(self, params: CursorParams, *, total: bool) -> CursorPage[T]:
+        """Return the page at a cursor, with the total if that is asked for.
 
         Raises:
             InvalidCursorError: The cursor is broken, or was made for another sort or filter.
@@ -135,9 +135,13 @@ class Listing(Generic[T]):
         )
         keyset = Keyset.of(params, order.keys, mark)
         items, rows = await read_on(self.source, order, self.where, keyset.cursor, params.size + 1)
-        return keyset.page(items, rows)
+        page = keyset.page(items, rows)
+        if not total:
+            return page
+        is_whole = page.next is None and page.previous is None
+        return replace(page, total=len(page.items) if is_whole else await self.source.count(*self.where))
 
-    async def _page_far_behind(self, params: PageParams) -> Page[T]:
+    async def _page_far_behind(self, params: NumberedParams) -> Page[T]:
         """Return one page without the total in its rows: a database computes it for the rows that it passes over too."""
         statement = self.source.statements.cut if self._is_of_all else self._cut()
         items, _ = await self.source.rows(statement, cut_parameters(params.size, params.offset))
@@ -145,9 +149,9 @@ class Listing(Generic[T]):
         count = params.offset + len(items) if is_last else await self.source.count(*self.where)
         return Page(items, count, params.page, params.size)
 
-    async def _count_behind(self, params: PageParams) -> int:
+    async def _count_behind(self, params: NumberedParams) -> int:
         """Return the number of rows for a page that has none to tell it."""
-        return 0 if params.page == 1 else await self.source.count(*self.where)
+        return 0 if params.offset == 0 else await self.source.count(*self.where)
 
     @property
     def _is_of_all(self) -> bool:

@@ -18,7 +18,7 @@ class FilterMark:
 
 
 class QueryModel(BaseModel):
-    """The base of `FilterSet`, `Sorting`, `PageParams` and `CursorParams`, which a route combines into one model.
+    """The base of `FilterSet`, `Sorting`, `PageParams`, `OffsetParams` and `CursorParams`, which a route combines into one model.
 
     Two models that refuse unknown parameters would each refuse those of the other, so a route has one.
 

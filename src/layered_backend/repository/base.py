@@ -415,7 +415,7 @@ class BaseRepository(EntityReader[ModelT]):
         # Attributes, not columns of the table: the scopes are of the mapped class.
         names = [self._mapper.get_property_by_column(column).key for column in self._mapper.primary_key]
         key = [getattr(self.model, name) for name in names]
-        return [tuple(row) for row in await self.session.execute(self._meeting(where).with_only_columns(*key))]
+        return [tuple(row) for row in await self.session.execute(self._selected(where).with_only_columns(*key))]
 
 
 @memoized
