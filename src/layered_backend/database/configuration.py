@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -15,6 +14,7 @@ from layered_backend.dialects import DatabaseDialect, dialect_named
 
 __all__ = ["DatabaseConfiguration", "refuse_autocommit"]
 
+_LONGEST = 2_147_483  # seconds, which PostgreSQL takes as milliseconds of 31 bits; some 24 days
 _PASSWORDS = ("password", "passwd")
 _OF_POOLS = frozenset({"max_overflow", "pool", "pool_size", "pool_timeout", "pool_use_lifo"})
 
@@ -137,7 +137,9 @@ class DatabaseConfiguration:
         return f"{type(self).__name__}({str(self)!r})"
 
     def __str__(self) -> str:
-        shown = self.url if self.is_in_memory else self.url.set(query={})  # which may have the password of a key in it
+        if self.is_in_memory:
+            return f"{self.url.drivername}://"
+        shown = self.url.set(query={})  # which may have the password of a key in it
         return shown.render_as_string(hide_password=True)
 
 
@@ -165,8 +167,8 @@ def _with_password_in_its_place(url: URL) -> URL:
 
 
 def _refuse_no_time(name: str, seconds: float) -> None:
-    if not 0 < seconds < math.inf:
-        raise ValueError(f"{name}= is a number of seconds above 0")
+    if not 0 < seconds <= _LONGEST:
+        raise ValueError(f"{name}= is a number of seconds above 0, and {_LONGEST} at most")
 
 
 def _with_driver(url: URL, driver: str) -> URL:

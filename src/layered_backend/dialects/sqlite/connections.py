@@ -37,7 +37,16 @@ class SQLiteConnections(PortableConnections):
     requirement = "layered-backend[sqlite]"
 
     def effective_url(self, url: URL) -> URL:
-        """Return *url*; an in-memory database becomes one that survives the loss of its pooled connection."""
+        """Return *url*; an in-memory database becomes one that survives the loss of its pooled connection.
+
+        Raises:
+            ValueError: It names a host.
+        """
+        if url.host:
+            raise ValueError(
+                "a SQLite URL has no host: write three slashes before the path of the file, as in sqlite:///shop.db, and "
+                "four before one that begins at the root"
+            )
         if url.database not in {None, "", ":memory:", "file::memory:"}:
             return url
         return url.set(database=f"file:layered_backend_{next(_memory_numbers)}").update_query_dict(

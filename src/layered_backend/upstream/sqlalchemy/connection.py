@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, pool
 from sqlalchemy.engine import ExecutionContext
 
 from layered_backend.upstream.sqlalchemy import SQLALCHEMY
@@ -37,6 +37,7 @@ def verify_connection() -> None:
         Undocumented(Connection, "_savepoint_impl", ("name",)),
         Undocumented(Connection, "_rollback_to_savepoint_impl", ("name",)),
         Undocumented(Connection, "_release_savepoint_impl", ("name",)),
+        Undocumented(pool, _POOL.rpartition(".")[2]),
     )
 
 
