@@ -17,6 +17,7 @@ from layered_backend.columns import ColumnKind, kind_of
 from layered_backend.dialects import dialect_named
 from layered_backend.errors import ConflictError, InvalidDataError, UnknownFieldError
 from layered_backend.memoization import memoized
+from layered_backend.query.column_limits import is_limited, refuse_beyond_limits
 from layered_backend.upstream.sqlalchemy.schema import takes_no_context
 
 __all__ = [
@@ -28,7 +29,7 @@ __all__ = [
     "new_batch",
     "new_values",
     "options_of",
-    "stored_forms",
+    "stored_batch",
     "whole_values",
 ]
 
@@ -139,6 +140,13 @@ def as_stored(mapper: Mapper[Any], values: dict[str, Any], dialect: Dialect) -> 
     return {name: forms[name](value) if name in forms else value for name, value in values.items()}
 
 
+def stored_batch(mapper: Mapper[Any], batch: Batch, dialect: Dialect) -> Batch:
+    """Return the rows of *batch* as the database keeps them, as `as_stored` does."""
+    forms = stored_forms(mapper, dialect)
+    cut = {name: [form(each) for each in batch.fields[name]] for name, form in forms.items() if name in batch.fields}
+    return Batch({**batch.fields, **cut}, batch.size, batch.numbers) if cut else batch
+
+
 @memoized
 def stored_forms(mapper: Mapper[Any], dialect: Dialect) -> Mapping[str, Callable[[Any], Any]]:
     """Return the attributes of which the database keeps less than they are given, with what it makes of a value."""
@@ -232,25 +240,35 @@ def _combined(
 
 
 def _checked(mapper: Mapper[Any], values: dict[str, Any]) -> dict[str, Any]:
-    known = _writable_fields(mapper)
+    known, limited = _writable_fields(mapper), _limited_columns(mapper)
     for name, value in [*values.items()]:
         if name not in known:
             raise _not_writable(mapper, name, known)
         written = known[name].written
-        if written is not None and type(value) in written:
-            continue
-        if is_left_out(value):
-            del values[name]
-        else:
+        if written is None or type(value) not in written:
+            if is_left_out(value):
+                del values[name]
+                continue
             values[name] = _checked_value(mapper, name, value, known[name])
+        if name in limited:
+            refuse_beyond_limits(limited[name], (values[name],))
     return values
+
+
+@memoized
+def _limited_columns(mapper: Mapper[Any]) -> Mapping[str, Column[Any]]:
+    """Return the columns that cannot hold every value of their kind, by attribute name."""
+    columns = {attribute.key: attribute.columns[0] for attribute in mapper.column_attrs}
+    return {name: column for name, column in columns.items() if isinstance(column, Column) and is_limited(column.type)}
 
 
 def _checked_values(mapper: Mapper[Any], name: str, batch: Batch, kind: ColumnKind) -> Sequence[Any]:
     values, types = batch.fields[name], batch.kinds(name)
-    if kind.written is not None and types <= kind.written | {type(MISSING)}:
-        return values
-    return [MISSING if is_left_out(value) else _checked_value(mapper, name, value, kind) for value in values]
+    if kind.written is None or not types <= kind.written | {type(MISSING)}:
+        values = [MISSING if is_left_out(value) else _checked_value(mapper, name, value, kind) for value in values]
+    if name in (limited := _limited_columns(mapper)):
+        refuse_beyond_limits(limited[name], values)
+    return values
 
 
 def _checked_value(mapper: Mapper[Any], name: str, value: object, kind: ColumnKind) -> object:

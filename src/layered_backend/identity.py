@@ -12,6 +12,7 @@ from sqlalchemy.orm import InstanceState, Mapper
 from layered_backend.columns import kind_of
 from layered_backend.dialects import dialect_named
 from layered_backend.errors import InvalidDataError
+from layered_backend.query.column_limits import holds
 
 __all__ = ["identity_of", "state_of"]
 
@@ -65,7 +66,7 @@ def _part(mapper: Mapper[Any], column: ColumnElement[Any], value: object, dialec
         name = f"{mapper.class_.__name__}.{mapper.get_property_by_column(column).key}"
         raise InvalidDataError(f"{name} takes {kind.key.__name__}, not {type(value).__name__}")
     values = dialect_named(dialect.name).values
-    if value is None or not values.holds(column.type.dialect_impl(dialect), value):
+    if value is None or not (holds(column.type, value) and values.holds(column.type.dialect_impl(dialect), value)):
         return None
     form = values.kept_form(column.type, dialect) if kind.key is None else None
     return value if form is None else form(value)

@@ -15,8 +15,8 @@ from layered_backend.batch import MISSING, is_left_out
 from layered_backend.columns import ColumnKind, kind_of
 from layered_backend.dialects import Values, dialect_named
 from layered_backend.errors import UnknownFieldError
+from layered_backend.seeding.files import EMPTY
 from layered_backend.seeding.seeder import NewRow, Ref
-from layered_backend.seeding.sources import EMPTY
 
 __all__ = ["Field", "fields_of"]
 
