@@ -19,6 +19,7 @@ from pydantic import (
     RootModel,
     Tag,
     computed_field,
+    create_model,
 )
 from sqlalchemy import (
     JSON,
@@ -46,6 +47,7 @@ from sqlalchemy.orm import (
     column_property,
     composite,
     foreign,
+    keyfunc_mapping,
     mapped_column,
     registry,
     relationship,
@@ -55,7 +57,7 @@ from sqlalchemy.orm import (
 )
 
 from layered_backend import Base as LibraryBase
-from layered_backend import BaseRepository, CursorParams, IntegerPrimaryKey, PageParams, UnitOfWork
+from layered_backend import BaseRepository, CursorParams, IntegerPrimaryKey, PageParams, UnitOfWork, get_projection
 from layered_backend.models import NAMING_CONVENTION
 from tests.databases import Shop
 
@@ -145,6 +147,9 @@ class Remark(IntegerPrimaryKey, Base):
     body: Mapped[str]
 
 
+_by_columns: Any = column_keyed_dict  # whose annotation knows one column only
+
+
 class Author(IntegerPrimaryKey, Base):
     __tablename__ = "oracle_authors"
 
@@ -191,8 +196,8 @@ class Author(IntegerPrimaryKey, Base):
         collection_class=attribute_keyed_dict("language"), order_by=Note.language
     )
     notes_by_tone: Mapped[dict[tuple[str, Tone], Note]] = relationship(
-        collection_class=column_keyed_dict((Note.language, Note.tone)),
-        viewonly=True,  # type: ignore[arg-type]  # several are documented
+        collection_class=_by_columns((Note.language, Note.tone)),
+        viewonly=True,
     )
     words: AssociationProxy[list[str]] = association_proxy("tags", "word")
     shouts: AssociationProxy[list[str]] = association_proxy("tags", "shouted")
@@ -655,3 +660,81 @@ async def test_a_schema_reads_what_it_makes_of_the_entities(library: Shop, model
         first = await rows.cursor_page(CursorParams(size=2), order_by=model.id.desc())
         assert list(first.items) == expected[:2]
         assert await rows.get(keys[1]) == expected[1]
+
+
+class NamedCat(BaseModel):
+    name: str
+    lives: int | None
+
+
+class Unfitting(BaseModel):
+    kind: Literal["bird"]
+    wings: int
+
+
+UNREADABLE: Sequence[tuple[type[Any], str, Any, Any, str]] = [
+    (Author, "titel", str, ..., "has no column of that name"),
+    (Author, "titel", str, "a default", "has no column of that name"),
+    (
+        Author,
+        "tags",
+        list[str],
+        ...,
+        "relationship tags has several rows of Label, which need a schema; .*association_proxy",
+    ),
+    (Author, "tags", WordRead, ..., "relationship tags has several rows; annotate the field as a list"),
+    (Author, "tags", dict[str, WordRead], ..., "Author.tags is a list, and no dict"),
+    (Author, "words", dict[str, str], ..., "Author.tags is a list, and no dict"),
+    (Author, "words", str, ..., "annotate the field as a list"),
+    (Author, "mentor", list[Named], ..., "relationship mentor has one row of Author, which need a schema"),
+    (Author, "mentor", str, ..., "relationship mentor has one row of Author, which need a schema"),
+    (Author, "shouts", list[str], ..., "Label has no column of that name"),
+    (Author, "first_word", str, ..., "hybrid_property Author.first_word is no SQL expression; give it one with"),
+    (Author, "is_known", bool, ..., "hybrid_property Author.is_known is no SQL expression; give it one with"),
+    (Author, "town", str, ..., "hybrid_property Author.town reads a table that is not joined"),
+    (Author, "word", str, Field(validation_alias=AliasPath("tags", 0)), "tags has several rows of Label, which need"),
+    (Author, "word", str, Field(validation_alias=AliasPath("tags", "word")), "has no column of that name"),
+    (Author, "word", str, Field(validation_alias=AliasPath("nothing", 0)), "has no column of that name"),
+    (Author, "newest", list[TitleRead | Named], ..., "a relationship to an alias, whose rows are of one class"),
+    (Author, "by_age", dict[str, Named], ..., "the key of Author.by_age is computed in Python"),
+]
+
+Author.by_age = relationship(
+    Author,
+    primaryjoin=lambda: Author.id == foreign(remote(Author.mentor_id)),
+    viewonly=True,
+    collection_class=keyfunc_mapping(lambda author: author.name.lower()),
+)
+
+
+@pytest.mark.parametrize(("model", "name", "annotation", "default", "message"), UNREADABLE)
+def test_what_cannot_be_read_is_refused_by_name_when_the_projection_is_built(
+    model: type[Any], name: str, annotation: Any, default: Any, message: str
+) -> None:
+    create: Any = create_model
+    schema = create("Wrong", **{name: (annotation, default)})
+
+    with pytest.raises(TypeError, match=rf"Wrong\.{name} cannot be read: .*{message}"):
+        get_projection(BaseRepository[model], schema)  # type: ignore[valid-type]
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        (RootModel[SmartCat | NamedCat], "no schema of SmartCat . NamedCat can be read from Dog"),
+        (RootModel[SmartCat | Unfitting | SmartPet], "Unfitting.wings cannot be read: Pet has no column of that name"),
+        (RootModel[list[SmartPet]], "is no schema for a row"),
+    ],
+)
+def test_a_union_needs_a_schema_for_each_class_and_a_class_for_each_schema(schema: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        get_projection(BaseRepository[Pet], schema)
+
+
+def test_two_fields_with_one_alias_and_two_meanings_are_refused() -> None:
+    class Twofold(BaseModel):
+        pupils_by_name: dict[str, Named]
+        pupils: list[Named] = Field(validation_alias="pupils_by_name")
+
+    with pytest.raises(TypeError, match=r"Twofold\.pupils cannot be read: another field has the same alias"):
+        get_projection(BaseRepository[Author], Twofold)

@@ -3,7 +3,7 @@
 from layered_backend.projection.projection import Projection
 from layered_backend.projection.selection import Selection, selection_of
 from layered_backend.projection.source import AutocommitSource, SessionSource, Source, write_in
-from layered_backend.projection.values import GivenValue
+from layered_backend.projection.values import GivenValue, expressions_of
 
 __all__ = [
     "AutocommitSource",
@@ -12,6 +12,7 @@ __all__ = [
     "Selection",
     "SessionSource",
     "Source",
+    "expressions_of",
     "selection_of",
     "write_in",
 ]
