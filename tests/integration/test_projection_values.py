@@ -9,7 +9,19 @@ import httpx2
 import pytest
 from fastapi import Depends, FastAPI, Header, Query
 from pydantic import BaseModel
-from sqlalchemy import Column, ColumnElement, ForeignKey, MetaData, Select, Table, exists, func, literal, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    ForeignKey,
+    Integer,
+    MetaData,
+    Select,
+    Table,
+    exists,
+    func,
+    literal,
+    select,
+)
 from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
 from layered_backend import Base as LibraryBase
@@ -22,6 +34,7 @@ from layered_backend import (
     Projection,
     Scope,
     SoftDeletable,
+    Sorting,
     UnitOfWork,
     get_projection,
     install,
@@ -39,8 +52,8 @@ class Base(LibraryBase):
 article_tags = Table(
     "valued_article_tags",
     Base.metadata,
-    Column("article_id", ForeignKey("valued_articles.id"), primary_key=True),
-    Column("tag_id", ForeignKey("valued_tags.id"), primary_key=True),
+    Column("article_id", Integer, ForeignKey("valued_articles.id"), primary_key=True),
+    Column("tag_id", Integer, ForeignKey("valued_tags.id"), primary_key=True),
 )
 
 
@@ -129,6 +142,18 @@ async def magazine(async_shop: Shop) -> AsyncGenerator[Shop]:
     await async_shop.run(lambda uow: uow.session.run_sync(lambda s: Base.metadata.drop_all(s.connection())))
 
 
+class ArticleSorting(Sorting):
+    keys = {"favorites": FAVORITES}  # noqa: RUF012  # declared so by Sorting
+
+
+class ArticlePages(ArticleSorting, PageParams):
+    pass
+
+
+class ArticleCursors(ArticleSorting, CursorParams):
+    pass
+
+
 class TestValues:
     async def test_a_page_of_articles_with_all_that_belongs_to_them_is_two_statements(self, magazine: Shop) -> None:
         async with Magazine(magazine.database) as uow:
@@ -173,6 +198,15 @@ class TestValues:
                 read += page.items
                 cursor = page.next
             assert read == everything
+
+    async def test_a_client_sorts_by_one_that_the_query_model_names(self, magazine: Shop) -> None:
+        async with Magazine(magazine.database, read_only=True) as uow:
+            articles = uow.articles.project(ArticleRead, favorited=False, favorites=FAVORITES.label("favorites"))
+            page = await articles.page(ArticlePages(sort="-favorites", size=7))
+            assert [article.favorites for article in page.items] == [3, 3, 3, 3, 3, 3, 2]
+            first = await articles.cursor_page(ArticleCursors(sort="-favorites", size=6))
+            second = await articles.cursor_page(ArticleCursors(sort="-favorites", size=7, cursor=first.next))
+            assert [article.favorites for article in second.items] == [2, 2, 2, 2, 2, 2, 1]
 
     async def test_they_are_subqueries_columns_or_constants(self, magazine: Shop) -> None:
         async with Magazine(magazine.database, read_only=True) as uow:

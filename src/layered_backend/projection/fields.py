@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, Union, cast, get_args, get_origin
 
 from pydantic import AliasChoices, AliasPath, BaseModel, RootModel
 from pydantic.fields import FieldInfo
@@ -84,7 +84,7 @@ class Related:
         if self.form != "one" or isinstance(self.inner, Variants) or relationship.secondary is not None:
             return False
         pairs: Sequence[tuple[Any, Any]] = relationship.local_remote_pairs or ()
-        remote = [column for _, column in pairs]
+        remote: list[Any] = [column for _, column in pairs]
         target: Any = relationship.mapper
         keys = [target.primary_key, *(level.local_table.primary_key for level in target.iterate_to_root())]
         return (
@@ -253,7 +253,7 @@ class _Reader:
             name = mapper.synonyms[name].name
         if name in mapper.relationships:
             relationship = mapper.relationships[name]
-            return self._related(relationship, annotations, lambda each: self._rows(relationship, each))
+            return self._related(relationship, annotations, partial(self._rows, relationship))
         if name in mapper.column_attrs:
             return Attribute(name)
         if name in mapper.composites:
@@ -271,11 +271,11 @@ class _Reader:
         relationship = mapper.relationships.get(proxy.target_collection)
         if relationship is None:
             raise _no_column(mapper)
-        return self._related(
-            relationship, annotations, lambda each: self._read(relationship.mapper, proxy.value_attr, each)
-        )
+        return self._related(relationship, annotations, partial(self._read, relationship.mapper, proxy.value_attr))
 
-    def _related(self, relationship: RelationshipProperty[Any], annotations: Sequence[Any], read: Any) -> Related:
+    def _related(
+        self, relationship: RelationshipProperty[Any], annotations: Sequence[Any], read: Callable[[Sequence[Any]], Node]
+    ) -> Related:
         if not relationship.uselist:
             return Related(relationship, read(annotations), "one")
         forms = [found for annotation in annotations for found in _forms(annotation)]
@@ -387,8 +387,8 @@ def _unwrapped(annotation: Any) -> Any:
     if isinstance(annotation, TypeAliasType) or isinstance(origin, TypeAliasType):
         return _unwrapped(annotation.__value__)
     if origin is None and isinstance(annotation, type) and issubclass(annotation, RootModel):
-        return _unwrapped(annotation.model_fields["root"].annotation)
-    return annotation
+        return _unwrapped(cast("Any", annotation).model_fields["root"].annotation)
+    return cast("Any", annotation)
 
 
 def _schemas_in(forms: Iterable[tuple[Form, Any]]) -> list[type[BaseModel]]:
@@ -404,7 +404,7 @@ def _name_of(schema: Any) -> str:
 
 
 def _makes_dict(relationship: RelationshipProperty[Any]) -> bool:
-    collection = relationship.collection_class
+    collection = cast("Any", relationship).collection_class
     return collection is not None and isinstance(collection(), Mapping)
 
 
@@ -416,7 +416,7 @@ def _key_attributes(relationship: RelationshipProperty[Any]) -> Sequence[str]:
     name = f"{relationship.parent.class_.__name__}.{relationship.key}"
     if not _makes_dict(relationship):
         raise _UnreadableError(f"{name} is a list, and no dict; map it with collection_class=attribute_keyed_dict(...)")
-    collection: Any = relationship.collection_class
+    collection = cast("Any", relationship).collection_class
     entity = relationship.mapper.class_manager.new_instance()
     marks: dict[Any, str] = {}
     for attribute in relationship.mapper.column_attrs:
@@ -424,8 +424,10 @@ def _key_attributes(relationship: RelationshipProperty[Any]) -> Sequence[str]:
         marks[mark] = attribute.key
         set_committed_value(entity, attribute.key, mark)
     try:
-        key = collection().keyfunc(entity)
-        return [marks[part] for part in (key if isinstance(key, tuple) else (key,))]
+        key: Any = collection().keyfunc(entity)
+        if isinstance(key, tuple):
+            return [marks[part] for part in cast("Any", key)]
+        return [marks[key]]
     except (AttributeError, TypeError, ValueError, KeyError) as error:
         raise _UnreadableError(
             f"the key of {name} is computed in Python; key it by columns, with attribute_keyed_dict or column_keyed_dict"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from sqlalchemy import Column, Connection, Select, Table, inspect, select, type_coerce
 from sqlalchemy.orm import Mapper, RelationshipProperty, aliased, with_polymorphic
@@ -200,8 +200,8 @@ class _Branch:
             if self._form == "list":
                 found.setdefault(key, []).append(value)
             elif self._form == "dict":
-                name = tuple(row[place] for place in self._name_of)
-                found.setdefault(key, {})[name if len(name) > 1 else name[0]] = value
+                name: tuple[Any, ...] = tuple(row[place] for place in self._name_of)
+                found.setdefault(key, {})[name if name[1:] else next(iter(name))] = value
             else:
                 found.setdefault(key, value)
 
@@ -218,17 +218,16 @@ class _Branch:
             is_own = inner is relationship.entity.entity
             joined = statement.join(related if is_own else related.of_type(inner))
             return self._layout.with_joined(joined.order_by(*order_by))
+        between = cast("Any", relationship.secondary)
         if not isinstance(relationship.secondary, Table):
             raise TypeError(
                 f"{relationship.parent.class_.__name__}.{relationship.key} cannot be read: it is sorted by another table; "
                 f"sort it by columns of {relationship.mapper.class_.__name__}, or by a scalar_subquery()"
             )
         # The join that SQLAlchemy makes has an alias of the table between that no ORDER BY can name.
-        link, of_outer = relationship.secondary.alias(), inspect(outer).selectable
-        to_link = partial(_moved, to={relationship.secondary: link})
-        to_both = partial(
-            _moved, to={relationship.secondary: link} | dict.fromkeys(relationship.parent.tables, of_outer)
-        )
+        link, of_outer = between.alias(), inspect(outer).selectable
+        to_link = partial(_moved, to={between: link})
+        to_both = partial(_moved, to={between: link} | dict.fromkeys(relationship.parent.tables, of_outer))
         joined = statement.join(link, to_both(relationship.primaryjoin)).join(
             inner, to_link(relationship.secondaryjoin)
         )
@@ -256,20 +255,21 @@ def _of_table(attribute: Any) -> Any:
     SQLAlchemy 2.0 leaves out the rows of all other classes where a statement selects an attribute of a derived class.
     """
 
-    def of_table(element: object, **_: object) -> Any:
+    def of_table(element: Any, **_: object) -> Any:
         return element.table.c[element.key] if isinstance(element, Column) else None
 
-    return replacement_traverse(type_coerce(attribute, attribute.type), {}, of_table)
+    expression: Any = type_coerce(attribute, attribute.type)
+    return cast("Any", replacement_traverse(expression, {}, of_table))
 
 
 def _moved(expression: Any, to: Mapping[Any, Any]) -> Any:
     """Return *expression* with the columns of each table replaced by those of what stands for it in the statement."""
 
-    def moved(element: object, **_: object) -> Any:
+    def moved(element: Any, **_: object) -> Any:
         is_moved = isinstance(element, Column) and element.table in to
-        return to[element.table].corresponding_column(element) if is_moved else None  # type: ignore[attr-defined]
+        return to[element.table].corresponding_column(element) if is_moved else None
 
-    return replacement_traverse(expression, {}, moved)
+    return cast("Any", replacement_traverse(expression, {}, moved))
 
 
 def _constructor(composite: Any) -> Callable[..., Any]:

@@ -30,6 +30,7 @@ _Constant: TypeAlias = bool | int | float | str | bytes | Decimal | date | time 
 GivenValue: TypeAlias = SQLColumnExpression[Any] | Select[Any] | _Constant
 """One value for each row: an expression over the mapped class, a subquery that is correlated to it, or a constant."""
 
+_SUBQUERIES = (Exists, ScalarSelect)
 _AGGREGATES = {"count", "sum", "avg", "min", "max", "array_agg", "string_agg", "json_agg", "jsonb_agg", "group_concat"}
 
 
@@ -55,8 +56,8 @@ def _expression(model: type[Any], name: str, value: Any) -> ColumnElement[Any]:
             f"the value of {name} is {type(value).__name__}, and no expression; write one such as "
             "exists(...), select(func.count(...)).where(...) or sqlalchemy.literal(...)"
         )
-    inner = expression.element if isinstance(expression, Label) else expression
-    if isinstance(inner, Exists | ScalarSelect):
+    inner: Any = cast("Any", expression).element if isinstance(expression, Label) else expression
+    if isinstance(inner, _SUBQUERIES):
         return cast("ColumnElement[Any]", expression)
     if _aggregates(expression):
         raise TypeError(
@@ -74,7 +75,7 @@ def _expression(model: type[Any], name: str, value: Any) -> ColumnElement[Any]:
 
 def _aggregates(element: Any) -> bool:
     """Tell whether *element* has an aggregate function in it, outside of subqueries and windows."""
-    if isinstance(element, Over | ScalarSelect | Exists | Select):
+    if isinstance(element, (Over, *_SUBQUERIES)):
         return False
     is_aggregate = isinstance(element, Function) and element.name.lower() in _AGGREGATES
     return is_aggregate or any(_aggregates(child) for child in element.get_children())
