@@ -150,6 +150,7 @@ class Remark(IntegerPrimaryKey, Base):
 
 
 _by_columns: Any = column_keyed_dict  # whose annotation knows one column only
+_by_function: Any = keyfunc_mapping  # whose annotation leaves the key open
 
 
 class Author(IntegerPrimaryKey, Base):
@@ -729,7 +730,7 @@ Author.by_age = relationship(
     Author,
     primaryjoin=lambda: Author.id == foreign(remote(Author.mentor_id)),
     viewonly=True,
-    collection_class=keyfunc_mapping(_lowered),
+    collection_class=_by_function(_lowered),
 )
 
 
