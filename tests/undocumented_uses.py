@@ -43,7 +43,13 @@ DOCUMENTED_MODULES = frozenset(
         # https://docs.sqlalchemy.org
         *("sqlalchemy", "sqlalchemy.engine", "sqlalchemy.engine.default", "sqlalchemy.engine.interfaces"),
         *("sqlalchemy.engine.reflection", "sqlalchemy.exc", "sqlalchemy.ext.asyncio", "sqlalchemy.ext.compiler"),
-        *("sqlalchemy.ext.hybrid", "sqlalchemy.orm", "sqlalchemy.orm.attributes", "sqlalchemy.orm.collections"),
+        *(
+            "sqlalchemy.ext.associationproxy",
+            "sqlalchemy.ext.hybrid",
+            "sqlalchemy.orm",
+            "sqlalchemy.orm.attributes",
+            "sqlalchemy.orm.collections",
+        ),
         *("sqlalchemy.orm.exc", "sqlalchemy.pool", "sqlalchemy.schema", "sqlalchemy.sql", "sqlalchemy.sql.compiler"),
         *("sqlalchemy.sql.expression", "sqlalchemy.sql.functions", "sqlalchemy.sql.operators"),
         *("sqlalchemy.sql.visitors", "sqlalchemy.types"),

@@ -387,7 +387,7 @@ class TestNestedRows:
         assert replaced.json()["maker"] is None
         assert [item["maker"] for item in listed.json()["items"]] == [{"name": "Ann"}] * 4
         assert len(writing.sent) <= 4  # the row, what the database computed, the row and its maker
-        assert len(reading.sent) == 2
+        assert len(reading.sent) == 1, "the maker comes by a join"
 
     async def test_a_service_of_its_own_is_asked_for_entities_with_all_that_leaves(self, small: Shop) -> None:
         class Own(ProductService):
