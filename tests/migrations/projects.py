@@ -17,6 +17,8 @@ SERVERS = ("sqlite", "postgresql", "mariadb")
 
 _IMPORTS = """
 from sqlalchemy import *
+from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.sql.elements import conv
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 import layered_backend as lb
 from layered_backend.migrations import run_migrations
@@ -91,6 +93,12 @@ class Project:
         path = write_revision(message, database=self.database, folder=self.folder)
         assert path is not None, "nothing has changed"
         return path.read_text()
+
+    def run(self, *statements: str) -> None:
+        """Run *statements*, each committed."""
+        with self.database.unpooled().sync_engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
 
     def tables(self) -> set[str]:
         """Return the names of the tables that there are, but for Alembic's own."""

@@ -29,8 +29,8 @@ def _is_of_column(difference: object) -> bool:
 def _of_whole(kind: str, *facts: Any) -> str:
     verb, _, noun = kind.partition("_")
     if noun == "column":
-        _, table, column = facts
-        return f"{verb} column {table}.{column.name}"
+        schema, table, column = facts
+        return f"{verb} column {_place(schema, table, column.name)}"
     return f"{verb} {_NOUNS.get(noun, noun)} {_named(facts[0])}"
 
 
@@ -38,12 +38,12 @@ def _named(item: Any) -> str:
     if isinstance(item, Table):
         return item.fullname
     columns = ", ".join(getattr(column, "name", str(column)) for column in getattr(item, "columns", ()))
-    return f"{item.name or ''} of {item.table.name} ({columns})".lstrip().removesuffix(" ()")
+    return f"{item.name or ''} of {item.table.fullname} ({columns})".lstrip().removesuffix(" ()")
 
 
 def _of_column(
     kind: str,
-    _schema: str | None,
+    schema: str | None,
     table: str,
     column: str,
     _: object,
@@ -52,7 +52,7 @@ def _of_column(
     *,
     dialect: Dialect,
 ) -> str:
-    place = f"{table}.{column}"
+    place = _place(schema, table, column)
     match kind:
         case "modify_type":
             return f"change the type of {place} from {_ddl(before, dialect)} to {_ddl(after, dialect)}"
@@ -62,6 +62,10 @@ def _of_column(
             return f"{_verb(before, after)} the default of {place}"
         case _:
             return f"change the comment of {place}"
+
+
+def _place(schema: str | None, table: str, column: str) -> str:
+    return ".".join(filter(None, (schema, table, column)))
 
 
 def _ddl(column_type: Any, dialect: Dialect) -> str:

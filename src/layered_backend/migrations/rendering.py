@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Iterable
+from importlib import import_module
 from typing import Any
 
 from alembic.autogenerate.api import AutogenContext
@@ -37,14 +40,42 @@ def rendered(kind: str, item: object, context: AutogenContext) -> str | bool:
 def _type(item: object, context: AutogenContext) -> str | bool:
     """Return the code of a type that is not SQLAlchemy's; Alembic imports none of these."""
     kind: type[Any] = type(item)
+    dialect = re.match(r"sqlalchemy\.dialects\.(\w+)", kind.__module__)
+    if dialect is not None:
+        return _type_of(dialect.group(1), item, context)
     if kind.__module__.startswith("sqlalchemy."):
         return False
     context.imports.add(f"from {kind.__module__} import {kind.__name__}")
     return f"{kind.__name__}()" if kind.__module__ == models.__name__ else repr(item)
 
 
+def _type_of(dialect: str, item: object, context: AutogenContext) -> str | bool:
+    """Return the code of a type of another database than this one, of which Alembic does not qualify the arguments."""
+    here = context.dialect.name if context.dialect is not None else None
+    if here == dialect or (here, dialect) == ("mariadb", "mysql"):
+        return False
+    context.imports.add(f"from sqlalchemy.dialects import {dialect}")
+    code = _Qualified(dialect).visit(ast.parse(repr(item), mode="eval"))
+    return ast.unparse(code)
+
+
+class _Qualified(ast.NodeTransformer):
+    """Says of each name in the code of a type where it is from."""
+
+    def __init__(self, dialect: str) -> None:
+        self._dialect = dialect
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:  # noqa: N802  # the name that `ast` calls
+        """Return the attribute of a module."""
+        is_of_dialect = hasattr(import_module(f"sqlalchemy.dialects.{self._dialect}"), node.id)
+        module = self._dialect if is_of_dialect and node.id.isupper() else "sa"
+        return ast.Attribute(ast.Name(module), node.id)
+
+
 def _default(item: DefaultClause) -> str | bool:
-    """Return the code of a default that is written differently on each database."""
+    """Return the code of a default that Alembic would change, or that is written differently on each database."""
+    if isinstance(item.arg, str):
+        return repr(item.arg)
     for kind, code in ((False_, "sa.false()"), (True_, "sa.true()"), (_NOW, "sa.func.now()")):
         if isinstance(item.arg, kind):
             return code
