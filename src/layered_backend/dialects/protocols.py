@@ -347,9 +347,7 @@ class Migrations(Protocol):
         """Set up SQLAlchemy's *dialect* of an engine that only migrates."""
         ...
 
-    def stored_default(
-        self, connection: Connection | None, schema: str | None, table: str, column: str
-    ) -> str | None:
+    def stored_default(self, connection: Connection | None, schema: str | None, table: str, column: str) -> str | None:
         """Return the default of *column* as SQL, where SQLAlchemy reads none; None if it has none."""
         ...
 
@@ -369,7 +367,7 @@ class Migrations(Protocol):
         """
         ...
 
-    def descendants(self, connection: Connection) -> Collection[tuple[str, str]]:
+    def descendants(self, connection: Connection) -> Collection[tuple[str | None, str]]:
         """Return the schemas and names of the tables that belong to another one: partitions, and those that inherit."""
         ...
 

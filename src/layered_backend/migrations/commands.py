@@ -114,8 +114,7 @@ def check_sync(
         MigrationError: The database is at a revision that the folder does not have.
         MigrationSetupError: There is no folder of migrations.
     """
-    run, report = _checked(database, folder, wait)
-    return report
+    return _checked(database, folder, wait)[1]
 
 
 def _checked(database: Database | None, folder: str | Path | None, wait: float) -> tuple[Run, MigrationReport]:

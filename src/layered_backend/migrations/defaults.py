@@ -20,11 +20,13 @@ from alembic.operations.ops import (
     ModifyTableOps,
 )
 from alembic.util import PriorityDispatchResult
-from sqlalchemy import Boolean, Column, Computed, Dialect, Identity, Numeric, Table, UniqueConstraint
+from sqlalchemy import Boolean, Column, Computed, Dialect, Identity, Numeric, UniqueConstraint
 from sqlalchemy.schema import DefaultClause
+from sqlalchemy.sql.expression import TextClause
 from sqlalchemy.types import Float, Integer, TypeEngine
 
 from layered_backend.dialects import Migrations
+from layered_backend.migrations.rendering import FORMATS
 
 __all__ = ["MIGRATIONS", "compare_computed", "compare_default", "leave_computed", "same_text"]
 
@@ -50,25 +52,22 @@ _SAME_WORDS: Mapping[str, str] = {
 }
 
 
-def compare_default(
-    context: AutogenContext,
-    alteration: AlterColumnOp,
-    schema: str | None,
-    table: str,
-    name: str,
-    stored: Column[Any],
-    declared: Column[Any],
-) -> PriorityDispatchResult:
+def compare_default(context: AutogenContext, alteration: AlterColumnOp, *columns: Any) -> PriorityDispatchResult:
     """Compare the defaults of a column, and leave to Alembic what is no default or cannot be compared here."""
+    *_, stored, declared = columns
     theirs = context.opts["compare_server_default"]
     defaults = (stored.server_default, declared.server_default)
     if theirs is False or not all(each is None or isinstance(each, DefaultClause) for each in defaults):
         return PriorityDispatchResult.CONTINUE
     migrations: Migrations = context.opts[MIGRATIONS]
     dialect = _dialect(context)
-    now, wanted = _ddl_of(stored, dialect), _ddl_of(declared, dialect)
+    no_statement: Any = None
+    now = _not_null(_text_of(stored.server_default.arg) if isinstance(stored.server_default, DefaultClause) else None)
+    wanted = _not_null(dialect.ddl_compiler(dialect, no_statement).get_column_default_string(declared), dialect)
     if now is None and wanted is not None:
-        now = migrations.stored_default(context.connection, schema, table, name)
+        now = migrations.stored_default(
+            context.connection, alteration.schema, alteration.table_name, alteration.column_name
+        )
     is_counted = declared.table.autoincrement_column is declared  # by a sequence that the server has made
     if same_text(now, wanted, declared.type) or (wanted is None and is_counted):
         return PriorityDispatchResult.STOP
@@ -85,26 +84,25 @@ def compare_default(
 
 
 def _dialect(context: AutogenContext) -> Dialect:
-    assert context.dialect is not None  # noqa: S101  # it is None without a connection alone
+    assert context.dialect is not None  # it is None without a connection alone
     return context.dialect
 
 
-def _ddl_of(column: Column[Any], dialect: Dialect) -> str | None:
-    """Return the default of *column* as a CREATE TABLE has it; None where there is none."""
-    ddl: str | None = dialect.ddl_compiler(dialect, None).get_column_default_string(column)
-    return None if ddl is None or ddl.strip("() ").upper() == "NULL" else ddl
+def _text_of(expression: object) -> str:
+    """Return *expression*, which was read from the database, as it was read."""
+    return expression.text if isinstance(expression, TextClause) else str(expression)
 
 
-def leave_computed(
-    context: AutogenContext,
-    _alteration: AlterColumnOp,
-    _schema: str | None,
-    _table: str,
-    _name: str,
-    stored: Column[Any],
-    declared: Column[Any],
-) -> PriorityDispatchResult:
+def _not_null(ddl: str | None, dialect: Dialect | None = None) -> str | None:
+    """Return *ddl*, in which *dialect* has doubled each %; None for the default that a column without one has."""
+    if ddl is None or ddl.strip("() ").upper() == "NULL":
+        return None
+    return ddl.replace("%%", "%") if dialect is not None and dialect.paramstyle in FORMATS else ddl
+
+
+def leave_computed(context: AutogenContext, _alteration: AlterColumnOp, *columns: Any) -> PriorityDispatchResult:
     """Keep a computed column from Alembic, which only warns of it, and an identity from a database that has none."""
+    *_, stored, declared = columns
     defaults = (stored.server_default, declared.server_default)
     if any(isinstance(each, Computed) for each in defaults):
         return PriorityDispatchResult.STOP
@@ -113,15 +111,9 @@ def leave_computed(
     return PriorityDispatchResult.CONTINUE
 
 
-def compare_computed(
-    context: AutogenContext,
-    changes: ModifyTableOps,
-    schema: str | None,
-    name: str,
-    stored: Table | None,
-    declared: Table | None,
-) -> PriorityDispatchResult:
+def compare_computed(context: AutogenContext, changes: ModifyTableOps, *tables: Any) -> PriorityDispatchResult:
     """Have a column that is computed otherwise dropped and added again, as it cannot be altered everywhere."""
+    *_, stored, declared = tables
     if stored is None or declared is None or context.opts["compare_server_default"] is False:
         return PriorityDispatchResult.CONTINUE
     for column in declared.columns:
@@ -129,7 +121,7 @@ def compare_computed(
         if before is None or _is_computed_alike(context, before, column):
             continue
         if context.run_object_filters(column, column.name, "column", False, before):
-            changes.ops.extend(_computed_anew(schema, name, before, column))
+            changes.ops.extend(_computed_anew(changes.schema, changes.table_name, before, column))
     return PriorityDispatchResult.CONTINUE
 
 
@@ -140,11 +132,12 @@ def _is_computed_alike(context: AutogenContext, stored: Column[Any], declared: C
     if declared.computed.persisted is not None and bool(stored.computed.persisted) != declared.computed.persisted:
         return False
     dialect = _dialect(context)
-    now, wanted = (
-        str(each.computed.sqltext.compile(dialect=dialect, compile_kwargs={"literal_binds": True, "include_table": False}))
-        for each in (stored, declared)
-        if each.computed is not None
+    compiled = declared.computed.sqltext.compile(
+        dialect=dialect, compile_kwargs={"literal_binds": True, "include_table": False}
     )
+    now, wanted = _not_null(_text_of(stored.computed.sqltext)), _not_null(str(compiled), dialect)
+    if now is None or wanted is None:
+        return now is wanted
     if same_text(now, wanted):
         return True
     migrations: Migrations = context.opts[MIGRATIONS]
@@ -158,11 +151,15 @@ def _computed_anew(
     schema: str | None, table: str, stored: Column[Any], declared: Column[Any]
 ) -> Iterator[MigrateOperation]:
     """Yield what drops *stored* and adds *declared*, with the indexes and the unique constraints that hold the column."""
-    for index in stored.table.indexes:
+    # A unique constraint may have been read as an index too, and Alembic may have added what it has read a second time.
+    unique = {each.name: each for each in stored.table.constraints if isinstance(each, UniqueConstraint)}
+    of_models = {each.name for each in declared.table.constraints if isinstance(each, UniqueConstraint)}
+    indexes = {each.name: each for each in stored.table.indexes if each.name not in unique.keys() | of_models}
+    for index in indexes.values():
         if stored.name in index.columns:
             yield DropIndexOp.from_index(index)
-    for constraint in stored.table.constraints:
-        if isinstance(constraint, UniqueConstraint) and stored.name in constraint.columns:
+    for constraint in unique.values():
+        if stored.name in constraint.columns:
             yield DropConstraintOp.from_constraint(constraint)
     yield DropColumnOp.from_column_and_tablename(schema, table, stored)
     yield AddColumnOp.from_column_and_tablename(schema, table, declared)

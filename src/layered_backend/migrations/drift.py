@@ -16,7 +16,8 @@ def sentences(differences: Iterable[Any], dialect: Dialect) -> Iterator[str]:
     """Yield a sentence for each of the *differences* that Alembic's `compare_metadata` returned."""
     for difference in differences:
         if _is_of_column(difference):
-            yield from (_of_column(*change, dialect=dialect) for change in difference)
+            for kind, schema, table, column, _, before, after in difference:
+                yield _of_column(kind, _place(schema, table, column), before, after, dialect)
         else:
             yield _of_whole(*difference)
 
@@ -41,18 +42,7 @@ def _named(item: Any) -> str:
     return f"{item.name or ''} of {item.table.fullname} ({columns})".lstrip().removesuffix(" ()")
 
 
-def _of_column(
-    kind: str,
-    schema: str | None,
-    table: str,
-    column: str,
-    _: object,
-    before: object,
-    after: object,
-    *,
-    dialect: Dialect,
-) -> str:
-    place = _place(schema, table, column)
+def _of_column(kind: str, place: str, before: object, after: object, dialect: Dialect) -> str:
     match kind:
         case "modify_type":
             return f"change the type of {place} from {_ddl(before, dialect)} to {_ddl(after, dialect)}"

@@ -18,9 +18,7 @@ _DEFAULT = text(
 class MySQLMigrations(PortableMigrations):
     """Comparisons with what SQLAlchemy does not read."""
 
-    def stored_default(
-        self, connection: Connection | None, schema: str | None, table: str, column: str
-    ) -> str | None:
+    def stored_default(self, connection: Connection | None, schema: str | None, table: str, column: str) -> str | None:
         """Return a default that is an expression: SQLAlchemy reads those of literals."""
         if connection is None:
             return None

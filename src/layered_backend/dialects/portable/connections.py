@@ -139,9 +139,7 @@ class PortableMigrations(Migrations):
     def prepare_dialect(self, dialect: Dialect) -> None:
         """Do nothing."""
 
-    def stored_default(
-        self, connection: Connection | None, schema: str | None, table: str, column: str
-    ) -> str | None:
+    def stored_default(self, connection: Connection | None, schema: str | None, table: str, column: str) -> str | None:
         return None
 
     def same_expressions(
@@ -149,7 +147,7 @@ class PortableMigrations(Migrations):
     ) -> bool | None:
         return None
 
-    def descendants(self, connection: Connection) -> Collection[tuple[str, str]]:
+    def descendants(self, connection: Connection) -> Collection[tuple[str | None, str]]:
         return ()
 
     def checked(self, connection: Connection) -> AbstractContextManager[None]:

@@ -42,6 +42,6 @@ class PostgreSQLMigrations(PortableMigrations):
         first, second = plan[0]["Plan"]["Output"]
         return bool(first == second)
 
-    def descendants(self, connection: Connection) -> Collection[tuple[str, str]]:
+    def descendants(self, connection: Connection) -> Collection[tuple[str | None, str]]:
         """Return the partitions and the tables that inherit from another one."""
         return {(schema, name) for schema, name in connection.exec_driver_sql(_DESCENDANTS)}
