@@ -7,7 +7,7 @@ import re
 import socket
 import sys
 import time
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -176,15 +176,16 @@ def test_an_env_py_of_another_kind_is_refused_before_anything_runs(project: Proj
     url = project.database.sync_url.render_as_string(hide_password=False)
     (project.folder / "env.py").write_text(_FOREIGN_ENV.format(url=url))
     before = set(project.folder.rglob("*.py"))
-    arguments = {"database": project.database, "folder": project.folder}
+    database, folder = project.database, project.folder
 
-    for command in (
-        partial(upgrade_sync, **arguments),
-        partial(downgrade_sync, **arguments, revision="base"),
-        partial(check_sync, **arguments),
-        partial(write_revision, "more", **arguments),
-        partial(write_revision, "more", **arguments, empty=True),
-    ):
+    commands: list[Callable[[], object]] = [
+        lambda: upgrade_sync(database, folder=folder),
+        lambda: downgrade_sync(database, "base", folder=folder),
+        lambda: check_sync(database, folder=folder),
+        lambda: write_revision("more", database=database, folder=folder),
+        lambda: write_revision("more", database=database, folder=folder, empty=True),
+    ]
+    for command in commands:
         with pytest.raises(MigrationSetupError, match=r"env\.py does not call run_migrations"):
             command()
 

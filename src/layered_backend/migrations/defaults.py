@@ -163,9 +163,9 @@ def _computed_anew(
             yield DropConstraintOp.from_constraint(constraint)
     yield DropColumnOp.from_column_and_tablename(schema, table, stored)
     yield AddColumnOp.from_column_and_tablename(schema, table, declared)
-    for constraint in declared.table.constraints:
-        if isinstance(constraint, UniqueConstraint) and declared.key in constraint.columns:
-            yield AddConstraintOp.from_constraint(constraint)
+    for added in declared.table.constraints:
+        if isinstance(added, UniqueConstraint) and declared.key in added.columns:
+            yield AddConstraintOp.from_constraint(added)
     for index in declared.table.indexes:
         if declared.key in index.columns:
             yield CreateIndexOp.from_index(index)
