@@ -191,10 +191,10 @@ _DEFAULTS = {
     "one that is updated by the server": "DateTime, server_default=func.now(), server_onupdate=FetchedValue()",
     "a default of python": "String(20), default='x'",
     "a default on text": "Text, server_default='x'",
-    "a uuid default": "Uuid, server_default='00000000-0000-0000-0000-000000000001'",
 }
 
 _POSTGRESQL_DEFAULTS = {
+    "a uuid default": "Uuid, server_default='00000000-0000-0000-0000-000000000001'",
     "a uuid that the server makes": "Uuid, server_default=text('gen_random_uuid()')",
     "a uuid by a function": "Uuid, server_default=func.gen_random_uuid()",
     "a moment by a function": "DateTime(timezone=True), server_default=text('clock_timestamp()')",
@@ -352,7 +352,7 @@ GROUPS: dict[str, Mapping[str, Shape]] = {
     "defaults of postgresql": _of(_POSTGRESQL_DEFAULTS, _columns, "postgresql"),
     "indexes": {
         **_of(_without(_INDEXES, *_OF_EXPRESSIONS), _sized),
-        **_of({name: _INDEXES[name] for name in _OF_EXPRESSIONS}, _sized, "sqlite", "postgresql"),
+        **_of({name: _INDEXES[name] for name in _OF_EXPRESSIONS}, _sized, "postgresql"),
     },
     "indexes of postgresql": _of(_POSTGRESQL_INDEXES, _sized, "postgresql"),
     "comments": _of(_COMMENTS, _commented),

@@ -49,7 +49,7 @@ def test_nothing_is_left_to_change(server: str, group: str, tmp_path: Path) -> N
         assert_migrated_once(project)
 
 
-@pytest.mark.parametrize("group", ["defaults", "types", "checks", "checks of types", "indexes", "foreign keys"])
+@pytest.mark.parametrize("group", ["defaults", "types", "checks", "checks of types", "foreign keys"])
 def test_a_revision_of_another_database_fits(
     project: Project, group: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
