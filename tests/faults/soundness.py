@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from functools import partial
 
 import sqlalchemy
-from sqlalchemy import URL, NullPool, make_url, text
+from sqlalchemy import URL, Connection, NullPool, make_url, text
+from sqlalchemy.exc import OperationalError
 
 from tests.databases import SERVERS, Shop
 
 __all__ = ["assert_nothing_open", "assert_sound"]
 
-_DEADLINE = 10  # seconds
-_OPEN_TRANSACTIONS = {
-    "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE datname = :name AND state <> 'idle' AND pid <> pg_backend_pid()",
-    "mariadb": "SELECT count(*) FROM information_schema.innodb_trx AS t"
-    " JOIN information_schema.processlist AS p ON p.id = t.trx_mysql_thread_id WHERE p.db = :name",
-}
+_DEADLINE = 30  # seconds
+_BUSY_ON_POSTGRESQL = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = :name AND backend_type = 'client backend'"
+    " AND state <> 'idle' AND pid <> pg_backend_pid()"
+)
+_TABLES_OF_MARIADB = text("SELECT table_name FROM information_schema.tables WHERE table_schema = :name")
 
 
 async def assert_sound(shop: Shop) -> None:
@@ -37,11 +37,11 @@ def assert_nothing_open(server: str, url: URL) -> None:
         return
     own = make_url(SERVERS[server]).set(database=url.database)  # past a pooler
     engine = sqlalchemy.create_engine(own, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    open_transactions = partial(_count, engine, _OPEN_TRANSACTIONS[server], str(url.database))
-    deadline = time.monotonic() + _DEADLINE
-    while open_transactions() and time.monotonic() < deadline:  # a server takes a moment to see that a client is gone
-        time.sleep(0.02)
-    assert open_transactions() == 0, "a transaction is still open"
+    with engine.connect() as connection:
+        if server == "mariadb":
+            _assert_tables_are_free(connection, str(url.database))
+        else:
+            _assert_nobody_is_busy(connection, str(url.database))
 
 
 def _assert_write_lock_is_free(path: str) -> None:
@@ -54,6 +54,22 @@ def _assert_write_lock_is_free(path: str) -> None:
         connection.close()
 
 
-def _count(engine: sqlalchemy.Engine, sql: str, name: str) -> int:
-    with engine.connect() as connection:
-        return int(connection.execute(text(sql), {"name": name}).scalar_one())
+def _assert_tables_are_free(connection: Connection, database: str) -> None:
+    # A transaction holds each table that it has read until it ends. The server's list of transactions is no witness: it is
+    # made anew only after nobody has read it for 0.1 seconds, so that who waits for it to change reads the old one forever.
+    tables = connection.execute(_TABLES_OF_MARIADB, {"name": database}).scalars().all()
+    if not tables:
+        return
+    connection.execute(text(f"SET lock_wait_timeout = {_DEADLINE}"))
+    try:
+        connection.execute(text("LOCK TABLES " + ", ".join(f"`{table}` WRITE" for table in tables)))
+    except OperationalError as error:
+        raise AssertionError("a transaction is still open") from error
+    connection.execute(text("UNLOCK TABLES"))
+
+
+def _assert_nobody_is_busy(connection: Connection, database: str) -> None:
+    deadline = time.monotonic() + _DEADLINE
+    while connection.execute(_BUSY_ON_POSTGRESQL, {"name": database}).scalar_one():
+        assert time.monotonic() < deadline, "a transaction is still open"
+        time.sleep(0.02)  # a server takes a moment to see that a client is gone

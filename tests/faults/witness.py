@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
@@ -12,17 +13,12 @@ from sqlalchemy.pool import NullPool
 
 from tests import shop
 from tests.faults import orders
+from tests.faults.soundness import assert_nothing_open
 
 __all__ = ["Witness"]
 
 _TABLES: Sequence[MetaData] = (shop.Base.metadata, orders.Base.metadata)
-_OPEN_TRANSACTIONS = {
-    "postgresql": "SELECT state || ': ' || query FROM pg_stat_activity"
-    " WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
-    " AND state <> 'idle'",
-    "mysql": "SELECT concat(trx_state, ': ', coalesce(info, command)) FROM information_schema.innodb_trx"
-    " JOIN information_schema.processlist ON id = trx_mysql_thread_id WHERE db = database() AND id <> connection_id()",
-}
+_PATIENCE = 30  # seconds
 
 
 class Witness:
@@ -66,12 +62,15 @@ class Witness:
             for metadata in _TABLES:
                 _empty(connection, metadata)
 
-    def open_transactions(self) -> list[str]:
-        """Return what is open in the database, in its own words."""
-        if self.url.get_backend_name() == "sqlite":
-            return self._locks()
-        name = "postgresql" if self.url.get_backend_name() == "postgresql" else "mysql"
-        return [str(words) for (words,) in self.rows(_OPEN_TRANSACTIONS[name])]
+    def assert_nothing_open(self) -> None:
+        """Assert that no transaction is open, on SQLite not even one that reads, once its clients have had a moment to end."""
+        if self.url.get_backend_name() != "sqlite":
+            assert_nothing_open("postgresql" if self.url.get_backend_name() == "postgresql" else "mariadb", self.url)
+            return
+        deadline = time.monotonic() + _PATIENCE
+        while locks := self._locks():
+            assert time.monotonic() < deadline, f"left open: {locks}"
+            time.sleep(0.01)
 
     def _locks(self) -> list[str]:
         """Return which locks of SQLite another process holds: a full checkpoint waits for readers and for writers."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import sqlite3
 import subprocess
 import sys
@@ -9,13 +10,14 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import Connection, Engine, NullPool, StaticPool, select, text
+from sqlalchemy import Connection, Engine, NullPool, StaticPool, event, select, text
 from sqlalchemy.exc import DBAPIError
 
 from layered_backend import (
@@ -34,6 +36,10 @@ _SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i 
 _ROOT = Path(__file__).parents[2]
 
 
+def _remember(closed: list[object], connection: object, record: object) -> None:
+    closed.append(connection)
+
+
 class TestUrls:
     @pytest.mark.parametrize(
         ("url", "asynchronous", "synchronous"),
@@ -42,6 +48,7 @@ class TestUrls:
             ("postgresql://u@h/d", "postgresql+asyncpg://u@h/d", "postgresql+psycopg://u@h/d"),
             ("postgresql+psycopg://u@h/d", "postgresql+psycopg://u@h/d", "postgresql+psycopg://u@h/d"),
             ("postgresql+asyncpg://u@h/d", "postgresql+asyncpg://u@h/d", "postgresql+psycopg://u@h/d"),
+            ("postgresql+psycopg_async://u@h/d", "postgresql+psycopg_async://u@h/d", "postgresql+psycopg://u@h/d"),
             ("mysql://u@h/d", "mysql+asyncmy://u@h/d", "mysql+pymysql://u@h/d"),
             ("mariadb://u@h/d", "mariadb+asyncmy://u@h/d", "mariadb+pymysql://u@h/d"),
         ],
@@ -121,6 +128,63 @@ class TestUrls:
             match=r"^postgresql\+asyncpg:// needs the module asyncpg, .*: pip install 'layered-backend\[postgresql\]'$",
         ):
             _ = Database("postgresql://u@h/d").engine
+
+    def test_a_driver_that_cannot_load_what_it_needs_says_so(self, tmp_path: Path) -> None:
+        (tmp_path / "psycopg.py").write_text("raise ImportError('no pq wrapper available.\\nAttempts made: ...')")
+        code = "from layered_backend import Database; Database('postgresql://u@h/d').sync_engine"
+        path = os.pathsep.join([str(tmp_path), *sys.path])
+
+        run = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+
+        assert run.stderr.splitlines()[-1] == (
+            "ImportError: postgresql+psycopg:// has a driver that cannot be loaded (no pq wrapper available); write "
+            "postgresql://, which uses psycopg: pip install 'layered-backend[postgresql]'"
+        )
+
+    @pytest.mark.parametrize(
+        ("url", "told"),
+        [
+            ("postgresql+asyncpg://h/d?sslmode=disable", "has no argument 'sslmode' for the URL; it has ssl"),
+            ("postgresql+psycopg://h/d?sslmod=disable", "has no argument 'sslmod' for the URL; it has sslmode"),
+            ("postgresql+psycopg_async://h/d?foo=1", "has no argument 'foo' for the URL$"),
+            (
+                "mysql+asyncmy://h/d?connect_timout=1",
+                "has no argument 'connect_timout' for the URL; it has connect_timeout",
+            ),
+            ("mariadb+asyncmy://h/d?foo=1", "has no argument 'foo' for the URL"),
+        ],
+    )
+    def test_an_argument_that_the_driver_does_not_know_is_refused(self, url: str, told: str) -> None:
+        with pytest.raises(ValueError, match=told):
+            _ = Database(url).engine
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "postgresql+asyncpg://h/d?ssl=disable&prepared_statement_cache_size=5&host=a:1&host=b:2",
+            "postgresql+psycopg://h/d?sslmode=disable&options=-c%20a=b",
+            "mariadb+asyncmy://h/d?charset=utf8mb4&ssl_ca=ca.pem&unix_socket=a",
+        ],
+    )
+    def test_an_argument_that_the_driver_or_sqlalchemy_knows_is_not(self, url: str) -> None:
+        assert Database(url).engine
+
+    def test_a_sqlite_url_with_a_host_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="three slashes before the path of the file"):
+            Database("sqlite://shop.db")
+
+    def test_a_name_that_only_others_have_for_a_database_is_explained(self) -> None:
+        with pytest.raises(ValueError, match=r"^SQLAlchemy has no postgres:// and calls it postgresql://"):
+            Database("postgres://u@h/d")
+
+    def test_a_database_in_memory_is_shown_without_what_is_ours(self) -> None:
+        assert repr(Database("sqlite://")) == "Database('sqlite+aiosqlite://')"
 
     def test_a_synchronous_driver_has_no_asynchronous_engine(self) -> None:
         with pytest.raises(
@@ -279,6 +343,46 @@ class TestReadingAlone:
             assert driver_threads() - before
             await database.dispose()
             assert driver_threads() <= before
+
+    async def test_what_a_cancelled_dispose_has_left_is_closed_by_the_next(self, async_shop: Shop) -> None:
+        async with database_at(async_shop.database.url) as database:
+            await database.ping()
+            await database.read(_ask)
+            pools: list[Any] = [database.engine.pool, database.engines.autocommit.pool]
+            disposing = asyncio.create_task(database.dispose())
+            await asyncio.sleep(0)
+            disposing.cancel()
+            await asyncio.wait([disposing])
+
+            await database.dispose()
+
+        assert [pool.checkedin() for pool in pools] == [0, 0]
+
+    async def test_a_connection_that_is_given_back_after_dispose_is_closed(self, async_shop: Shop) -> None:
+        async with database_at(async_shop.database.url) as database:
+            closed: list[object] = []
+            event.listen(database.engine.sync_engine, "close", partial(_remember, closed))
+            async with ShopUnitOfWork(database) as uow:
+                await uow.items.count()
+                await database.dispose()
+                assert closed == []
+                await uow.items.count()
+            assert len(closed) == 1
+
+    @pytest.mark.parametrize("shop", SYNC_BACKENDS, indirect=True, ids=str)
+    async def test_a_connection_that_is_given_back_after_dispose_sync_is_closed(self, shop: Shop) -> None:
+        closed: list[object] = []
+        event.listen(shop.database.sync_engine, "close", partial(_remember, closed))
+
+        def use() -> None:
+            with shop.unit() as uow:
+                uow.run(uow.items.count())
+                shop.database.dispose_sync()
+                assert closed == []
+                uow.run(uow.items.count())
+
+        await asyncio.to_thread(use)
+        assert len(closed) == 1
 
     async def test_a_database_in_memory_is_the_same_one(self) -> None:
         async with Database("sqlite://") as database:

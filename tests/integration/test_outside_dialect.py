@@ -6,13 +6,17 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import event, select, text
+from sqlalchemy.dialects import registry as sqlalchemys
 
 from layered_backend import Database, LockTimeoutError, ReadOnlyError, UnitOfWorkError
+from layered_backend.dialects import registry
+from layered_backend.testing import in_one_transaction_sync
 from tests import plainsqlite
 from tests.databases import Backend, Shop
 from tests.integration import (
@@ -114,6 +118,42 @@ async def test_a_query_is_sent_in_a_read_only_unit_of_work(shop: Shop) -> None:
 
 
 _LOCKS = "layered_backend_locks"
+
+
+class _CountingTransactions(plainsqlite.PlainTransactions):
+    """Transactions that cannot be made without an argument."""
+
+    def __init__(self, checked: list[str]) -> None:
+        self._checked = checked
+
+    def check_at_commit(self, connection: Any) -> None:
+        self._checked.append("commit")
+
+
+def test_a_part_that_is_made_with_an_argument_is_used_in_a_test_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[str] = []
+    dialect = replace(plainsqlite.DIALECT, transactions=_CountingTransactions(checked))
+    monkeypatch.setattr(registry, "_registered", {plainsqlite.NAME: dialect})
+    database = Database(f"{plainsqlite.NAME}:///{tmp_path / 'shop.db'}")
+    database.create_all_sync(Base.metadata)
+
+    with in_one_transaction_sync(database), ShopUnitOfWork(database) as uow:
+        assert uow.run(uow.items.count()) == 0
+    database.dispose_sync()
+
+    assert checked == ["commit"]
+
+
+def test_a_dialect_that_sqlalchemy_calls_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_registered", {"othersqlite": plainsqlite.DIALECT})
+    sqlalchemys.register("othersqlite.pysqlite", plainsqlite.__name__, "PlainPysqlite")
+
+    with pytest.raises(
+        ValueError, match=r"dialect of othersqlite:// has the name 'plainsqlite'; .* give it the name 'othersqlite'"
+    ):
+        _ = Database("othersqlite://").sync_engine
 
 
 class TestLocks:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import ForeignKey, MetaData
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ForeignKey, MetaData, select, text
+from sqlalchemy.orm import Mapped, Session, load_only, mapped_column
 
 from layered_backend import Base as LibraryBase
 from layered_backend import (
@@ -23,9 +23,22 @@ from layered_backend import (
     UnitOfWorkError,
 )
 from tests.databases import Shop
-from tests.shop import Category, Item, ShopUnitOfWork, add_item
+from tests.shop import Category, Item, ShopUnitOfWork, add_item, violate
 
 Edge = Callable[[ShopUnitOfWork], AbstractAsyncContextManager[Any]]
+
+
+@asynccontextmanager
+async def _begin_nested_on_the_inner_session(uow: ShopUnitOfWork) -> AsyncGenerator[None]:
+    """Open a savepoint as code of SQLAlchemy's does that knows the synchronous session alone."""
+    nested = await uow.session.run_sync(lambda session: session.begin_nested().__enter__())
+    try:
+        yield
+    except BaseException as raised:
+        error = raised
+        await uow.session.run_sync(lambda _: nested.__exit__(type(error), error, None))
+        raise
+    await uow.session.run_sync(lambda _: nested.__exit__(None, None, None))
 
 
 async def _take_a_name(uow: ShopUnitOfWork) -> None:
@@ -48,6 +61,7 @@ PENDING = {
 EDGES: dict[str, Edge] = {
     "savepoint": lambda uow: uow.savepoint(),
     "begin_nested": lambda uow: uow.session.begin_nested(),
+    "inner": _begin_nested_on_the_inner_session,
 }
 Change = tuple[Callable[[ShopUnitOfWork], Awaitable[None]], type[LayeredError]]
 
@@ -70,7 +84,7 @@ async def stocked(shop: Shop) -> Shop:
 
 def _edges_of(shop: Shop) -> list[Edge]:
     """Return the ways to open a savepoint; SQLAlchemy's own is awaited only."""
-    return list(EDGES.values()) if shop.backend.asynchronous else [EDGES["savepoint"]]
+    return [edge for name, edge in EDGES.items() if shop.backend.asynchronous or name != "begin_nested"]
 
 
 class TestAnErrorAtTheEnd:
@@ -181,6 +195,116 @@ class TestAnErrorAtTheBeginning:
         assert (await stocked.names())[2:] == [f"milk {number}" for number, _ in enumerate(_edges_of(stocked))]
 
 
+ERRORS: dict[str, Callable[[ShopUnitOfWork], Awaitable[object]]] = {
+    "a flush": lambda uow: add_item(uow, "tea"),
+    "a statement": violate,
+}
+
+
+@pytest.mark.filterwarnings("ignore:Session's state has been changed on a non-active transaction")
+@pytest.mark.parametrize("fail", list(ERRORS.values()), ids=list(ERRORS))
+class TestAnErrorThatTheBlockCatches:
+    async def _go_on_after(self, fail: Callable[[ShopUnitOfWork], Awaitable[object]], uow: ShopUnitOfWork) -> None:
+        await add_item(uow, "cocoa")
+        coffee = await uow.items.one(Item.name == "coffee")
+        milk = await uow.items.one(Item.name == "milk")
+        with pytest.raises(UniqueViolationError):
+            await fail(uow)
+        coffee.note = "later"
+        await uow.session.run_sync(lambda session: session.delete(milk))
+        uow.session.add(Item(name="later", price=1))
+
+    async def test_undoes_the_block_and_nothing_else(self, stocked: Shop, fail: Any) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            await add_item(uow, "milk")
+            for edge in _edges_of(stocked):
+                with pytest.raises(
+                    RolledBackError, match=r"UniqueViolationError on items\.name was caught inside"
+                ) as caught:
+                    async with edge(uow):
+                        await self._go_on_after(fail, uow)
+                assert isinstance(caught.value.__cause__, UniqueViolationError)
+            await add_item(uow, "sugar")
+
+        await stocked.run(work)
+
+        assert await stocked.names() == ["tea", "coffee", "milk", "sugar"]
+        assert await stocked.run(lambda uow: uow.items.exists(Item.note == "later")) is False
+
+    async def test_undoes_the_unit_of_work_where_nobody_catches_it_again(self, stocked: Shop, fail: Any) -> None:
+        for edge in _edges_of(stocked):
+            await stocked.run(lambda uow: add_item(uow, "milk"))
+
+            async def work(uow: ShopUnitOfWork, edge: Edge = edge) -> None:
+                await add_item(uow, "sugar")
+                async with edge(uow):
+                    await self._go_on_after(fail, uow)
+
+            with pytest.raises(RolledBackError):
+                await stocked.run(work)
+
+            assert await stocked.names() == ["tea", "coffee", "milk"]
+            await stocked.run(lambda uow: uow.items.delete_where(Item.name == "milk"))
+
+    async def test_is_not_forgotten_by_an_end_in_mid_block(self, stocked: Shop, fail: Any) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            await add_item(uow, "milk")
+            nested = await uow.session.run_sync(Session.begin_nested)
+            await self._go_on_after(fail, uow)
+            with pytest.raises(RolledBackError, match="was caught inside a savepoint"):
+                await uow.session.run_sync(lambda _: nested.commit())
+            await add_item(uow, "sugar")
+
+        await stocked.run(work)
+
+        assert await stocked.names() == ["tea", "coffee", "milk", "sugar"]
+
+
+class TestAStatementAfterTheEndOfItsSavepoint:
+    async def test_names_the_error_that_has_undone_it(self, stocked: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            for edge in _edges_of(stocked):
+                with pytest.raises(RolledBackError):
+                    async with edge(uow):
+                        with pytest.raises(UniqueViolationError):
+                            await add_item(uow, "tea")
+                        with pytest.raises(
+                            RolledBackError, match=r"^UniqueViolationError on items\.name was caught inside"
+                        ):
+                            await uow.session.execute(text("SELECT 1"))
+            await add_item(uow, "sugar")
+
+        await stocked.run(work)
+
+        assert await stocked.names() == ["tea", "coffee", "sugar"]
+
+    async def test_is_refused_in_its_block(self, stocked: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            nested = await uow.session.run_sync(lambda session: session.begin_nested().__enter__())
+            await add_item(uow, "milk")
+            await uow.session.run_sync(lambda _: nested.rollback())
+            with pytest.raises(UnitOfWorkError, match="this savepoint has ended"):
+                await uow.session.execute(text("SELECT 1"))
+            await uow.session.run_sync(lambda _: nested.__exit__(None, None, None))
+            await add_item(uow, "sugar")
+
+        await stocked.run(work)
+
+        assert await stocked.names() == ["tea", "coffee", "sugar"]
+
+    async def test_says_that_the_connection_was_invalidated(self, stocked: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            await add_item(uow, "milk")
+            await uow.session.run_sync(lambda session: session.connection().invalidate())
+            with pytest.raises(RolledBackError, match=r"^the connection was invalidated"):
+                await uow.items.count()
+
+        with pytest.raises(RolledBackError, match=r"^the connection was invalidated"):
+            await stocked.run(work)
+
+        assert await stocked.names() == ["tea", "coffee"]
+
+
 async def _undo_a_savepoint(uow: ShopUnitOfWork, change: Callable[[], Awaitable[object]]) -> None:
     with pytest.raises(KeyError):
         async with uow.savepoint():
@@ -216,6 +340,56 @@ class TestAnEntityWhoseChangeWasUndone:
             assert (await uow.stocks.get((stock.warehouse, stock.item_code))).amount == 5
 
         await shop.run(work)
+
+    @pytest.mark.parametrize("read", ["first", "again", "more", "inside"])
+    async def test_does_not_show_what_a_statement_had_changed(self, shop: Shop, read: str) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            kept: list[Item] = []
+
+            async def look() -> None:
+                query = select(Item).where(Item.name.in_(["tea", "coffee"]))
+                kept.extend(await uow.session.scalars(query, execution_options={"populate_existing": read == "again"}))
+
+            async def change() -> None:
+                await uow.session.execute(text("UPDATE items SET note = 'undone'"))
+                if read == "inside":
+                    async with uow.savepoint():
+                        await look()
+                else:
+                    await look()
+                assert [item.note for item in kept[-2:]] == ["undone", "undone"]
+
+            if read == "again":
+                await look()
+            elif read == "more":
+                kept.extend(await uow.session.scalars(select(Item).options(load_only(Item.name))))
+            for edge in _edges_of(shop):
+                with pytest.raises(KeyError):
+                    async with edge(uow):
+                        await change()
+                        raise KeyError
+                for item in kept:
+                    key = item.id
+                    assert (await uow.items.get(key)).note == "kept"
+                    assert item.note == "kept"
+                if read != "again":
+                    kept.clear()
+                    uow.session.expunge_all()
+
+        await shop.run(
+            lambda uow: uow.items.create_many([{"name": n, "price": 1, "note": "kept"} for n in ("tea", "coffee")])
+        )
+        await shop.run(work)
+
+    async def test_is_left_alone_where_it_was_read_before(self, stocked: Shop) -> None:
+        async def work(uow: ShopUnitOfWork) -> None:
+            before = await uow.items.one(Item.name == "tea")
+            async with uow.savepoint():
+                released = await uow.items.one(Item.name == "coffee")
+            await _undo_a_savepoint(uow, uow.items.count)
+            assert (before.name, released.name) == ("tea", "coffee")
+
+        await stocked.run(work)
 
     async def test_has_nothing_that_belongs_to_the_undone_row(self, shop: Shop) -> None:
         async def work(uow: ShopUnitOfWork) -> None:

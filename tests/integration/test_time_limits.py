@@ -121,11 +121,11 @@ class TestStatements:
             Database("postgresql://u@h/d", pgbouncer=True, statement_timeout=5)
 
     @pytest.mark.parametrize("name", ["connect_timeout", "statement_timeout"])
-    @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+    @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), 2_147_484, 1e18])
     def test_no_time_is_no_limit(self, name: str, seconds: float) -> None:
         options: dict[str, Any] = {name: seconds}
 
-        with pytest.raises(ValueError, match=f"{name}= is a number of seconds above 0"):
+        with pytest.raises(ValueError, match=f"{name}= is a number of seconds above 0, and 2147483 at most"):
             Database("postgresql://u@h/d", **options)
 
 
@@ -151,6 +151,22 @@ class TestConnecting:
 
         with pytest.raises(DatabaseUnavailableError):
             await asyncio.wait_for(ping, 20)  # without the limit, asyncpg waits for 60 seconds and psycopg for 130
+
+    @pytest.mark.parametrize("attributes", [None, "primary", "prefer-standby"])
+    @pytest.mark.parametrize("backend", backends_of("postgresql"), ids=str)
+    async def test_the_next_host_is_tried_where_one_does_not_answer(
+        self, backend: Backend, busy_port: int, attributes: str | None
+    ) -> None:
+        real = make_url(SERVERS["postgresql"])
+        url = real.set(drivername=f"postgresql+{backend.driver}", host=None, port=None).update_query_dict(
+            {"host": [f"127.0.0.1:{busy_port}", f"{real.host}:{real.port}"]}
+        )
+        connect_args = {"target_session_attrs": attributes} if attributes else {}
+        database = Database(url, connect_timeout=0.2, connect_args=connect_args)
+
+        async with database:
+            await (database.ping() if backend.asynchronous else asyncio.to_thread(database.ping_sync))
+            database.dispose_sync()
 
     @pytest.mark.parametrize(
         ("url", "arguments"),

@@ -115,6 +115,23 @@ class TestUnitsOfWork:
 
         assert await bound.names() == ["tea"]
 
+    @pytest.mark.parametrize("level", ["NONSENSE", "AUTOCOMMIT"])
+    async def test_an_isolation_level_is_refused_as_alone(self, shop: Shop, level: str) -> None:
+        async def refusal() -> str:
+            try:
+                await shop.run(lambda uow: uow.items.count(), isolation_level=level)
+            except (ValueError, UnitOfWorkError) as error:
+                return str(error)
+            return ""
+
+        alone = await refusal()
+        if shop.backend.asynchronous:
+            async with in_one_transaction(shop.database):
+                assert await refusal() == alone
+        else:
+            with in_one_transaction_sync(shop.database):
+                assert await refusal() == alone
+
     async def test_a_projection_reads_and_a_page_streams(self, bound: Shop) -> None:
         async def read(uow: ShopUnitOfWork) -> list[str]:
             names = [item.name for item in await uow.items.project(ItemRead).list()]

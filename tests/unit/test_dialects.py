@@ -141,20 +141,111 @@ def test_an_error_inside_asyncpg_means_that_the_connection_is_lost() -> None:
     assert POSTGRESQL.read(error) == Reading(errors.DatabaseUnavailableError)
 
 
-@pytest.mark.parametrize(
-    ("statement", "is_one"),
-    [
-        ("-- DELETE\nSELECT 1", True),
-        ("--SELECT\nDELETE FROM items", False),
-        ("/*!50000 DELETE FROM items */ SELECT 1", False),  # which MariaDB carries out
-        ("((SELECT 1) UNION (SELECT 2))", True),
-        ('WITH t AS (SELECT "update", x."delete", x.merge AS insert FROM x) TABLE t', True),
-        ("WITH t AS (SELECT 1) SELECT replace('a', 'b', 'c')", True),
-        ("WITH t AS (UPDATE items SET price = 1 RETURNING *) TABLE t", False),
-        ("WITH t AS (SELECT 1) REPLACE INTO items SELECT * FROM t", False),
-        ("SELECT * FROM items FOR NO KEY UPDATE", False),
-        ("/* a */" * 10_000 + "DELETE FROM items", False),
-    ],
+READS = (
+    "SELECT 1",
+    "select 1;",
+    " ; SELECT 1 ; SELECT 2 ; ",
+    "-- DELETE\nSELECT 1",
+    "/* DELETE */ SELECT /*+ NO_INDEX */ 1",
+    "((SELECT 1) UNION (SELECT 2))",
+    "SELECT 'DELETE FROM items; a ''quoted'' INTO' AS text",
+    "SELECT $$ it's $$, $a$ $$ $a$",
+    r"SELECT E'\'; DELETE FROM items'",
+    'SELECT x.into, "into", `into`, [into] FROM x',
+    "SELECT json #> '{a}' FROM x",
+    "SELECT 1 FROM x WHERE a = 1 --DELETE",
+    'WITH t AS (SELECT "update", x."delete", x.merge AS insert FROM x) TABLE t',
+    "WITH t AS (SELECT 1) SELECT replace('a', 'b', 'c'), insert('a', 1, 1, 'b')",
+    "SELECT * FROM items LOCK IN SHARE MODE",  # which MariaDB's own read-only transactions allow
+    "VALUES (1), (2)",
+    "TABLE items",
+    "EXPLAIN SELECT 1",
+    "EXPLAIN (ANALYZE, VERBOSE) (SELECT 1)",
+    "EXPLAIN ANALYZE VERBOSE SELECT 1",
+    "EXPLAIN QUERY PLAN SELECT 1",
+    "EXPLAIN FORMAT=JSON SELECT 1",
+    "SHOW CREATE TABLE items",
+    "PRAGMA foreign_keys",
+    'PRAGMA main.table_xinfo("items")',
+    "PRAGMA foreign_key_check",
+    "BEGIN",
+    "BEGIN IMMEDIATE",
+    "BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY",
+    "START TRANSACTION READ ONLY",
+    "SAVEPOINT sa_savepoint_1",
+    "RELEASE SAVEPOINT sa_savepoint_1",
+    "ROLLBACK TO SAVEPOINT sa_savepoint_1",
 )
-def test_a_read_is_told_by_its_text(statement: str, is_one: bool) -> None:
-    assert is_read(statement) is is_one
+WRITES = (
+    "",
+    "-- SELECT",
+    "--SELECT\nDELETE FROM items",
+    "/*!50000 DELETE FROM items */ SELECT 1",  # which MariaDB carries out
+    "SELECT 1 /*M! INTO OUTFILE 'a' */",
+    "/* /* */ ' */ ; DELETE FROM items; -- '",  # in PostgreSQL one comment, and a DELETE
+    "/* a */" * 10_000 + "DELETE FROM items",
+    "SELECT * INTO copies FROM items",
+    "SELECT 1 INTO @number",
+    "TABLE items INTO OUTFILE 'a'",
+    "SELECT 1; DROP TABLE items",
+    "SELECT 1; SELECT 2; CALL refill()",
+    "BEGIN; DELETE FROM items",
+    r"SELECT '\'; DELETE FROM items; -- '",  # in PostgreSQL a backslash is one
+    r"SELECT 'a\''; DELETE FROM items; -- '",  # in MySQL it is not
+    "SELECT 1--1; DELETE FROM items",  # in MySQL a subtraction
+    "SELECT $a$; DELETE FROM items; SELECT $a$",  # in SQLite a parameter
+    "SELECT 1 # '\n; DELETE FROM items; -- '",  # in MySQL a comment
+    "WITH t AS (UPDATE items SET price = 1 RETURNING *) TABLE t",
+    "WITH t AS (DELETE FROM items RETURNING *) SELECT * FROM t",
+    "WITH t AS MATERIALIZED (INSERT INTO items VALUES (1) RETURNING *) SELECT * FROM t",
+    "WITH t AS (SELECT 1) DELETE FROM items",
+    "WITH t AS (SELECT 1) UPDATE items SET price = 1",
+    "WITH t AS (SELECT 1) MERGE items USING t ON true",
+    "WITH t AS (SELECT 1) REPLACE INTO items SELECT * FROM t",
+    "SELECT * FROM OLD TABLE (DELETE FROM items)",
+    "SELECT * FROM items FOR UPDATE",
+    "SELECT * FROM items FOR NO KEY UPDATE",
+    "SELECT * FROM items FOR KEY SHARE",
+    "SELECT * FROM items FOR/**/UPDATE",
+    "SELECT * FROM items FOR -- a\n SHARE",
+    "EXPLAIN ANALYZE CREATE TABLE copies AS SELECT 1",
+    "EXPLAIN ANALYZE INSERT INTO items VALUES (1)",
+    "EXPLAIN (ANALYZE) EXECUTE prepared",
+    "EXPLAIN (ANALYZE) (WITH t AS (DELETE FROM items RETURNING *) TABLE t)",
+    "EXPLAIN PLAN FOR SELECT 1",  # Oracle writes it into a table
+    "PRAGMA user_version = 5",
+    "PRAGMA user_version(5)",
+    "PRAGMA main.journal_mode=WAL",
+    "PRAGMA optimize",
+    "PRAGMA wal_checkpoint",
+    "BEGIN DELETE FROM items",
+    "BEGIN NOT ATOMIC DELETE FROM items",
+    "COMMIT",
+    "CALL refill()",
+    "DO $$ BEGIN DELETE FROM items; END $$",
+    "EXECUTE prepared",
+    "COPY items FROM STDIN",
+    "LOCK TABLE items",
+    "VACUUM",
+    "ANALYZE",
+    "ANALYZE SELECT 1",  # in MariaDB it is carried out
+    "REFRESH MATERIALIZED VIEW totals",
+    "SET ROLE admin",
+    "TRUNCATE items",
+    "REPLACE INTO items VALUES (1)",
+)
+
+
+@pytest.mark.parametrize("statement", READS)
+def test_a_read_is_told_by_its_text(statement: str) -> None:
+    assert is_read(statement)
+
+
+@pytest.mark.parametrize("statement", WRITES)
+def test_what_may_write_is_no_read(statement: str) -> None:
+    assert not is_read(statement)
+
+
+@pytest.mark.parametrize("opening", ["'", '"', "/*", "$$", "$a$", "`", "(", "E'", "[", "--\n", "; SELECT 1"])
+def test_a_long_text_is_told_at_once(opening: str) -> None:
+    assert not is_read("SELECT 1 " + opening * 20_000 + " INTO copies; DELETE FROM items" + opening)

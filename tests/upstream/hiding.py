@@ -22,7 +22,8 @@ class _Hidden:
             raise AttributeError(self._name)
         if self._found is None:
             return vars(instance)[self._name]
-        return self._found.__get__(instance, owner)
+        found_by = getattr(self._found, "__get__", None)
+        return self._found if found_by is None else found_by(instance, owner)
 
     def __set__(self, instance: object, value: object) -> None:
         vars(instance)[self._name] = value

@@ -25,6 +25,7 @@ _NOT_OF_THE_SEAM = frozenset({"package", "verification"})
 SUPPORTING: Mapping[str, str] = {
     "aiosqlite.cursor_trip_uses": "aiosqlite.open_connection",
     "aiosqlite.sqlite_connection": "aiosqlite.open_connection",
+    "connecting.require_creator": "connecting.connect_uninterrupted",
     "connecting.thread_ends": "connecting.connections_ended",
     "fastapi.HandlerRun": "fastapi.watch_handlers",
     "fastapi.run_of": "fastapi.watch_handlers",

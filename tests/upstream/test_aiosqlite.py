@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sqlite3
 import threading
@@ -135,6 +136,20 @@ async def test_a_connection_that_is_stopped_twice_answers(tmp_path: Path) -> Non
     await connection.stop()
 
     assert connection.stop() is None
+
+
+async def test_a_connection_that_nobody_has_any_more_leaves_no_thread(tmp_path: Path) -> None:
+    cycle: list[Any] = [await aiosqlite.connect(_DIALECT, tmp_path / "shop.db")]
+    cycle.append(cycle)  # so that weak references die before `__del__` is called
+    thread = cycle[0]._thread
+    await asyncio.sleep(0)  # the event loop still has it
+
+    del cycle
+    with pytest.warns(ResourceWarning, match="was deleted before being closed"):
+        gc.collect()
+
+    thread.join(timeout=10)
+    assert not thread.is_alive()
 
 
 def test_a_connection_that_is_never_closed_keeps_no_process_alive(tmp_path: Path) -> None:

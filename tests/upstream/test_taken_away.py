@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
+import aiosqlite as aiosqlite_package
 import pytest
+from alembic.ddl.sqlite import SQLiteImpl
 from fastapi import FastAPI
+from sqlalchemy import create_engine, pool
 
 from layered_backend import Database, UnitOfWork, UnsupportedVersionError, install
 from layered_backend.migrations import upgrade_sync
 from layered_backend.testing.bound_engines import in_one_transaction_sync
+from layered_backend.upstream import aiosqlite, alembic, asyncpg
+from layered_backend.upstream.connecting import require_creator
+from layered_backend.upstream.sqlalchemy import connection
 from layered_backend.upstream.verification import Package, Undocumented
-from tests.upstream.page import checks
+from tests.undocumented_uses import uses_in
+from tests.upstream.hiding import hide
+from tests.upstream.page import checks, modules
 from tests.upstream.taking_away import accelerations_taken_away, taken_away, use_named
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +79,81 @@ def test_each_check_raises_where_nothing_is_left(check: Callable[[], None], monk
 
     with pytest.raises(UnsupportedVersionError):
         check()
+
+
+def _required() -> list[tuple[Callable[[], None], str]]:
+    """Return each check with the name of each use that it requires."""
+    found: list[tuple[Callable[[], None], str]] = []
+    for check in checks():
+
+        def require(package: Package, *uses: Undocumented, check: Callable[[], None] = check) -> None:
+            found.extend((check, str(use)) for use in uses)
+
+        with patch.object(Package, "require", require):
+            check()
+    return found
+
+
+@pytest.mark.parametrize(("check", "name"), _required(), ids=lambda each: str(getattr(each, "__module__", each)))
+def test_each_name_of_a_check_is_missed(check: Callable[[], None], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Undocumented, "is_present", property(lambda use: str(use) != name))
+
+    with pytest.raises(UnsupportedVersionError, match=re.escape(name)):
+        check()
+
+
+@pytest.mark.parametrize("module", list(modules()), ids=lambda module: module.__name__.rpartition("upstream.")[2])
+def test_each_name_with_an_underscore_is_checked(module: ModuleType) -> None:
+    used = {use.name for use in uses_in(inspect.getsource(module), "", module)}
+
+    assert {name for name in used if re.match("_[a-zA-Z]", name)} <= _checked_names()
+
+
+def _checked_names() -> set[str]:
+    """Return the names in the seam that are strings, as those are that `require` and `offers` are asked for."""
+    nodes = (node for module in modules() for node in ast.walk(ast.parse(inspect.getsource(module))))
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "check"),
+    [
+        (aiosqlite_package.Connection, "stop", aiosqlite.verify),
+        (aiosqlite_package.Connection, "_thread", aiosqlite.verify),
+        (SQLiteImpl, "transactional_ddl", alembic.verify_alembic),
+        (pool, "base", connection.verify_connection),
+        (import_module("asyncpg"), "InternalClientError", asyncpg.verify),
+    ],
+)
+def test_a_name_that_is_gone_is_missed(
+    owner: Any, name: str, check: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check()
+    if inspect.ismodule(owner):
+        monkeypatch.delattr(owner, name)
+    else:
+        hide(monkeypatch, owner, name)
+
+    with pytest.raises(UnsupportedVersionError, match=name):
+        check()
+
+
+def test_an_adapter_that_hands_no_function_on_is_refused() -> None:
+    dialect = create_engine("sqlite+aiosqlite://").dialect
+
+    def connect(*args: object, **options: object) -> None: ...
+
+    require_creator(dialect)
+    with (
+        patch.object(dialect.loaded_dbapi, "connect", connect),
+        pytest.raises(UnsupportedVersionError, match=r"connect\.async_creator_fn"),
+    ):
+        require_creator(dialect)
+
+
+def test_an_option_that_is_gone_is_missed() -> None:
+    assert Undocumented({"option": True}, "option").is_present
+    assert not Undocumented({}, "option").is_present
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -13,8 +12,9 @@ from sqlalchemy.pool import NullPool
 
 from layered_backend.dialects import DatabaseDialect, dialect_named
 
-__all__ = ["DatabaseConfiguration"]
+__all__ = ["DatabaseConfiguration", "refuse_autocommit"]
 
+_LONGEST = 2_147_483  # seconds, which PostgreSQL takes as milliseconds of 31 bits; some 24 days
 _PASSWORDS = ("password", "passwd")
 _OF_POOLS = frozenset({"max_overflow", "pool", "pool_size", "pool_timeout", "pool_use_lifo"})
 
@@ -68,11 +68,21 @@ class DatabaseConfiguration:
         )
 
     def __post_init__(self) -> None:
-        if str(self.engine_options.get("isolation_level")).upper() == "AUTOCOMMIT":
-            raise ValueError("units of work are transactions; the isolation level of a database cannot be AUTOCOMMIT")
+        refuse_autocommit(self.engine_options.get("isolation_level"))
+        self._refuse_autocommit_of_driver()
         for url in (self.url, self.sync_url):
             self._connect_arguments(url)  # raises where the driver has none of that kind
         self._check_statement_timeout()
+
+    def _refuse_autocommit_of_driver(self) -> None:
+        arguments: Mapping[str, Any] = self.engine_options.get("connect_args") or {}
+        is_said = any("autocommit" in url.query for url in (self.url, self.sync_url))
+        # sqlite3 has -1 for its old way, which is the one that is used; PyMySQL has None for what the server does.
+        if is_said or arguments.get("autocommit", False) not in {False, -1}:
+            raise ValueError(
+                "units of work are transactions; the driver's autocommit= would save each statement by itself, so leave it "
+                "out of the URL and of connect_args"
+            )
 
     def _check_statement_timeout(self) -> None:
         if self.statement_timeout is None:
@@ -127,8 +137,20 @@ class DatabaseConfiguration:
         return f"{type(self).__name__}({str(self)!r})"
 
     def __str__(self) -> str:
-        shown = self.url if self.is_in_memory else self.url.set(query={})  # which may have the password of a key in it
+        if self.is_in_memory:
+            return f"{self.url.drivername}://"
+        shown = self.url.set(query={})  # which may have the password of a key in it
         return shown.render_as_string(hide_password=True)
+
+
+def refuse_autocommit(isolation_level: object) -> None:
+    """Refuse the isolation level AUTOCOMMIT, in which nothing could be undone.
+
+    Raises:
+        ValueError: It is that one.
+    """
+    if str(isolation_level).upper() == "AUTOCOMMIT":
+        raise ValueError("a unit of work is a transaction; its isolation level cannot be AUTOCOMMIT")
 
 
 def _parsed(url: str | URL) -> URL:
@@ -145,8 +167,8 @@ def _with_password_in_its_place(url: URL) -> URL:
 
 
 def _refuse_no_time(name: str, seconds: float) -> None:
-    if not 0 < seconds < math.inf:
-        raise ValueError(f"{name}= is a number of seconds above 0")
+    if not 0 < seconds <= _LONGEST:
+        raise ValueError(f"{name}= is a number of seconds above 0, and {_LONGEST} at most")
 
 
 def _with_driver(url: URL, driver: str) -> URL:

@@ -9,7 +9,7 @@ from sqlalchemy import URL, Connection, Engine, MetaData, literal, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Session
 
-from layered_backend.database.configuration import DatabaseConfiguration
+from layered_backend.database.configuration import DatabaseConfiguration, refuse_autocommit
 from layered_backend.database.engines import Engines
 from layered_backend.dialects import DatabaseDialect
 from layered_backend.models import Base
@@ -44,7 +44,7 @@ class Database:
 
     Raises:
         ValueError: The URL is none, or is of a database that is not supported, not behind PgBouncer, or without a time
-            limit for statements; or a time limit is not above 0.
+            limit for statements; or a time limit is not above 0; or the connections would be in autocommit.
     """
 
     def __init__(
@@ -148,7 +148,11 @@ class Database:
             read_only: Refuse writes.
             deferred: On SQLite, take the write lock at the first write instead of at the first statement.
             isolation_level: As SQLAlchemy's `isolation_level`; None keeps the engine's.
+
+        Raises:
+            ValueError: The isolation level is AUTOCOMMIT, or one that the database does not have.
         """
+        refuse_autocommit(isolation_level)
         engines = self.engines
         engine = plain = engines.asynchronous.sync_engine if asynchronous else engines.synchronous
         if read_only or deferred or isolation_level:

@@ -12,12 +12,13 @@ from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import InvalidRequestError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from layered_backend.accelerators import defer_begin
 from layered_backend.database.configuration import DatabaseConfiguration
 from layered_backend.dialects import Closeable, refuse_writes
 from layered_backend.dialects.connecting import replace_lost_connections
+from layered_backend.dialects.registry import check_name
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.session import UnbegunReads, guard_engine
 from layered_backend.upstream.connecting import connections_ended
@@ -26,7 +27,7 @@ from layered_backend.upstream.sqlalchemy.concurrency import verify_concurrency
 from layered_backend.upstream.sqlalchemy.connection import verify_connection
 from layered_backend.upstream.sqlalchemy.restriction_compiler import restrict, verify_restriction
 
-__all__ = ["Engines"]
+__all__ = ["Engines", "check_isolation_level"]
 
 
 class Engines:
@@ -120,7 +121,7 @@ class Engines:
         key = tuple(transaction.values())
         if key not in variants:
             options = self.configuration.dialect.transactions.options(**transaction)
-            _check_isolation_level(engine, options.get("isolation_level"))
+            check_isolation_level(engine, options.get("isolation_level"))
             variants[key] = engine.execution_options(**options)
             refuse_writes(variants[key])
         return variants[key]
@@ -163,6 +164,9 @@ class Engines:
             else:
                 told = f"{needs}; install it, or {instead}"
             raise ModuleNotFoundError(told, name=error.name) from error
+        except ImportError as error:  # the module is installed, and something that it needs is not, such as libpq
+            told = f"{url.drivername}:// has a driver that cannot be loaded ({_first_line(error)})"
+            raise ImportError(f"{told}; {instead}", name=error.name) from error
         except NoSuchModuleError as error:
             if driver not in ours:
                 told = f"{url.drivername}:// names a driver that SQLAlchemy does not know; {instead}"
@@ -185,6 +189,7 @@ class Engines:
         configuration = self.configuration
         for verify in (expression.verify, verify_concurrency, verify_connection, verify_restriction):
             verify()
+        check_name(engine)
         event.listen(engine, "connect", self._keep_database_alive)
         self._connections.configure(engine)
         if configuration.statement_timeout is not None:
@@ -210,27 +215,43 @@ class Engines:
     async def dispose(self) -> None:
         """Close the pooled connections, those of other event loops excepted, and wait for the end of their threads."""
         engine = self._of_loops.get(asyncio.get_running_loop(), self._unclaimed)
-        beside = self._in_autocommit.pop(engine, None) if engine else None
+        # Both stay: a task that is cancelled here can dispose of what is left, and they can be used again.
+        beside = self._in_autocommit.get(engine) if engine else None
         for disposed in filter(None, (engine, beside)):
+            pool = disposed.pool
             await disposed.dispose()
+            _close_late_connections(pool)
             await connections_ended(disposed.sync_engine)
-        if beside is not None:
-            self._forget(beside)  # the other one can be used again
         self._abandon_closed_loops()
         self.dispose_synchronous()
 
     def dispose_synchronous(self) -> None:
         """Close the pooled connections of synchronous use."""
         if self._synchronous is not None:
+            pool = self._synchronous.pool
             self._synchronous.dispose()
+            _close_late_connections(pool)
         if self._keep_alive is not None:
             self._keep_alive.close()
             self._keep_alive = None
 
 
+def _close_late_connections(pool: Pool) -> None:
+    """Have the connections of units of work that are still open be closed when they come back to *pool*, which has no user."""
+    event.listen(pool, "checkin", _close)
+
+
+def _close(connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+    record.invalidate()
+
+
 def _can_be_awaited(url: URL) -> bool:
     """Tell whether SQLAlchemy has the driver of *url* for `async with`."""
     return url.get_dialect().get_async_dialect_cls(url).is_async
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(". ")
 
 
 def _is_known(name: str) -> bool:
@@ -242,7 +263,7 @@ def _is_known(name: str) -> bool:
     return True
 
 
-def _check_isolation_level(engine: Engine, level: str | None) -> None:
+def check_isolation_level(engine: Engine, level: str | None) -> None:
     """Refuse a *level* that the driver does not know, which it would refuse with a connection in its hands.
 
     Raises:

@@ -136,6 +136,10 @@ class Transactions(Protocol):
         """
         ...
 
+    def commits_each_statement(self, connection: Connection) -> bool:
+        """Tell, when a transaction has just begun, whether *connection* is in autocommit, so that there is none."""
+        ...
+
     def awaits_end(self, connection: Connection) -> bool:
         """Tell whether the end of *connection*'s transaction makes a difference to the database.
 

@@ -7,10 +7,12 @@ from dataclasses import fields
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
+from sqlalchemy import Engine
+
 from layered_backend.dialects.dialect import DatabaseDialect
 from layered_backend.models import ExactDecimal
 
-__all__ = ["ENTRY_POINTS", "dialect_named", "register_dialect"]
+__all__ = ["ENTRY_POINTS", "check_name", "dialect_named", "register_dialect"]
 
 ENTRY_POINTS = "layered_backend.dialects"
 """The group of entry points that packages name their dialects in."""
@@ -22,6 +24,7 @@ _SHIPPED: Mapping[str, str] = {
     "mysql": "layered_backend.dialects.mysql",
     "mariadb": "layered_backend.dialects.mysql",
 }
+_OTHERWISE_CALLED: Mapping[str, str] = {"postgres": "postgresql", "pgsql": "postgresql", "sqlite3": "sqlite"}
 _registered: dict[str, DatabaseDialect] = {}
 
 
@@ -54,6 +57,20 @@ def register_dialect(name: str, dialect: DatabaseDialect) -> None:
         ExactDecimal.store_as(dialect.values.decimal_type, name)
 
 
+def check_name(engine: Engine) -> None:
+    """Refuse a dialect that is registered under another name than SQLAlchemy's: some of its parts would not be found.
+
+    Raises:
+        ValueError: It is; the message has both names.
+    """
+    registered, name = engine.url.get_backend_name(), engine.dialect.name
+    if name != registered:
+        raise ValueError(
+            f"SQLAlchemy's dialect of {registered}:// has the name {name!r}; call register_dialect() with the name that it "
+            f"has, or give it the name {registered!r}"
+        )
+
+
 def dialect_named(name: str) -> DatabaseDialect:
     """Return the dialect of the database that SQLAlchemy calls *name*.
 
@@ -69,6 +86,10 @@ def dialect_named(name: str) -> DatabaseDialect:
         shipped: DatabaseDialect = import_module(_SHIPPED[name]).DIALECT
         return _registered.setdefault(name, shipped)
     found = next(iter(entry_points(group=ENTRY_POINTS, name=name)), None)
+    if found is None and name in _OTHERWISE_CALLED:
+        raise ValueError(
+            f"SQLAlchemy has no {name}:// and calls it {_OTHERWISE_CALLED[name]}://; begin the database URL so"
+        )
     if found is None:
         known = ", ".join(f"{each}://" for each in {**_SHIPPED, **_registered})
         raise ValueError(

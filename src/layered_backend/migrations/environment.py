@@ -94,8 +94,9 @@ def _migrate(database: Database, timeout: float, options: Mapping[str, Any], con
     is_locked = not database.pgbouncer and database.dialect.locks.lock_session(connection, _LOCK, timeout)
     if options.get("transaction_per_migration") and not is_locked:
         raise MigrationSetupError(
-            "transaction_per_migration needs a lock that outlives a transaction, which there is neither on SQLite nor "
-            "behind PgBouncer"
+            "transaction_per_migration needs a lock that outlives a transaction, which there is "
+            + ("not behind PgBouncer" if database.pgbouncer else f"not on {connection.dialect.name}")
+            + "; leave the option out"
         )
     database.dialect.migrations.prepare(connection)
     context.configure(connection=connection, dont_mutate=False, **options)
@@ -113,5 +114,6 @@ def _begin_locked(connection: Connection, locks: Locks, timeout: float) -> None:
             connection.begin()
             return locks.lock(connection, _LOCK, timeout)
         except LockTimeoutError:
+            connection.rollback()  # where it was the lock that was refused, and not the beginning
             if time.monotonic() >= deadline:
                 raise

@@ -21,6 +21,7 @@ from layered_backend.session.errors import (
 )
 from layered_backend.session.owner import SessionOwner
 from layered_backend.session.stream import StreamedCursor
+from layered_backend.session.transaction_control import PLAIN_STATEMENTS, transaction_control_in
 from layered_backend.session.transaction_state import TransactionState
 from layered_backend.session.transaction_view import view_of
 from layered_backend.upstream.sqlalchemy.concurrency import run_in_greenlet
@@ -141,9 +142,11 @@ def guard_engine(engine: Engine) -> None:
     event.listen(engine, "handle_error", _handle_error)
     event.listen(engine, "do_execute", _execute)
     event.listen(engine, "do_execute_no_params", _execute_without_parameters)
+    event.listen(engine, "do_executemany", _execute_many)
 
 
 def _execute(cursor: DBAPICursor, statement: str, parameters: Any, context: ExecutionContext) -> bool:
+    _refuse_transaction_control(statement, context)
     if not context.execution_options.get("stream_results"):
         return False
     context.dialect.do_execute(cursor, statement, parameters, context)
@@ -152,11 +155,31 @@ def _execute(cursor: DBAPICursor, statement: str, parameters: Any, context: Exec
 
 
 def _execute_without_parameters(cursor: DBAPICursor, statement: str, context: ExecutionContext) -> bool:
+    _refuse_transaction_control(statement, context)
     if not context.execution_options.get("stream_results"):
         return False
     context.dialect.do_execute_no_params(cursor, statement, context)
     _guard_stream(cursor, context)
     return True
+
+
+def _execute_many(cursor: DBAPICursor, statement: str, parameters: Any, context: ExecutionContext) -> None:
+    _refuse_transaction_control(statement, context)
+
+
+def _refuse_transaction_control(statement: str, context: ExecutionContext) -> None:
+    """Refuse a statement that begins or ends a transaction or a savepoint, of which the session would know nothing."""
+    if statement.startswith(PLAIN_STATEMENTS) and ";" not in statement:
+        return
+    connection = context.root_connection
+    if not isinstance(connection, GuardedConnection) or connection.sends_savepoint:
+        return
+    keyword = transaction_control_in(statement)
+    if keyword is not None:
+        raise UnitOfWorkError(
+            f"a statement that begins with {keyword} would go past the unit of work, which begins and ends the transaction; "
+            "leave it out, or call `await uow.commit()`, `await uow.rollback()` or `async with uow.savepoint():`"
+        )
 
 
 def _guard_stream(cursor: DBAPICursor, context: ExecutionContext) -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "has_ended_transaction",
     "refuse",
     "rolled_back",
+    "savepoint_undone",
     "translated_driver_error",
     "translated_session_error",
     "undoes_transaction",
@@ -45,7 +46,16 @@ _CUT_OFF = (
     "a part of the block was cut off by a cancellation or a timeout, and it is not known how far it came; nothing was "
     "saved. Put the whole `async with` block inside the timeout, and let the cancellation out of it."
 )
+_SAVEPOINT_UNDONE = (
+    "{} was caught inside a savepoint, but it had already undone the savepoint; let the error out of the block, and catch "
+    "it around the block"
+)
+_CONNECTION_LOST = (
+    "the connection was invalidated, and its transaction is lost with it; nothing was saved. Call `await uow.rollback()`, "
+    "or let the error out."
+)
 _COLUMN_TYPE_REFUSALS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_INVALIDATED = "8s2b"  # https://docs.sqlalchemy.org/en/21/errors.html#error-8s2b
 _DRIVER_REFUSALS = (OverflowError, TypeError, UnicodeError)
 
 
@@ -113,7 +123,7 @@ def translated_session_error(error: BaseException, state: TransactionState, dial
     """Translate the errors that arise above the driver, or before there is a connection."""
     match error:
         case sqlalchemy.exc.PendingRollbackError():
-            return rolled_back(state.error or error)
+            return _pending_rollback(error, state)
         case RolledBackError() if state.error is not None and error is not state.error:
             return rolled_back(state.error)  # what the database said of the first error tells more
         case StaleDataError():
@@ -124,6 +134,18 @@ def translated_session_error(error: BaseException, state: TransactionState, dial
             return None
         case _:
             return _translated_connect_error(error, dialect_name)
+
+
+def _pending_rollback(error: sqlalchemy.exc.PendingRollbackError, state: TransactionState) -> RolledBackError:
+    """Say why SQLAlchemy asks for a rollback first."""
+    # An error of the database has undone the unit of work.
+    if state.error is not None:
+        return rolled_back(state.error)
+    # Somebody has called `connection.invalidate()`.
+    if error.code == _INVALIDATED:
+        return RolledBackError(_CONNECTION_LOST)
+    # A flush has failed in a savepoint, whose error is booked in the savepoint alone.
+    return savepoint_undone(error.__cause__)
 
 
 def _translated_connect_error(error: BaseException, dialect_name: str) -> LayeredError | None:
@@ -157,6 +179,13 @@ def rolled_back(first: BaseException) -> RolledBackError:
     if isinstance(first, RolledBackError):
         return first
     refusal = RolledBackError(_CAUGHT.format(describe(first)) if isinstance(first, Exception) else _CUT_OFF)
+    refusal.__cause__ = first
+    return refusal
+
+
+def savepoint_undone(first: BaseException | None) -> RolledBackError:
+    """Return the error that says that *first* was caught inside a savepoint, with *first* as its cause."""
+    refusal = RolledBackError(_SAVEPOINT_UNDONE.format(describe(first) if isinstance(first, Exception) else "an error"))
     refusal.__cause__ = first
     return refusal
 

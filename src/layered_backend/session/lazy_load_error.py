@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
-from sqlalchemy.orm import Mapper, ORMExecuteState, RelationshipProperty
+from sqlalchemy import Column
+from sqlalchemy.orm import ColumnProperty, Mapper, ORMExecuteState, RelationshipProperty
 
 from layered_backend.errors import UnitOfWorkError
 from layered_backend.upstream.sqlalchemy.session import columns_wanted_by
@@ -41,10 +42,13 @@ def _sentence_of_columns(load: ORMExecuteState, expired_when: Collection[str]) -
 
     If one expired attribute is read, SQLAlchemy loads all of them, and does not tell which one was read.
     """
-    state, names = columns_wanted_by(load)
-    entity = load.bind_mapper.class_.__name__ if isinstance(load.bind_mapper, Mapper) else "an entity"
+    state, wanted = columns_wanted_by(load)
+    mapper = load.bind_mapper if state is None else state.mapper
+    entity = mapper.class_.__name__ if isinstance(mapper, Mapper) else "an entity"
+    # An eager relationship that has expired is read along with the columns.
+    names = sorted(name for name in wanted if mapper is None or name in mapper.column_attrs)
     if 0 < len(names) <= _FEW:
-        problem = " or ".join(f"{entity}.{name}" for name in sorted(names)) + " is not loaded"
+        problem = " or ".join(f"{entity}.{name}" for name in names) + " is not loaded"
     else:
         problem = f"{entity} has an attribute that is not loaded"
     again = "read the entity again with a query, such as get(), before you use it"
@@ -53,9 +57,31 @@ def _sentence_of_columns(load: ORMExecuteState, expired_when: Collection[str]) -
     causes = " or ".join(expired_when)
     if state.expired:  # the whole entity
         return f"{problem}, because {entity} expired{causes and f' when {causes}'}; {again}"
-    if state.expired_attributes.issuperset(names):
-        is_told = EXPIRE_CALLED in expired_when
-        cause = f"{EXPIRE_CALLED} or the database computes it" if is_told else "the database computes it"
-        return f"{problem}, because {cause}; {again}"
-    missing = ", ".join(f"undefer({entity}.{name})" for name in sorted(names))
-    return f"{problem}, because the query has left it out: add options=[{missing}] to the query"
+    attributes = [state.mapper.column_attrs[name] for name in names]
+    # A refresh leaves deferred columns among the expired ones.
+    if not state.expired_attributes.issuperset(names) or (attributes and all(each.deferred for each in attributes)):
+        missing = ", ".join(f"undefer({entity}.{name})" for name in names)
+        return f"{problem}, because the query has left it out: add options=[{missing}] to the query"
+    cause = _cause(attributes, state.mapper)
+    if EXPIRE_CALLED in expired_when:
+        cause = f"{EXPIRE_CALLED} or {cause}"
+    return f"{problem}, because {cause}; {again}"
+
+
+def _cause(attributes: Sequence[ColumnProperty[Any]], mapper: Mapper[Any]) -> str:
+    """Tell why *attributes* have expired by themselves."""
+    base = mapper.base_mapper
+    are_of_base = any(each.key in base.column_attrs for each in attributes)
+    if not are_of_base and not all(_is_computed(each) for each in attributes):
+        names = f"{base.class_.__name__}, [{mapper.class_.__name__}]"
+        return (
+            f"the query has read it as {base.class_.__name__}: add options=[selectin_polymorphic({names})] to the query"
+        )
+    return "the database computes it"
+
+
+def _is_computed(attribute: ColumnProperty[Any]) -> bool:
+    column = attribute.columns[0]
+    return not isinstance(column, Column) or bool(
+        column.server_default or column.server_onupdate or column.default or column.onupdate
+    )

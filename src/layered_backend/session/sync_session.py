@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, event, inspect
-from sqlalchemy.orm import InstanceState, ORMExecuteState, Session, SessionTransaction
+from sqlalchemy.orm import InstanceState, Mapper, ORMExecuteState, Session, SessionTransaction
 
 from layered_backend.dialects import Transactions, dialect_named
 from layered_backend.errors import RolledBackError, UnitOfWorkError
@@ -19,6 +19,7 @@ from layered_backend.session.errors import refuse, rolled_back
 from layered_backend.session.identity_keeping import keep_identity
 from layered_backend.session.lazy_load_error import EXPIRE_CALLED, raise_lazy_load_error
 from layered_backend.session.owner import Owner, SessionOwner
+from layered_backend.session.savepoint import OpenSavepoint
 from layered_backend.session.transaction_state import TransactionState
 from layered_backend.session.transaction_view import view_of
 from layered_backend.session.unbegun_reads import TransactionNeededError, UnbegunReads
@@ -43,6 +44,7 @@ class GuardedSyncSession(Session):
         unbegun_reads: How to read before a transaction has begun; None where every read is in the transaction.
         guarded_connection: The transaction's connection; None before the first one, and in the end.
         before_begin: A function that is called before a transaction begins, so that it can refuse.
+        block: The savepoint whose block is the innermost one; None outside of all.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class GuardedSyncSession(Session):
         self.guarded_connection: Connection | None = None
         self.before_begin: Callable[[], None] | None = None
         self._call = SessionCall(self.owner, self.state, engine.dialect.name)
+        self.block: OpenSavepoint | None = None
         self._opens_savepoint = False
         self._is_flushing = False
+        self._notes_reads = False
         self._expired_when: dict[str, None] = {}
 
     @property
@@ -75,6 +79,8 @@ class GuardedSyncSession(Session):
             raise UnitOfWorkError(_NOT_AWAITED)
         if not self.state.has_begun and self.before_begin is not None:
             self.before_begin()
+        if self.block is not None:
+            self.block.refuse_statement()
         return self._call
 
     # What reads and writes.
@@ -215,7 +221,10 @@ class GuardedSyncSession(Session):
             except BaseException:
                 savepoint.rollback()
                 raise
-            return savepoint
+            if not self._notes_reads:  # from the first savepoint on
+                self._notes_reads = True
+                event.listen(self, "loaded_as_persistent", _note_loaded)
+            return cast("SessionTransaction", OpenSavepoint(self, savepoint))
 
     def _flush_apart(self) -> None:
         """Flush what is pending in a savepoint of its own, before another one opens.
@@ -244,11 +253,27 @@ class GuardedSyncSession(Session):
         finally:
             self._opens_savepoint = False
 
+    def forget_pending(self) -> None:
+        """Forget what is pending, as a rollback does: what was added, changed and deleted since has nobody to write it."""
+        for added in self.new:
+            self.expunge(added)
+        for deleted in self.deleted:
+            super().add(deleted)
+        for changed in self.dirty:
+            super().expire(changed)
+            keep_identity(changed)
+
     def keep_identities(self, undone: SessionTransaction) -> None:
         """Give the entities that a rollback has expired their keys back: it has not changed them.
 
-        The caller needs the keys to read the rows again, or to name them in an error.
+        The caller needs the keys to read the rows again, or to name them in an error. SQLAlchemy has expired those that the
+        session has changed; one that was read in the savepoint may show what a statement had changed.
         """
+        reads = [*self.state.undone_reads]
+        self.state.undone_reads.clear()
+        for entity in (state.obj() for state in reads):
+            if entity is not None and entity in self:
+                super().expire(entity)
         if undone.nested:
             self._expired_when["a savepoint was rolled back"] = None
         else:  # which has expired every entity
@@ -390,7 +415,7 @@ class GuardedSyncSession(Session):
         finally:
             self.owner.close()
             # These know the session: no cycle is left to be collected.
-            self.guarded_connection = self.before_begin = self.state.actor_name = None
+            self.guarded_connection = self.before_begin = self.block = self.state.actor_name = None
 
     def _give_back(self) -> None:
         with self.owner:
@@ -423,7 +448,7 @@ def _guard_connection(session: GuardedSyncSession, transaction: SessionTransacti
     guard_connection(connection, session.owner, session.state)
     session.guarded_connection = connection
     session.state.has_begun = True
-    if str(connection.get_execution_options().get("isolation_level")).upper() == "AUTOCOMMIT":
+    if session.transactions.commits_each_statement(connection):
         refusal = UnitOfWorkError(
             "a unit of work is a transaction; its connection cannot be set to AUTOCOMMIT, where nothing could be undone"
         )
@@ -435,3 +460,16 @@ def _guard_connection(session: GuardedSyncSession, transaction: SessionTransacti
 @event.listens_for(GuardedSyncSession, "after_soft_rollback")
 def _keep_identities(session: GuardedSyncSession, undone: SessionTransaction) -> None:
     session.keep_identities(undone)
+
+
+def _note_loaded(session: GuardedSyncSession, entity: object) -> None:
+    state: InstanceState[Any] = inspect(entity, raiseerr=True)
+    session.state.note_read(state)
+
+
+@event.listens_for(Mapper, "refresh")
+def _note_refreshed(entity: object, context: object, attributes: object) -> None:
+    """Note an entity that was read again, or of which more was read."""
+    state: InstanceState[Any] = inspect(entity, raiseerr=True)
+    if isinstance(state.session, GuardedSyncSession):
+        state.session.state.note_read(state)

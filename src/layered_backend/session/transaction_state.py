@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
+from weakref import WeakSet
+
+from sqlalchemy.orm import InstanceState
 
 __all__ = ["Frame", "Hook", "Stream", "TransactionState"]
 
@@ -38,11 +41,13 @@ class Frame:
         savepoint: The name of the savepoint, None for the transaction.
         error: The first error that nothing has undone yet.
         hooks: The hooks that are to run after the commit.
+        read: The entities that were read in a savepoint, as SQLAlchemy knows them: its rollback may undo what they show.
     """
 
     savepoint: str | None = None
     error: BaseException | None = None
     hooks: list[Hook] = field(default_factory=list[Hook])
+    read: WeakSet[InstanceState[Any]] = field(default_factory=WeakSet[InstanceState[Any]])
 
 
 class TransactionState:
@@ -57,6 +62,7 @@ class TransactionState:
             outside of it.
         actor_name: Tells who works, for rows that keep it; None where nobody knows.
         streams: The results that are still being streamed.
+        undone_reads: The entities that were read in a savepoint that was undone since.
         last_undone: The error that a rollback to a savepoint is under way for, should the savepoint turn out to be gone.
     """
 
@@ -69,6 +75,7 @@ class TransactionState:
         self.is_ended_by_database = False
         self.actor_name: Callable[[], str | None] | None = None
         self.streams: set[Stream] = set()  # strongly: one that nobody has any more must be closed too
+        self.undone_reads: list[InstanceState[Any]] = []
         self.last_undone: BaseException | None = None
 
     @property
@@ -102,12 +109,19 @@ class TransactionState:
         """Forget what happened since the savepoint *name* was opened: its rollback undoes it."""
         for frame in self._since(name):
             self.last_undone = frame.error or self.last_undone
+            self.undone_reads += frame.read
 
     def release_savepoint(self, name: str) -> None:
         """Hand what happened since the savepoint *name* was opened to the frame around it, as its release does."""
         for frame in self._since(name):
             self.top.error = self.top.error or frame.error
             self.top.hooks += frame.hooks
+            self.note_read(*frame.read)
+
+    def note_read(self, *entities: InstanceState[Any]) -> None:
+        """Note that *entities* were read, where a rollback to a savepoint would leave them as they are."""
+        if self.top.savepoint is not None:
+            self.top.read.update(entities)
 
     def _since(self, name: str) -> list[Frame]:
         """Take away the frames from that of the savepoint *name* on, and return them, the outermost first."""

@@ -118,9 +118,13 @@ def _problem_of(text: str) -> str:
 
 def _unsupported(url: URL) -> str:
     try:
-        dialect_named(url.get_backend_name())
+        dialect = dialect_named(url.get_backend_name())
     except ValueError:
         return "is of no supported database, begin it with sqlite://, postgresql://, mariadb:// or mysql://"
+    try:
+        dialect.connections.effective_url(url)
+    except ValueError as error:  # which has nothing of it, as those of `Database`
+        return f"cannot be used: {error}"
     try:
         url.get_dialect()
     except ArgumentError:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Collection, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any, NoReturn, cast
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from layered_backend.database import Database, Engines
 from layered_backend.database.configuration import DatabaseConfiguration
-from layered_backend.dialects import PortableTransactions, Transactions
-from layered_backend.errors import UnitOfWorkError
-from layered_backend.memoization import unique
+from layered_backend.database.engines import check_isolation_level
+from layered_backend.dialects import Transactions
+from layered_backend.errors import LayeredError, UnitOfWorkError
 from layered_backend.testing.shared_connection import AUTOCOMMIT, READ_ONLY, SharedConnection
 
 __all__ = ["BoundEngines", "connected_through", "in_one_transaction", "in_one_transaction_sync"]
@@ -39,11 +39,12 @@ class BoundEngines(Engines):
         super().__init__(
             replace(
                 configuration,
-                dialect=replace(dialect, transactions=_nested(type(dialect.transactions))()),
+                dialect=replace(dialect, transactions=_Nested(dialect.transactions)),
                 is_in_memory=False,  # where units of work would have to wait for each other
                 deferred_begin=False,  # a savepoint is a beginning
             )
         )
+        self._outer = dialect.transactions
         self.shared = shared
         self._bound = shared.engine()
         self._beside = self._bound.execution_options(**{AUTOCOMMIT: True})
@@ -79,6 +80,10 @@ class BoundEngines(Engines):
         self._check_loop()
         return self._beside
 
+    def variant(self, engine: Engine, **transaction: Any) -> Engine:
+        check_isolation_level(engine, self._outer.options(**transaction).get("isolation_level"))
+        return super().variant(engine, **transaction)
+
     async def dispose(self) -> None:
         """Do nothing: the test still has its connection."""
 
@@ -86,18 +91,41 @@ class BoundEngines(Engines):
         """Do nothing: the test still has its connection."""
 
 
-class _Nested(PortableTransactions):
-    """The transactions inside another one: they wait for none, and have no isolation of their own."""
+class _Nested(Transactions):
+    """The transactions inside another one: they wait for none, and have no isolation of their own.
 
-    has_one_writer = False
+    Args:
+        outer: The transactions of the database, whose rules hold for all else.
+    """
+
+    has_one_writer: bool = False
+
+    def __init__(self, outer: Transactions) -> None:
+        self._outer = outer
+        self.undoing_all: tuple[type[LayeredError], ...] = outer.undoing_all
+        self.answers_every_commit: bool = outer.answers_every_commit
+        self.streams_alone: bool = outer.streams_alone
 
     def options(self, *, read_only: bool, deferred: bool, isolation_level: str | None) -> Mapping[str, Any]:
         return {READ_ONLY: read_only}
 
+    def commits_each_statement(self, connection: Connection) -> bool:
+        return self._outer.commits_each_statement(connection)
 
-@unique
-def _nested(outer: type[Transactions]) -> type[Transactions]:
-    return cast("type[Transactions]", type(f"Nested{outer.__name__}", (_Nested, outer), {}))
+    def awaits_end(self, connection: Connection) -> bool:
+        return self._outer.awaits_end(connection)
+
+    def has_refused_to_begin(self, connection: Connection) -> bool:
+        return self._outer.has_refused_to_begin(connection)
+
+    def has_ended(self, connection: Connection) -> bool:
+        return self._outer.has_ended(connection)
+
+    def check_deferred(self, connection: Connection, tables: Collection[Table]) -> None:
+        self._outer.check_deferred(connection, tables)
+
+    def check_at_commit(self, connection: Any) -> None:
+        self._outer.check_at_commit(connection)
 
 
 def _refuse(possible: str, tried: str, fixture: str) -> NoReturn:

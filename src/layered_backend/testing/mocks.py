@@ -114,13 +114,11 @@ class _MockUnitOfWork(UnitOfWork):
 
 class _MockSavepoint(Savepoint):
     async def _open(self) -> None:
-        state = self._session.state
-        state.open_savepoint(f"mock {id(self)}")
-        self._frame = state.top
+        self._session.state.open_savepoint(f"mock {id(self)}")
 
     async def _close(self, error: BaseException | None) -> None:
         end = self._session.state.release_savepoint if error is None else self._session.state.undo_savepoint
-        end(str(self._frame.savepoint))
+        end(f"mock {id(self)}")
 
 
 def _named(repository_class: Any, model: type[Any] | None) -> tuple[type[Any], type[Any] | None]:

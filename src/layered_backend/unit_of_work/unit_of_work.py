@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar, cast
 from sqlalchemy import Connection
 
 from layered_backend.database import Database
+from layered_backend.database.configuration import refuse_autocommit
 from layered_backend.errors import ConcurrentUseError, FinishedError, UnitOfWorkError
 from layered_backend.query import Scope
 from layered_backend.query.scope import ActiveScopes, active_scopes
@@ -78,8 +79,7 @@ class UnitOfWork:
         self.database = chosen
         self.read_only = read_only
         self.isolation_level = isolation_level or self.isolation_level
-        if str(self.isolation_level).upper() == "AUTOCOMMIT":
-            raise ValueError("a unit of work is a transaction; its isolation level cannot be AUTOCOMMIT")
+        refuse_autocommit(self.isolation_level)
         self.actor = actor
         self._session: GuardedSession | None = None
         self._completion: Completion | None = None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from importlib import import_module
@@ -17,7 +16,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Dialect
 
-from layered_backend.upstream.connecting import opened, thread_ends
+from layered_backend.memoization import unique
+from layered_backend.upstream.connecting import opened, require_creator, thread_ends
 from layered_backend.upstream.verification import Package, Undocumented
 
 __all__ = [
@@ -45,17 +45,17 @@ def verify() -> None:
     Raises:
         UnsupportedVersionError: The installed release keeps the thread of a connection elsewhere.
     """
-    PACKAGE.require(*_uses("_thread"))
+    PACKAGE.require(*_uses("_thread", "stop"))
 
 
 def cursor_trip_uses() -> tuple[Undocumented, ...]:
     """Return what `execute_in_thread`, `leave_to_thread`, `open_connection` and `sqlite_connection` use."""
-    return _uses("_execute", "_tx", "_connection")
+    return _uses("_tx", "_connection") + _uses("_execute", parameters=("fn", "args"))
 
 
-def _uses(*names: str) -> tuple[Undocumented, ...]:
+def _uses(*names: str, parameters: tuple[str, ...] = ()) -> tuple[Undocumented, ...]:
     unopened = import_module("aiosqlite").connect(":memory:")  # which has a thread, and has not started it
-    return tuple(Undocumented(unopened, name) for name in names)
+    return tuple(Undocumented(unopened, name, parameters) for name in names)
 
 
 def connect(dialect: Dialect, *args: Any, **options: Any) -> Coroutine[Any, Any, Any]:
@@ -70,7 +70,8 @@ def connect(dialect: Dialect, *args: Any, **options: Any) -> Coroutine[Any, Any,
     connection: Any = import_module("aiosqlite").connect(*args, **options)
     thread: threading.Thread = connection._thread
     thread.daemon = True  # as SQLAlchemy has it
-    connection.stop = _StopOnce(dialect, connection, thread)
+    connection._of_dialect = dialect
+    connection.__class__ = _stopped_once(connection.__class__)
     return _connected(dialect, connection, thread)
 
 
@@ -79,7 +80,11 @@ def connect_cleanly(dialect: Dialect, options: dict[str, Any]) -> None:
 
     Uses `async_creator_fn`, as `layered_backend.upstream.connecting.connect_uninterrupted` does. Without it a connection that
     fails or is cancelled would leave its thread behind.
+
+    Raises:
+        UnsupportedVersionError: SQLAlchemy's adapter does not know it.
     """
+    require_creator(dialect)
     options.setdefault("async_creator_fn", partial(connect, dialect))
 
 
@@ -93,29 +98,31 @@ async def _connected(dialect: Dialect, connection: Any, thread: threading.Thread
         raise
 
 
-class _StopOnce:
+class _StoppedOnce:
     """Stops a connection of aiosqlite, unless that is done: nothing would ever answer a second request.
 
     SQLAlchemy asks twice, once politely and once by force, when a task is cancelled again while it closes a connection;
     the task that awaits the second answer was then destroyed in mid-wait, which asyncio logs as an error.
+
+    It is a base of the connection's class: aiosqlite calls `stop` in `__del__` too, where nothing else leads to the connection.
     """
 
-    def __init__(self, dialect: Dialect, connection: Any, thread: threading.Thread) -> None:
-        self._dialect = dialect
-        self._connection = weakref.ref(connection)
-        self._thread = weakref.ref(thread)
-        self._is_done = False
+    _of_dialect: Dialect
+    _thread: threading.Thread
+    _is_stopped = False
 
-    def __call__(self) -> Any:
-        connection: Any = self._connection()
-        if connection is None or self._is_done:
+    def stop(self) -> Any:
+        if self._is_stopped:
             return None
-        self._is_done = True
-        thread = self._thread()
-        if thread is not None:
-            thread_ends(self._dialect, thread)
-        stop: Callable[[Any], Any] = connection.__class__.stop  # not the instance's, which is this one
-        return stop(connection)
+        self._is_stopped = True
+        thread_ends(self._of_dialect, self._thread)
+        aiosqlites: Any = super()
+        return aiosqlites.stop()
+
+
+@unique
+def _stopped_once(kind: type[Any]) -> type[Any]:
+    return type(kind.__name__, (_StoppedOnce, kind), {})
 
 
 def join_thread(connection: Any) -> None:

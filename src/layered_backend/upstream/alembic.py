@@ -21,10 +21,13 @@ def verify_alembic() -> None:
     Raises:
         UnsupportedVersionError: Alembic has changed.
     """
+    context = MigrationContext.configure(dialect_name="sqlite")
     _ALEMBIC.require(
         Undocumented(ScriptDirectory, "_upgrade_revs", ("destination", "current_rev")),
         Undocumented(ScriptDirectory, "_downgrade_revs", ("destination", "current_rev")),
         Undocumented(RevisionStep, "__init__", ("revision_map", "revision", "is_upgrade")),
+        Undocumented(context, "impl"),
+        Undocumented(getattr(context, "impl", None), "transactional_ddl"),
     )
 
 

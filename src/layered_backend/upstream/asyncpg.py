@@ -8,17 +8,21 @@ from importlib import import_module
 from typing import Any
 
 from layered_backend.upstream.sqlalchemy import SQLALCHEMY
-from layered_backend.upstream.verification import Undocumented
+from layered_backend.upstream.verification import Package, Undocumented
 
 __all__ = ["is_broken_off", "outside_transaction", "verify"]
 
+_ASYNCPG = Package("asyncpg", "0.31 to 0.32")
+_BROKEN_OFF = "InternalClientError"
+
 
 def verify() -> None:
-    """Check what the clean end of connections rests on.
+    """Check what the clean end of connections, and of lost ones, rests on.
 
     Raises:
-        UnsupportedVersionError: The installed release of SQLAlchemy adapts asyncpg in another way.
+        UnsupportedVersionError: The installed release of SQLAlchemy adapts asyncpg in another way, or asyncpg has changed.
     """
+    _ASYNCPG.require(Undocumented(import_module("asyncpg"), _BROKEN_OFF))
     adapter: object = import_module("sqlalchemy.dialects.postgresql.asyncpg")
     SQLALCHEMY.require(
         Undocumented(adapter, "AsyncAdapt_asyncpg_dbapi"),
@@ -47,4 +51,4 @@ def is_broken_off(error: BaseException) -> bool:
     Uses the class `InternalClientError`, which is not documented to mean that; without it, the first request after a lost
     connection is a 500 and no 503.
     """
-    return type(error).__name__ == "InternalClientError"
+    return type(error).__name__ == _BROKEN_OFF

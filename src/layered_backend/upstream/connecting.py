@@ -13,8 +13,10 @@ from weakref import WeakKeyDictionary, WeakSet
 from sqlalchemy import Dialect, Engine
 
 from layered_backend.coroutines import uninterrupted
+from layered_backend.upstream.sqlalchemy import SQLALCHEMY
+from layered_backend.upstream.verification import Undocumented
 
-__all__ = ["connect_uninterrupted", "connections_ended", "finished", "opened", "thread_ends"]
+__all__ = ["connect_uninterrupted", "connections_ended", "finished", "opened", "require_creator", "thread_ends"]
 
 _OPENING = 2.0  # seconds; a server that does not answer holds up no application that stops
 _ENDING = 30.0  # seconds, as long as a statement waits for SQLite's lock
@@ -36,8 +38,22 @@ def connect_uninterrupted(
 
     Uses `async_creator_fn`, the argument in which SQLAlchemy's adapters hand on `create_async_engine(async_creator=)`;
     that itself gets neither the URL nor the arguments. Without it, connections would be opened as `opened` tells.
+
+    Raises:
+        UnsupportedVersionError: SQLAlchemy's adapter does not know it.
     """
+    require_creator(dialect)
     options.setdefault("async_creator_fn", partial(_connect, dialect, connect, discard))
+
+
+def require_creator(dialect: Dialect) -> None:
+    """Check that the adapter of *dialect*'s driver hands on `async_creator_fn`.
+
+    Raises:
+        UnsupportedVersionError: It does not.
+    """
+    connect: Any = dialect.loaded_dbapi.connect
+    SQLALCHEMY.require(Undocumented(connect.__code__, "async_creator_fn"))
 
 
 async def _connect(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from types import CodeType
 from typing import Any
 
 from layered_backend.errors import UnsupportedVersionError
@@ -21,25 +23,32 @@ class Undocumented:
     """A name that its owner does not document.
 
     Attributes:
-        owner: The class, module or object that has it.
+        owner: The class, module or object that has it; a mapping that has it among its keys, such as options, or the code of
+            a function that has it among its constants.
         name: The name.
         parameters: The names of the parameters that are passed to it, where it is called.
     """
 
-    owner: object
+    owner: Any
     name: str
     parameters: tuple[str, ...] = ()
 
     @property
     def is_present(self) -> bool:
         """Whether the owner has the name, and what has the name accepts the parameters."""
+        if isinstance(self.owner, CodeType):
+            return self.name in self.owner.co_consts
+        has_keys = isinstance(self.owner, Mapping)
+        if has_keys:
+            return self.name in self.owner
         found = getattr(self.owner, self.name, _MISSING)
         if found is _MISSING:
             return False
         return not self.parameters or _accepts(found, self.parameters)
 
     def __str__(self) -> str:
-        owner = getattr(self.owner, "__name__", type(self.owner).__name__)
+        named = "co_qualname" if isinstance(self.owner, CodeType) else "__name__"
+        owner: str = getattr(self.owner, named, type(self.owner).__name__)
         return f"{owner}.{self.name}({', '.join(self.parameters)})" if self.parameters else f"{owner}.{self.name}"
 
 

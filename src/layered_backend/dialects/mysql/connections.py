@@ -16,6 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from layered_backend import errors
+from layered_backend.dialects.connecting import refuse_unknown_arguments
 from layered_backend.dialects.mysql.locks import answer, give_back_locks
 from layered_backend.dialects.portable import PortableConnections, PortableTransactions
 from layered_backend.upstream.connecting import connect_uninterrupted, finished
@@ -43,6 +44,8 @@ class MySQLConnections(PortableConnections):
         return {"isolation_level": "READ COMMITTED"}
 
     def configure(self, engine: Engine) -> None:
+        if engine.dialect.driver in {self.sync_driver, self.async_driver}:
+            refuse_unknown_arguments(engine, import_module(engine.dialect.driver).connect)
         if engine.dialect.driver in self.async_only:
             event.listen(engine, "do_connect", _connect_uninterrupted)
         event.listen(engine, "begin", _begin)

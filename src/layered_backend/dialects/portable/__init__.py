@@ -6,12 +6,11 @@ from layered_backend.dialects.portable.connections import (
     PortableConnections,
     PortableMigrations,
     PortableTransactions,
-    is_read,
-    refuse_writes,
 )
 from layered_backend.dialects.portable.errors import PortableErrors
 from layered_backend.dialects.portable.locks import PortableLocks
 from layered_backend.dialects.portable.queries import INT64, PortableKeys, PortableOrdering, PortableValues
+from layered_backend.dialects.portable.read_only import is_read, refuse_writes
 from layered_backend.dialects.portable.writing import PortableWriting
 
 __all__ = [

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from sqlalchemy import URL, Connection, Dialect, Engine, Table, event
+from sqlalchemy import URL, Connection, Dialect, Engine, Table
 
+from layered_backend.dialects.portable.read_only import READ_ONLY
 from layered_backend.dialects.protocols import Closeable, Connections, Migrations, Transactions
-from layered_backend.errors import LayeredError, ReadOnlyError
+from layered_backend.errors import LayeredError
 
-__all__ = ["PortableConnections", "PortableMigrations", "PortableTransactions", "is_read", "refuse_writes"]
-
-_READ_ONLY = "layered_backend_refuses_writes"
-# Comments may come first; MariaDB carries out those that begin with ! or M!. A dialect may send BEGIN itself.
-_READS = re.compile(
-    r"(?:[\s(]|--[^\n]*|/\*(?!M?!)(?>.*?\*/))*+"
-    r"(SELECT|WITH|VALUES|TABLE|EXPLAIN|SHOW|PRAGMA|BEGIN|START\s+TRANSACTION|SAVEPOINT|RELEASE|ROLLBACK)\b",
-    re.IGNORECASE | re.DOTALL,
-)
-# A common table expression may stand before a write, or be one, and EXPLAIN ANALYZE carries out what it explains.
-_MAY_WRITE_ALL_THE_SAME = frozenset({"WITH", "EXPLAIN"})
-# Not the name of a column, which is qualified, quoted or a label; nor a value that is one word.
-_WRITES = re.compile(r"(?<![.'\"`\[])(?<!\bAS )\b(INSERT|UPDATE|DELETE|MERGE|REPLACE\s+INTO)\b", re.IGNORECASE)
-_LOCKS = re.compile(r"\bFOR\s+((NO\s+KEY\s+)?UPDATE|(KEY\s+)?SHARE)\b", re.IGNORECASE)
+__all__ = ["PortableConnections", "PortableMigrations", "PortableTransactions"]
 
 
 class PortableConnections(Connections):
@@ -70,31 +57,6 @@ class PortableConnections(Connections):
         engine.dispose(close=False)
 
 
-def is_read(statement: str) -> bool:
-    """Tell by its text whether *statement* can be part of a read-only transaction.
-
-    It begins as a query does, and has neither a write in it nor a lock on rows, which PostgreSQL refuses there too. A
-    query whose function writes is not noticed.
-    """
-    begun = _READS.match(statement)
-    if begun is None or _LOCKS.search(statement):
-        return False
-    may_write = begun[1].upper() in _MAY_WRITE_ALL_THE_SAME or ";" in statement
-    return not (may_write and _WRITES.search(statement))
-
-
-def refuse_writes(engine: Engine) -> None:
-    """Have *engine* refuse what is no read, if its options are those of a read-only transaction of the portable kind."""
-    if engine.get_execution_options().get(_READ_ONLY):
-        event.listen(engine, "before_cursor_execute", _refuse_write)
-
-
-def _refuse_write(connection: Connection, cursor: object, statement: str, *_: object) -> None:
-    """Refuse what is no read."""
-    if not is_read(statement):
-        raise ReadOnlyError("nothing can be written: the unit of work has read_only=True")
-
-
 class PortableTransactions(Transactions):
     """Transactions that the driver begins by itself, with savepoints as the SQL standard has them."""
 
@@ -109,7 +71,19 @@ class PortableTransactions(Transactions):
         Not every database has transactions that are read-only. A query whose function writes is not noticed here.
         """
         level = {"isolation_level": isolation_level} if isolation_level else {}
-        return {**level, _READ_ONLY: True} if read_only else level
+        return {**level, READ_ONLY: True} if read_only else level
+
+    def commits_each_statement(self, connection: Connection) -> bool:
+        """Tell whether SQLAlchemy's isolation level is AUTOCOMMIT, or the driver says that it is in autocommit."""
+        if str(connection.get_execution_options().get("isolation_level")).upper() == "AUTOCOMMIT":
+            return True
+        adapted = connection.connection.dbapi_connection
+        try:
+            is_autocommit = adapted is not None and connection.dialect.detect_autocommit_setting(adapted)
+        except NotImplementedError:  # by a dialect of SQLAlchemy's that cannot tell
+            return False
+        # A dialect may leave SQLite's driver in autocommit and have sent BEGIN itself.
+        return is_autocommit and not getattr(connection.connection.driver_connection, "in_transaction", False)
 
     def awaits_end(self, connection: Connection) -> bool:
         return True

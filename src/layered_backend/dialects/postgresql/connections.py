@@ -8,12 +8,14 @@ import os
 from collections.abc import Collection, Mapping
 from functools import partial
 from importlib import import_module
+from itertools import product
 from typing import Any
 
 from sqlalchemy import URL, Connection, Dialect, Engine, Table, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from layered_backend.dialects.connecting import refuse_unknown_arguments
 from layered_backend.dialects.portable import PortableConnections, PortableTransactions
 from layered_backend.upstream import asyncpg
 from layered_backend.upstream.connecting import connect_uninterrupted
@@ -28,6 +30,7 @@ _CHECKING = (
     "ROLLBACK TO SAVEPOINT layered_check",
     "RELEASE SAVEPOINT layered_check",
 )
+_OF_SQLALCHEMY = ("async_fallback", "prepared_statement_cache_size", "prepared_statement_name_func")
 _logger = logging.getLogger("layered_backend")
 _NOTICE_LOST_CLIENT = (
     "SELECT set_config(name, '1000', false) FROM pg_catalog.pg_settings WHERE name = 'client_connection_check_interval'"
@@ -46,13 +49,18 @@ class PostgreSQLConnections(PortableConnections):
 
     async_driver = "asyncpg"
     sync_driver = "psycopg"
-    async_only: frozenset[str] = frozenset({"asyncpg"})
+    async_only: frozenset[str] = frozenset({"asyncpg", "psycopg_async"})
     requirement = "layered-backend[postgresql]"
     has_statement_timeout = True
 
     def configure(self, engine: Engine) -> None:
         if engine.dialect.driver == _ASYNCPG:
             asyncpg.verify()
+            refuse_unknown_arguments(engine, import_module(_ASYNCPG).connect, *_OF_SQLALCHEMY)
+        elif engine.dialect.driver in _PSYCOPG:
+            psycopg: Any = import_module("psycopg")
+            libpqs = (option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults())
+            refuse_unknown_arguments(engine, psycopg.connect, *libpqs)
         if engine.dialect.is_async:
             event.listen(engine, "do_connect", _connect_uninterrupted)
         event.listen(engine, "connect", _let_server_notice_a_lost_client)
@@ -100,13 +108,38 @@ class PostgreSQLTransactions(PortableTransactions):
 
 def _connect_uninterrupted(dialect: Dialect, record: object, args: list[Any], options: dict[str, Any]) -> None:
     if dialect.driver == _ASYNCPG:
-        driver: Any = import_module("asyncpg")
-        connect_uninterrupted(dialect, options, driver.connect, lambda connection: connection.terminate())
+        connect_uninterrupted(dialect, options, _connect_to_any_host, lambda connection: connection.terminate())
     elif dialect.driver in _PSYCOPG:
-        driver = import_module("psycopg")
+        driver: Any = import_module("psycopg")
         connect_uninterrupted(
             dialect, options, driver.AsyncConnection.connect, lambda connection: connection.pgconn.finish()
         )
+
+
+async def _connect_to_any_host(*args: Any, **options: Any) -> Any:
+    """Connect by asyncpg to the first host that answers in time, as libpq does.
+
+    asyncpg's time limit is one for all hosts of a URL: it waits for the first one until none is left for the second.
+    """
+    driver: Any = import_module(_ASYNCPG)
+    if not isinstance(options.get("host"), list):
+        return await driver.connect(*args, **options)
+    hosts: list[str] = options["host"]
+    port: Any = options.get("port")
+    ports: list[Any] = options["port"] if isinstance(port, list) else [port] * len(hosts)
+    places = list(zip(hosts, ports, strict=True))
+    wanted: Any = options.get("target_session_attrs") or os.environ.get("PGTARGETSESSIONATTRS")
+    # Of one host alone, asyncpg would find that nothing is better than it.
+    rounds = ["standby", "any"] if wanted == "prefer-standby" else [wanted]
+    refusal: Exception | None = None
+    for attributes, place in product(rounds, places):
+        one = {"host": place[0], "port": place[1], "target_session_attrs": attributes}
+        try:
+            return await driver.connect(*args, **{**options, **one})
+        except (OSError, driver.CannotConnectNowError, driver.TargetServerAttributeNotMatched) as error:
+            refusal = error
+    assert refusal is not None
+    raise refusal
 
 
 def _limit_statements(

@@ -37,7 +37,16 @@ class SQLiteConnections(PortableConnections):
     requirement = "layered-backend[sqlite]"
 
     def effective_url(self, url: URL) -> URL:
-        """Return *url*; an in-memory database becomes one that survives the loss of its pooled connection."""
+        """Return *url*; an in-memory database becomes one that survives the loss of its pooled connection.
+
+        Raises:
+            ValueError: It names a host.
+        """
+        if url.host:
+            raise ValueError(
+                "a SQLite URL has no host: write three slashes before the path of the file, as in sqlite:///shop.db, and "
+                "four before one that begins at the root"
+            )
         if url.database not in {None, "", ":memory:", "file::memory:"}:
             return url
         return url.set(database=f"file:layered_backend_{next(_memory_numbers)}").update_query_dict(
@@ -104,6 +113,12 @@ class SQLiteTransactions(PortableTransactions):
         if isolation_level == "AUTOCOMMIT":
             return {_BEGIN: None}
         return {_BEGIN: "DEFERRED" if deferred or read_only else "IMMEDIATE", _QUERY_ONLY: read_only}
+
+    def commits_each_statement(self, connection: Connection) -> bool:
+        """Tell whether nothing sends BEGIN; the driver itself is always in autocommit."""
+        options = connection.get_execution_options()
+        is_autocommit = str(options.get("isolation_level")).upper() == "AUTOCOMMIT"
+        return is_autocommit or options.get(_BEGIN, "IMMEDIATE") is None
 
     def awaits_end(self, connection: Connection) -> bool:
         adapted = connection.connection.dbapi_connection

@@ -48,6 +48,7 @@ def is_offered() -> bool:
         Undocumented(_Adapter, "__init__", ("dbapi", "connection")),
         Undocumented(_Adapter, "cursor", ("server_side",)),
         Undocumented(_Adapter, "_handle_exception", ("error",)),
+        Undocumented(_Adapter, "_connection"),
     )
     return SQLALCHEMY.offers(_ACCELERATION, *uses) and aiosqlite.PACKAGE.offers(
         _ACCELERATION, *aiosqlite.cursor_trip_uses()

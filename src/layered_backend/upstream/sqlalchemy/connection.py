@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import traceback
 from abc import abstractmethod
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, pool
 from sqlalchemy.engine import ExecutionContext
 
 from layered_backend.upstream.sqlalchemy import SQLALCHEMY
@@ -35,6 +37,7 @@ def verify_connection() -> None:
         Undocumented(Connection, "_savepoint_impl", ("name",)),
         Undocumented(Connection, "_rollback_to_savepoint_impl", ("name",)),
         Undocumented(Connection, "_release_savepoint_impl", ("name",)),
+        Undocumented(pool, _POOL.rpartition(".")[2]),
     )
 
 
@@ -45,6 +48,9 @@ class ObservedConnection(Connection):
     events `commit`, `savepoint`, `rollback_savepoint` and `release_savepoint` come before the statement and do not tell
     whether it succeeded. Without them `UnitOfWork.outcome` could not be trusted.
     """
+
+    sends_savepoint: bool = False
+    """Whether it is sending one of the three statements of a savepoint."""
 
     @abstractmethod
     def commit_is_sent(self) -> None:
@@ -76,18 +82,29 @@ class ObservedConnection(Connection):
         self.commit_has_succeeded()
 
     def _savepoint_impl(self, name: str | None = None) -> str:
-        opened = super()._savepoint_impl(name)
+        with self._sending_savepoint():
+            opened = super()._savepoint_impl(name)
         self.savepoint_is_opened(opened)
         return opened
 
     def _rollback_to_savepoint_impl(self, name: str) -> None:
         self.savepoint_is_undone(name)
-        super()._rollback_to_savepoint_impl(name)
+        with self._sending_savepoint():
+            super()._rollback_to_savepoint_impl(name)
         self.savepoint_rollback_has_succeeded()
 
     def _release_savepoint_impl(self, name: str) -> None:
-        super()._release_savepoint_impl(name)
+        with self._sending_savepoint():
+            super()._release_savepoint_impl(name)
         self.savepoint_is_released(name)
+
+    @contextmanager
+    def _sending_savepoint(self) -> Generator[None]:
+        self.sends_savepoint = True
+        try:
+            yield
+        finally:
+            self.sends_savepoint = False
 
 
 def observe(connection: Connection, kind: type[ObservedConnection]) -> None:

@@ -23,7 +23,11 @@ def verify_pooling() -> None:
         UnsupportedVersionError: SQLAlchemy has changed.
     """
     options = ("pool", "dialect", "url", "execution_options", "hide_parameters")
-    SQLALCHEMY.require(Undocumented(Engine, "__init__", options), Undocumented(ConnectionPoolEntry, "info"))
+    SQLALCHEMY.require(
+        Undocumented(Engine, "__init__", options),
+        Undocumented(NullPool, "__init__", ("creator", "dialect", "reset_on_return")),
+        Undocumented(ConnectionPoolEntry, "info"),
+    )
 
 
 def engine_lending(lend: Callable[[], Any], like: Engine, execution_options: Mapping[str, Any]) -> Engine:

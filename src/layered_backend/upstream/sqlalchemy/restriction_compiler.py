@@ -39,6 +39,7 @@ def verify_restriction() -> None:
         Undocumented(SQLCompiler, "visit_delete", ("delete_stmt",)),
         Undocumented(SQLCompiler, "_display_froms_for_select", ("asfrom", "lateral")),
         Undocumented(SQLCompiler, "_default_stack_entry"),
+        Undocumented(statement.compile(), "stack"),
         *(
             Undocumented(statement, name)
             for name in (
@@ -53,6 +54,8 @@ def verify_restriction() -> None:
         Undocumented(LoaderCriteriaOption, "_resolve_where_criteria", ("ext_info",)),
         Undocumented(LoaderCriteriaOption, "get_global_criteria", ("attributes",)),
         Undocumented(CriteriaOption, "process_compile_state", ("compile_state",)),
+        Undocumented(CriteriaOption, "process_compile_state_replaced_entities", ("compile_state", "mapper_entities")),
+        Undocumented(CriteriaOption, "propagate_to_loaders"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar
 
@@ -16,7 +17,8 @@ __all__ = ["read_by_position"]
 ExecutableT = TypeVar("ExecutableT", bound=Executable)
 
 _OPTION = "_result_disable_adapt_to_context"
-_OWN_OPTIONS = Undocumented(context, "_orm_load_exec_options")  # of SQLAlchemy's own statements, with the same option
+_NO_OPTIONS: Mapping[str, Any] = {}
+_OWN_OPTIONS = Undocumented(getattr(context, "_orm_load_exec_options", _NO_OPTIONS), _OPTION)  # of its own statements
 
 
 def read_by_position(statement: ExecutableT) -> ExecutableT:
