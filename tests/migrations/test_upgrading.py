@@ -163,9 +163,9 @@ def test_an_env_py_that_is_wrong_is_told(sqlite_project: Project, env: str, mess
 
 _FOREIGN_ENV = """
 from alembic import context
-from sqlalchemy import create_engine
+from sqlalchemy import NullPool, create_engine
 
-with create_engine({url!r}).begin() as connection:
+with create_engine({url!r}, poolclass=NullPool).begin() as connection:
     context.configure(connection=connection, target_metadata=None)
     with context.begin_transaction():
         context.run_migrations()

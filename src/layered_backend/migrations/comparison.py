@@ -48,7 +48,7 @@ def comparison_options(database: Database, metadata: MetaData, options: Mapping[
 
 
 class _Filters:
-    """What is compared. Lives as long as a run.
+    """The choice of tables and constraints that are compared. Lives as long as a run.
 
     Args:
         database: What is migrated.

@@ -1,4 +1,4 @@
-"""What a migration asks MariaDB about the tables that it compares."""
+"""The questions of a migration to MariaDB, about the tables that it compares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a migration asks PostgreSQL about the tables that it compares."""
+"""The questions of a migration to PostgreSQL, about the tables that it compares."""
 
 from __future__ import annotations
 
