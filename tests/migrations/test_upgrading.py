@@ -233,7 +233,7 @@ def test_a_folder_is_written_for_the_name_of_a_module_alone(
 
 def test_any_name_of_a_folder_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     (tmp_path / "oddly_kept_models.py").write_text(
         "from layered_backend import Base, Database\ndatabase = Database('sqlite:///shop.db')\n"
     )

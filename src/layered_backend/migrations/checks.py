@@ -19,7 +19,7 @@ _OF_JSON = "json_valid("  # MariaDB adds such a check to each column of JSON
 def compare_checks(context: AutogenContext, changes: ModifyTableOps, *tables: Any) -> PriorityDispatchResult:
     """Have the checks added that the model has and the table has not, and the others dropped."""
     *_, stored, declared = tables
-    if stored is None or declared is None or context.dialect is None or context.inspector is None:
+    if stored is None or declared is None:
         return PriorityDispatchResult.CONTINUE
     quote = context.dialect.identifier_preparer.quote
     there = {
@@ -35,7 +35,7 @@ def compare_checks(context: AutogenContext, changes: ModifyTableOps, *tables: An
     }
     wanted, has_unnamed = _created(declared, context.dialect)
     # A check without a name in the model has one from the server in the table, so the others may be of the model too.
-    left = set() if has_unnamed else there - wanted.keys()
+    left: set[str] = set() if has_unnamed else there - wanted.keys()
     for check in sorted(_checks_of(stored), key=lambda check: str(check.name)):
         is_left = check.name is not None and quote(str(check.name)) in left
         if is_left and context.run_object_filters(check, str(check.name), "check_constraint", True, None):

@@ -60,7 +60,7 @@ def compare_default(context: AutogenContext, alteration: AlterColumnOp, *columns
     if theirs is False or not all(each is None or isinstance(each, DefaultClause) for each in defaults):
         return PriorityDispatchResult.CONTINUE
     migrations: Migrations = context.opts[MIGRATIONS]
-    dialect = _dialect(context)
+    dialect = context.dialect
     no_statement: Any = None
     now = _not_null(_text_of(stored.server_default.arg) if isinstance(stored.server_default, DefaultClause) else None)
     wanted = _not_null(dialect.ddl_compiler(dialect, no_statement).get_column_default_string(declared), dialect)
@@ -83,11 +83,6 @@ def compare_default(context: AutogenContext, alteration: AlterColumnOp, *columns
     return PriorityDispatchResult.STOP
 
 
-def _dialect(context: AutogenContext) -> Dialect:
-    assert context.dialect is not None  # it is None without a connection alone
-    return context.dialect
-
-
 def _text_of(expression: object) -> str:
     """Return *expression*, which was read from the database, as it was read."""
     return expression.text if isinstance(expression, TextClause) else str(expression)
@@ -106,7 +101,7 @@ def leave_computed(context: AutogenContext, _alteration: AlterColumnOp, *columns
     defaults = (stored.server_default, declared.server_default)
     if any(isinstance(each, Computed) for each in defaults):
         return PriorityDispatchResult.STOP
-    if any(isinstance(each, Identity) for each in defaults) and not _dialect(context).supports_identity_columns:
+    if any(isinstance(each, Identity) for each in defaults) and not context.dialect.supports_identity_columns:
         return PriorityDispatchResult.STOP
     return PriorityDispatchResult.CONTINUE
 
@@ -131,7 +126,7 @@ def _is_computed_alike(context: AutogenContext, stored: Column[Any], declared: C
         return stored.computed is declared.computed
     if declared.computed.persisted is not None and bool(stored.computed.persisted) != declared.computed.persisted:
         return False
-    dialect = _dialect(context)
+    dialect = context.dialect
     compiled = declared.computed.sqltext.compile(
         dialect=dialect, compile_kwargs={"literal_binds": True, "include_table": False}
     )

@@ -50,7 +50,7 @@ def rendered(kind: str, item: object, context: AutogenContext) -> str | bool:
 def _sql(expression: ClauseElement, context: AutogenContext, *, is_default: bool = False) -> str:
     """Return the code of a string that SQLAlchemy reads as *expression*: Alembic's own doubles % and binds what follows a colon."""
     sql = context.migration_context.impl.render_ddl_sql_expr(expression, is_server_default=is_default)
-    if context.dialect is not None and context.dialect.paramstyle in FORMATS:
+    if context.dialect.paramstyle in FORMATS:
         sql = sql.replace("%%", "%")
     return repr(_BOUND.sub(r"\\:", sql))
 
@@ -75,7 +75,7 @@ def _type(item: object, context: AutogenContext) -> str | bool:
 
 def _type_of(dialect: str, item: object, context: AutogenContext) -> str | bool:
     """Return the code of a type of another database than this one, of which Alembic does not qualify the arguments."""
-    here = context.dialect.name if context.dialect is not None else None
+    here = context.dialect.name
     if here == dialect or (here, dialect) == ("mariadb", "mysql"):
         return False
     context.imports.add(f"from sqlalchemy.dialects import {dialect}")
