@@ -32,7 +32,7 @@ DOCUMENTED_MODULES = frozenset(
         # https://alembic.sqlalchemy.org/en/latest/api/
         *("alembic", "alembic.autogenerate", "alembic.autogenerate.api", "alembic.command", "alembic.config"),
         *("alembic.operations.ops", "alembic.runtime.environment", "alembic.runtime.migration", "alembic.script"),
-        *("alembic.ddl.impl", "alembic.util.exc"),
+        *("alembic.ddl.impl", "alembic.runtime.plugins", "alembic.util", "alembic.util.exc"),
         # https://fastapi.tiangolo.com/reference/ and the pages of its tutorial
         *("fastapi", "fastapi.exception_handlers", "fastapi.exceptions", "fastapi.openapi.models", "fastapi.responses"),
         *("fastapi.routing", "fastapi.security"),
