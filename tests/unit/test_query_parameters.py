@@ -238,6 +238,11 @@ class TestFilterSet:
 
 
 class TestSorting:
+    def test_a_key_that_is_named_again_counts_once(self) -> None:
+        twice = ItemSorting(sort="price,-name,-price,price").order_by()
+
+        assert [_sql(each) for each in twice] == ["items.price", "items.name DESC"]
+
     def test_a_minus_sign_reverses_what_a_key_stands_for(self) -> None:
         class Newest(Sorting):
             keys = {"new": Item.id.desc(), "note": Item.note.nulls_last()}  # noqa: RUF012
@@ -274,7 +279,7 @@ class TestPages:
             (
                 CursorPage([Item(id=1, name="tea", price=1)], 50, "x", None),
                 CursorPage[ItemRead],
-                {"next": "x", "previous": None},
+                {"next": "x", "previous": None, "total": None},
             ),
         ],
     )
