@@ -202,9 +202,10 @@ class TestTheOperations:
             nul = await client.post("/products", json={"name": "\0", "price": 1})
             large = await client.post("/products", json={"name": "x", "price": 1, "amount": 10**30})
 
-        assert (duplicate.status_code, dangling.status_code, large.status_code) == (409, 409, 422)
-        assert nul.status_code == (422 if stall.backend.server == "postgresql" else 201)
-        assert large.json() == {"detail": "A value does not fit its column"}
+        assert (duplicate.status_code, dangling.status_code) == (409, 409)
+        assert (nul.status_code, large.status_code) == (422, 422)
+        assert nul.json() == {"detail": "Text with a NUL character or half of a surrogate pair does not fit name"}
+        assert large.json() == {"detail": "A number of this size does not fit amount"}
 
 
 class TestKeys:
@@ -685,10 +686,7 @@ class TestHostileRequests:
         async with serving(stall) as client:
             statuses = {query: (await client.get(f"/products?{query}")).status_code for query, _ in QUERIES}
 
-        expected = dict(QUERIES)
-        if stall.backend.server == "mariadb":  # which compares what no column holds
-            expected[f"amount={10**30}"] = 200
-        assert statuses == expected
+        assert statuses == dict(QUERIES)
 
     async def test_keys(self, stall: Shop) -> None:
         keys = {"abc": 422, "1.5": 422, "%00": 422, "9" * 5_000: 422, "%ff": 422, "1%2F2": 404}

@@ -302,8 +302,7 @@ class EntityReader(Generic[ModelT]):
         """
         # Counted outside of what reads the value: databases do not group by every expression.
         (value,) = checked_sorts(self._mapper, (expression,))
-        column = cast("Any", value).label("value")
-        values = self._selected(where).with_only_columns(column, maintain_column_froms=True).subquery()
+        values = self._selected(where).with_only_columns(value.label("value"), maintain_column_froms=True).subquery()
         statement = self._scoped(select(values.c.value, func.count()).group_by(values.c.value))
         rows = await SessionSource(self.session).read(lambda connection: connection.execute(statement).all())
         return {row[0]: row[1] for row in rows}
