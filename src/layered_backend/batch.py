@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from itertools import compress, islice
+from itertools import compress, groupby, islice
 from operator import itemgetter
 from typing import Any, Final, TypeVar, cast
 
@@ -34,10 +34,12 @@ class Batch:
     Attributes:
         fields: Of each field, the values of the rows in their order; MISSING in a row that leaves it out.
         size: How many rows there are.
+        numbers: The numbers of the rows in what the caller gave; none if they are those of the batch, from 0.
     """
 
     fields: Mapping[str, Sequence[Any]]
     size: int
+    numbers: Sequence[int] = ()
 
     @classmethod
     def of(cls, rows: Sequence[Mapping[str, Any]]) -> Batch:
@@ -57,21 +59,43 @@ class Batch:
 
     def selected(self, rows: Sequence[int]) -> Batch:
         """Return the rows of those numbers, from 0."""
-        return Batch({name: [values[row] for row in rows] for name, values in self.fields.items()}, len(rows))
+        fields = {name: [values[row] for row in rows] for name, values in self.fields.items()}
+        return Batch(fields, len(rows), [self.number(row) for row in rows])
+
+    def sliced(self, start: int, stop: int) -> Batch:
+        """Return the rows from number *start* up to *stop*."""
+        if start == 0 and stop >= self.size:
+            return self
+        fields = {name: values[start:stop] for name, values in self.fields.items()}
+        return Batch(fields, min(stop, self.size) - start, (self.numbers or range(self.size))[start:stop])
+
+    def value(self, name: str, row: int) -> object:
+        """Return the value of a field in a row; MISSING if the row leaves it out."""
+        return self.fields[name][row] if name in self.fields else MISSING
+
+    def number(self, row: int) -> int:
+        """Return the caller's number of a row."""
+        return self.numbers[row] if self.numbers else row
 
     def without(self, names: Set[str]) -> Batch:
         """Return the rows without those fields."""
-        return Batch({name: values for name, values in self.fields.items() if name not in names}, self.size)
+        fields = {name: values for name, values in self.fields.items() if name not in names}
+        return Batch(fields, self.size, self.numbers)
 
-    def alike(self) -> Iterator[Batch]:
-        """Yield the rows in parts, in each of which all rows set the same fields."""
-        return self.parted(dict.fromkeys(self.fields, LEFT_OUT))
+    def alike(self, *, in_order: bool = False) -> Iterator[Batch]:
+        """Yield the rows in parts, in each of which all rows set the same fields.
 
-    def parted(self, absent: Mapping[str, Set[type]]) -> Iterator[Batch]:
+        Args:
+            in_order: Whether the parts keep the order of the rows, though there are more of them.
+        """
+        return self.parted(dict.fromkeys(self.fields, LEFT_OUT), in_order=in_order)
+
+    def parted(self, absent: Mapping[str, Set[type]], *, in_order: bool = False) -> Iterator[Batch]:
         """Yield the rows in parts, in each of which all rows have the same fields.
 
         Args:
             absent: Of each field, the types of the values that are as good as none.
+            in_order: Whether the parts keep the order of the rows, though there are more of them.
         """
         kinds = {name: self.kinds(name) for name in self.fields}
         gone = {name for name in self.fields if kinds[name] <= absent[name]}
@@ -81,7 +105,7 @@ class Batch:
             yield rest
             return
         patterns = zip(*([type(value) in absent[name] for value in self.fields[name]] for name in mixed), strict=True)
-        for pattern, rows in _places(patterns).items():
+        for pattern, rows in _runs(patterns) if in_order else _places(patterns).items():
             yield rest.selected(rows).without({*compress(mixed, pattern)})
 
 
@@ -127,3 +151,8 @@ def _places(patterns: Iterator[tuple[bool, ...]]) -> Mapping[tuple[bool, ...], l
     for place, pattern in enumerate(patterns):
         places.setdefault(pattern, []).append(place)
     return places
+
+
+def _runs(patterns: Iterator[tuple[bool, ...]]) -> Iterator[tuple[tuple[bool, ...], list[int]]]:
+    for pattern, run in groupby(enumerate(patterns), key=itemgetter(1)):
+        yield pattern, [place for place, _ in run]

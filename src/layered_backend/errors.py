@@ -93,9 +93,15 @@ __all__ = [
 
 
 class LayeredError(Exception):
-    """The root of every error that the library raises on purpose."""
+    """The root of every error that the library raises on purpose.
+
+    Attributes:
+        index: The place, from 0, of the row that the error is about, among those that a write of many rows was given; None
+            for other calls, and where it is not known.
+    """
 
     default_message: ClassVar[str] = ""
+    index: int | None = None
 
     def __str__(self) -> str:
         return super().__str__() or self.default_message

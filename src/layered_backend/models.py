@@ -10,22 +10,34 @@ import re
 import secrets
 import time
 import uuid
-import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, ClassVar, Protocol
+from inspect import getattr_static as inspect_static
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from sqlalchemy import Connection, DateTime, Dialect, Float, MetaData, Numeric, PrimaryKeyConstraint, String, Uuid
+from sqlalchemy import (
+    DateTime,
+    Dialect,
+    Float,
+    Integer,
+    MetaData,
+    Numeric,
+    PrimaryKeyConstraint,
+    String,
+    Uuid,
+    event,
+    inspect,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, declared_attr, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from layered_backend.errors import InvalidDataError, LayeredError, UnitOfWorkError
+from layered_backend.stamps import LONGEST_NAME, creation_of_row, creator_of_row, current_actor, moment_of_transaction
 
 __all__ = [
     "Audited",
@@ -287,86 +299,39 @@ class Base(DeclarativeBase):
     __mapper_args__: Any = {"eager_defaults": True}  # noqa: RUF012  # declared so by SQLAlchemy
 
 
-_LONGEST_NAME = 255  # characters
 _NAME = (
-    String(_LONGEST_NAME)
-    .with_variant(String(_LONGEST_NAME, collation="utf8mb4_nopad_bin"), "mariadb")
-    .with_variant(String(_LONGEST_NAME, collation="utf8mb4_bin"), "mysql")
+    String(LONGEST_NAME)
+    .with_variant(String(LONGEST_NAME, collation="utf8mb4_nopad_bin"), "mariadb")
+    .with_variant(String(LONGEST_NAME, collation="utf8mb4_bin"), "mysql")
 )
+
+
+# The mixins are for every kind of mapped class. SQLAlchemy takes an annotation of a mixin for a field of a dataclass, and
+# refuses it there, so that only type checkers see them.
+
+
+def _integer(model: Any) -> Any:
+    """Return the column type of whole numbers that the base class of *model* declares."""
+    declared: Mapping[Any, Any] = getattr(getattr(model, "registry", None), "type_annotation_map", {})
+    return declared.get(int, Integer)
 
 
 class IntegerPrimaryKey:
     """An `id` that the database counts up."""
 
-    id: Mapped[int] = mapped_column(primary_key=True, sort_order=-10)
+    if TYPE_CHECKING:
+        id: Mapped[int]
+    else:
+        id = declared_attr(lambda cls: mapped_column(_integer(cls), primary_key=True, sort_order=-10))
 
 
 class UUIDPrimaryKey:
     """An `id` that is known before the row is written, and that sorts by time of creation (a UUID of version 7)."""
 
-    id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True, default=uuid7, sort_order=-10)
-
-
-_MOMENT = "layered_backend.moment"
-
-
-class _DefaultContext(Protocol):
-    """The part of a statement's context that the default functions of this module use."""
-
-    @property
-    def root_connection(self) -> Connection: ...
-
-    def get_current_parameters(self) -> Mapping[str, Any]: ...
-
-
-def _moment_of_transaction(context: _DefaultContext) -> datetime:
-    """Return when the transaction first wrote a stamped row: all rows of one transaction have the same stamp."""
-    connection = context.root_connection
-    transaction = Connection.get_transaction(connection)  # a guarded connection's own method returns a view of it
-    of_transaction, moment = connection.info.get(_MOMENT, (None, None))
-    if of_transaction is None or of_transaction() is not transaction:
-        moment = datetime.now(UTC)
-        connection.info[_MOMENT] = weakref.ref(transaction), moment
-    stamp: datetime = moment
-    return stamp
-
-
-def _created_at(context: _DefaultContext) -> datetime:
-    """Return the row's `created_at`: a row that was never updated says so."""
-    return context.get_current_parameters().get("created_at") or _moment_of_transaction(context)
-
-
-def _actor(context: _DefaultContext) -> str | None:
-    """Return who works, in the words of the unit of work whose connection executes the statement; None for nobody."""
-    actor_name = getattr(context.root_connection, "actor_name", None)  # of a connection that a session guards
-    name_of_actor: Callable[[], str | None] | None = actor_name
-    name = None if name_of_actor is None else _told_by(name_of_actor)
-    if name is not None and len(name) > _LONGEST_NAME:
-        raise InvalidDataError(f"the name of the actor has more than {_LONGEST_NAME} characters; override actor_name()")
-    return name
-
-
-def _told_by(name_of_actor: Callable[[], str | None]) -> str | None:
-    try:
-        return name_of_actor()
-    except LayeredError:
-        raise
-    except Exception as error:  # which would pass for a value that does not fit its column
-        raise UnitOfWorkError(f"actor_name() has raised {type(error).__name__}") from error
-
-
-def _created_by(context: _DefaultContext) -> str | None:
-    """Return the row's `created_by`: a row that was never updated says so."""
-    return context.get_current_parameters().get("created_by") or _actor(context)
-
-
-READS: Mapping[Any, frozenset[str]] = {
-    _moment_of_transaction: frozenset(),
-    _created_at: frozenset({"created_at"}),
-    _actor: frozenset(),
-    _created_by: frozenset({"created_by"}),
-}
-"""The fields that the defaults of this module read: rows with the same values there have the same default."""
+    if TYPE_CHECKING:
+        id: Mapped[uuid.UUID]
+    else:
+        id = mapped_column(Uuid, primary_key=True, insert_default=uuid7, sort_order=-10)
 
 
 class Timestamped:
@@ -375,10 +340,18 @@ class Timestamped:
     The moment is that of the first such write of the transaction, for all of its rows.
     """
 
-    created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=_moment_of_transaction, sort_order=10)
-    updated_at: Mapped[datetime] = mapped_column(
-        UTCDateTime, default=_created_at, onupdate=_moment_of_transaction, sort_order=11
-    )
+    if TYPE_CHECKING:
+        created_at: Mapped[datetime]
+        updated_at: Mapped[datetime]
+    else:
+        created_at = mapped_column(UTCDateTime, insert_default=moment_of_transaction, nullable=False, sort_order=10)
+        updated_at = mapped_column(
+            UTCDateTime,
+            insert_default=creation_of_row,
+            onupdate=moment_of_transaction,
+            nullable=False,
+            sort_order=11,
+        )
 
 
 class Audited:
@@ -388,8 +361,12 @@ class Audited:
     an actor, such as by a seeder, `updated_by` is NULL.
     """
 
-    created_by: Mapped[str | None] = mapped_column(_NAME, default=_actor, sort_order=14)
-    updated_by: Mapped[str | None] = mapped_column(_NAME, default=_created_by, onupdate=_actor, sort_order=15)
+    if TYPE_CHECKING:
+        created_by: Mapped[str | None]
+        updated_by: Mapped[str | None]
+    else:
+        created_by = mapped_column(_NAME, insert_default=current_actor, sort_order=14)
+        updated_by = mapped_column(_NAME, insert_default=creator_of_row, onupdate=current_actor, sort_order=15)
 
 
 class SoftDeletable:
@@ -400,7 +377,10 @@ class SoftDeletable:
         scopes = (Scope(SoftDeletable, lambda cls: cls.deleted_at.is_(None), name="soft_delete"),)
     """
 
-    deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime, default=None, sort_order=12)
+    if TYPE_CHECKING:
+        deleted_at: Mapped[datetime | None]
+    else:
+        deleted_at = mapped_column(UTCDateTime, sort_order=12)
 
 
 class Versioned:
@@ -410,10 +390,55 @@ class Versioned:
     `version` that was read, and another is stored.
     """
 
-    version: Mapped[int] = mapped_column(default=1, sort_order=13)
+    if TYPE_CHECKING:
+        version: Mapped[int]
+        __mapper_args__: Any
+    else:
+        version = declared_attr(
+            lambda cls: mapped_column(_integer(cls), insert_default=1, nullable=False, sort_order=13)
+        )
 
-    @declared_attr.directive
-    def __mapper_args__(cls) -> dict[str, Any]:  # noqa: N805  # SQLAlchemy passes the class
-        """Add to what the base class says, which this mixin would hide otherwise."""
-        inherited: dict[str, Any] = dict(getattr(super(), "__mapper_args__", {}))
-        return inherited | {"version_id_col": cls.version}
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Add the version to mapper arguments of the class's own, or of another mixin, which would hide it otherwise."""
+        if not any(
+            issubclass(base, Versioned) for base in _mapped_bases(cls)
+        ):  # a subclass inherits the version's column
+            cls.__mapper_args__ = _with_version(inspect_static(cls, "__mapper_args__", None))
+        super().__init_subclass__(**options)
+
+
+def _with_version(given: Any) -> Any:
+    """Return mapper arguments, as a class has them, with the column of the version."""
+
+    def mapper_arguments(model: Any) -> dict[str, Any]:
+        evaluated = given.__get__(None, model) if hasattr(given, "__get__") else given
+        return {"version_id_col": model.version, **(evaluated or {})}
+
+    return declared_attr.directive(mapper_arguments)
+
+
+def _mapped_bases(model: type[Any]) -> list[type[Any]]:
+    return [base for base in model.__mro__[1:] if inspect(base, raiseerr=False) is not None]
+
+
+@event.listens_for(Mapper, "mapper_configured")
+def _refuse_uncounted(mapper: Mapper[Any], model: type[Any]) -> None:
+    """Refuse a Versioned class whose version would not change with each write.
+
+    Raises:
+        TypeError: The mapper has another version, or none, or one that nothing counts.
+    """
+    if not issubclass(model, Versioned):
+        return
+    column: Any = mapper.version_id_col
+    own = mapper.column_attrs["version"].columns if "version" in mapper.column_attrs else ()
+    if column is None or column not in own or column.table not in mapper.tables:
+        raise TypeError(
+            f"{model.__name__} is Versioned, but its mapper does not count `version`; name Versioned before the base class, "
+            "and leave version_id_col out of __mapper_args__"
+        )
+    if mapper.version_id_generator is False and column.server_onupdate is None:
+        raise TypeError(
+            f"{model.__name__} is Versioned, but neither its mapper nor the database counts `version`; leave "
+            "version_id_generator out of __mapper_args__, or give the column a server_onupdate"
+        )

@@ -211,3 +211,25 @@ def test_without_its_name_no_entity_is_registered(
 
     (message,) = caplog.messages
     assert "has no Session._register_persistent(states)" in message
+
+
+class TestCountsVersions:
+    @pytest.mark.parametrize(
+        ("arguments", "counts"),
+        [
+            ({}, True),
+            ({"version_id_generator": lambda version: (version or 0) + 1}, False),
+            ({"version_id_generator": False}, False),
+        ],
+    )
+    def test_only_the_mappers_own_function_counts(self, arguments: dict[str, Any], counts: bool) -> None:
+        class Base(DeclarativeBase):
+            pass
+
+        class Versioned(Base):
+            __tablename__ = "versioned"
+            id: Mapped[int] = mapped_column(primary_key=True)
+            version: Mapped[int] = mapped_column()
+            __mapper_args__ = {"version_id_col": version, **arguments}  # noqa: RUF012  # declared so by SQLAlchemy
+
+        assert seam.counts_versions(_mapper(Versioned)) is counts

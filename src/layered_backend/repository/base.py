@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel
 from sqlalchemy import CursorResult, delete, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from layered_backend.batch import batched
+from layered_backend.batch import Batch, batched
 from layered_backend.errors import (
     InvalidDataError,
+    NotFoundError,
     StaleError,
     UniqueViolationError,
     UnitOfWorkError,
@@ -24,13 +26,13 @@ from layered_backend.models import SoftDeletable
 from layered_backend.projection import selection_of
 from layered_backend.query import Criterion
 from layered_backend.repository.bulk_insert import insert_rows
+from layered_backend.repository.bulk_rows import BATCH_SIZE, at_index, batches, numbered
 from layered_backend.repository.entity_reader import EntityReader
-from layered_backend.repository.keyed_writes import change_by_key, delete_by_key
-from layered_backend.repository.new_entity import write_new_entity
-from layered_backend.repository.orm_bypass import can_delete_directly, can_update_directly
 from layered_backend.repository.refresh import find_loaded, refresh_changed, refresh_loaded, refresh_new
 from layered_backend.repository.returning import Returning
+from layered_backend.repository.row_writes import change_by_key, delete_by_key, write_new_entity
 from layered_backend.repository.scoped_values import (
+    changed_batch_in_scope,
     changed_in_scope,
     new_batch_in_scope,
     new_in_scope,
@@ -38,15 +40,13 @@ from layered_backend.repository.scoped_values import (
     refuse_foreign,
 )
 from layered_backend.repository.upsert import Attributes, Upsert, undone_alone
-from layered_backend.upstream.sqlalchemy.events import is_change_heard
+from layered_backend.repository.write_gate import Verb, plan_write
 
 __all__ = ["BaseRepository", "repository_of"]
 
 ModelT = TypeVar("ModelT")
 RepositoryT = TypeVar("RepositoryT", bound="BaseRepository[Any]")
 SchemaT = TypeVar("SchemaT", bound=BaseModel)
-
-_BATCH = 1_000  # rows, of which so many are in memory at a time
 
 
 class BaseRepository(EntityReader[ModelT]):
@@ -95,7 +95,7 @@ class BaseRepository(EntityReader[ModelT]):
         own(self._scopes, self._mapper, entity)
         await self.session.run_sync(write_new_entity, self._mapper, entity)
         refuse_foreign(self._scopes, self._mapper, entity)
-        await refresh_new(self.session, self._mapper, entity)
+        await refresh_new(self.session, entity)
         return entity
 
     def returning(self, schema: type[SchemaT]) -> Returning[SchemaT]:
@@ -118,9 +118,9 @@ class BaseRepository(EntityReader[ModelT]):
             ConflictError: A unique constraint or a foreign key is violated.
         """
         count = 0
-        async for batch in batched(rows, _BATCH):
-            await insert_rows(self.session, self._mapper, new_batch_in_scope(self._scopes, self._mapper, batch))
-            count += len(batch)
+        async for batch in self._batches(rows, self._key_names):
+            await insert_rows(self.session, self._mapper, batch)
+            count += batch.size
         return count
 
     async def upsert(self, data: Data, *, on: Attributes | None = None, update: Attributes | None = None) -> ModelT:
@@ -144,8 +144,8 @@ class BaseRepository(EntityReader[ModelT]):
         values = self._new_values(data)
         if not upsert.has_key(values):
             return await self.create(data)
-        await upsert.write([data])
-        entity = await self.one_or_none(*self._equal(values, upsert.on))
+        await upsert.write(Batch.of([values]))
+        entity = await self.one_or_none(*upsert.equals(values))
         if entity is None:
             raise UniqueViolationError(table=str(self._mapper.local_table))
         await refresh_loaded(self.session, self._mapper, [entity])
@@ -173,9 +173,9 @@ class BaseRepository(EntityReader[ModelT]):
         """
         upsert = Upsert.of(self.session, self._mapper, on, update)
         count = 0
-        async for batch in batched(rows, _BATCH):
+        async for batch in self._batches(rows, upsert.on):
             await upsert.write(batch)
-            count += len(batch)
+            count += batch.size
         await refresh_loaded(self.session, self._mapper, find_loaded(self.session, self.model))
         return count
 
@@ -199,7 +199,7 @@ class BaseRepository(EntityReader[ModelT]):
         values = self._new_values(data)
         if not upsert.has_key(values):
             return await self.create(data), True
-        key = self._equal(values, upsert.on)
+        key = upsert.equals(values)
         entity = await self.one_or_none(*key)
         if entity is not None:
             return entity, False
@@ -253,15 +253,35 @@ class BaseRepository(EntityReader[ModelT]):
         changed = self._changed_values(values)
         if not changed:
             return await self.count(*where)
-        if changed.keys() & self._mapper.relationships.keys() or not self._updates_directly(changed):
+        plan = plan_write(self.session.sync_session, self._mapper, Verb.UPDATE_WHERE, changed)
+        if plan is None:
             return await self._update_each(where, changed)
-        version = self._mapper.version_id_col
-        if version is not None:
-            changed[self._mapper.get_property_by_column(version).key] = version + 1
-        statement = self._scoped(update(self.model).where(*where).values(changed))
+        new = {plan.columns[name]: value for name, value in changed.items()} | plan.next_version
+        statement = self._scoped(update(self.model).where(*where).values(new))
         written = await self._written(statement, synchronize_session=False)
         await refresh_loaded(self.session, self._mapper, find_loaded(self.session, self.model))
         return written
+
+    async def update_many(self, rows: Iterable[Data] | AsyncIterable[Data]) -> int:
+        """Change many rows, each by values of its own, and return how many were given.
+
+        Args:
+            rows: Data as for `update`, and the primary key, from any iterable: a batch of it is in memory at a time. The order
+                does not matter, so two rows of a batch may not have the same key.
+
+        Raises:
+            NotFoundError: No entity has one of the keys.
+            UnknownFieldError: The mapped class lacks a field of a row.
+            InvalidDataError: A row lacks the key, or has that of another one, or the database cannot store a value.
+            ConflictError: A unique constraint or a foreign key is violated, or a row was changed or deleted meanwhile.
+            PermissionDeniedError: The tenant of a row would change.
+        """
+        count = 0
+        changed = partial(changed_batch_in_scope, self._scopes, self._mapper)
+        async for batch in batches(rows, self._mapper, self._key_names, changed, self._dialect):
+            await self._update_batch(batch)
+            count += batch.size
+        return count
 
     async def delete(self, key_or_entity: Any) -> ModelT:
         """Delete the entity and return it, as it was; one that is SoftDeletable is marked as deleted instead.
@@ -292,7 +312,7 @@ class BaseRepository(EntityReader[ModelT]):
         if issubclass(self.model, SoftDeletable):
             where = (*where, self.model.deleted_at.is_(None))
             return await self.update_where(*where, values={"deleted_at": datetime.now(UTC)})
-        if not can_delete_directly(self._mapper, self.session.sync_session):
+        if plan_write(self.session.sync_session, self._mapper, Verb.DELETE_WHERE) is None:
             return await self._delete_each(where)
         are_some_loaded = bool(find_loaded(self.session, self.model))
         statement = self._scoped(delete(self.model).where(*where))
@@ -343,6 +363,14 @@ class BaseRepository(EntityReader[ModelT]):
             return None
         return await self.session.run_sync(write, self._mapper, identity, *arguments, self._scopes)
 
+    @property
+    def _key_names(self) -> Sequence[str]:
+        return [self._mapper.get_property_by_column(column).key for column in self._mapper.primary_key]
+
+    def _batches(self, rows: Iterable[Data] | AsyncIterable[Data], key: Sequence[str]) -> AsyncGenerator[Batch]:
+        convert = partial(new_batch_in_scope, self._scopes, self._mapper)
+        return batches(rows, self._mapper, key, convert, self._dialect)
+
     def _new_values(self, data: Data) -> dict[str, Any]:
         return new_in_scope(self._scopes, self._mapper, data)
 
@@ -357,7 +385,7 @@ class BaseRepository(EntityReader[ModelT]):
                 f"this {self.model.__name__} is not of this unit of work, which would not write its changes; pass its key"
             )
         if self._scopes.concern(self.model):  # it may have been loaded while they were lifted, or past them
-            await self.get(tuple(self._mapper.primary_key_from_instance(key_or_entity)))
+            await self.get(self._identity(key_or_entity))
         return key_or_entity
 
     def _check_version(self, entity: ModelT, values: dict[str, Any]) -> None:
@@ -368,42 +396,69 @@ class BaseRepository(EntityReader[ModelT]):
         if name in values and values.pop(name) != getattr(entity, name):
             raise StaleError
 
-    def _updates_directly(self, names: Iterable[str]) -> bool:
-        return can_update_directly(self._mapper, self.session.sync_session) and not is_change_heard(self._mapper, names)
-
     def _refuse_no_criteria(self, where: Sequence[Criterion], method: str) -> None:
         if not where:
             raise InvalidDataError(
                 f"{method} without criteria would be for every {self.model.__name__}; pass sqlalchemy.true() to mean that"
             )
 
-    def _equal(self, values: Mapping[str, Any], names: Sequence[str]) -> list[Criterion]:
-        return [getattr(self.model, name) == values[name] for name in names]
-
     async def _written(self, statement: Any, **options: Any) -> int:
         await self.session.flush()
         result = await self.session.execute(statement, execution_options=options)
         return cast("CursorResult[Any]", result).rowcount
 
+    async def _update_batch(self, batch: Batch) -> None:
+        """Change the entities of a batch, which are read by one statement and written by one flush."""
+        names = self._key_names
+        changes: dict[tuple[Any, ...], tuple[int, dict[str, Any]]] = {}
+        for row, values in enumerate(batch.rows()):
+            key = {name: values.pop(name, None) for name in names}
+            with at_index(batch.number(row)):
+                identity = identity_of(self._mapper, key, self._dialect)
+                if None in key.values():
+                    raise InvalidDataError(f"each row of update_many has the key of its {self.model.__name__}")
+                if identity is None:
+                    raise NotFoundError(self.model.__name__, tuple(key.values()))
+                if identity in changes:
+                    raise InvalidDataError(f"two rows of update_many have the key of the same {self.model.__name__}")
+            changes[identity] = batch.number(row), values
+        found = {self._identity(entity): entity for entity in await self.get_many(changes)}
+        for identity, (index, values) in changes.items():
+            with at_index(index):
+                if identity not in found:
+                    raise NotFoundError(self.model.__name__, identity if len(names) > 1 else identity[0])
+                self._check_version(found[identity], values)
+                await self._assign(found[identity], values)
+        with numbered(self._mapper, batch, self._dialect):
+            await self.session.flush()
+        for identity, (_, values) in changes.items():
+            await refresh_changed(self.session, found[identity], values)
+
+    def _identity(self, entity: ModelT) -> tuple[Any, ...]:
+        return tuple(self._mapper.primary_key_from_instance(entity))
+
     async def _change(self, entity: ModelT, values: dict[str, Any]) -> ModelT:
-        if values.keys() & self._mapper.relationships.keys():
-            await self.session.run_sync(lambda _: _set(entity, values))  # what a relationship held is loaded first
-        else:
-            _set(entity, values)
+        await self._assign(entity, values)
         await self.session.flush()
-        await refresh_changed(self.session, self._mapper, entity, values)
+        await refresh_changed(self.session, entity, values)
         return entity
+
+    async def _assign(self, entity: ModelT, values: dict[str, Any]) -> None:
+        if all(name in self._mapper.column_attrs for name in values):
+            _set(entity, values)
+        else:  # what a relationship held, or what stands for it, is loaded first
+            await self.session.run_sync(lambda _: _set(entity, values))
 
     async def _update_each(self, where: Sequence[Criterion], values: dict[str, Any]) -> int:
         keys = await self._keys(where)
-        async for batch in batched(keys, _BATCH):
+        async for batch in batched(keys, BATCH_SIZE):
             for entity in await self.get_many(batch):
                 await self._change(entity, values)
         return len(keys)
 
     async def _delete_each(self, where: Sequence[Criterion]) -> int:
         keys = await self._keys(where)
-        async for batch in batched(keys, _BATCH):
+        async for batch in batched(keys, BATCH_SIZE):
             for entity in await self.get_many(batch):
                 await self.session.delete(entity)
             await self.session.flush()
@@ -412,8 +467,7 @@ class BaseRepository(EntityReader[ModelT]):
     async def _keys(self, where: Sequence[Criterion]) -> Sequence[Any]:
         """Return the primary keys of the rows that meet the criteria."""
         # Attributes, not columns of the table: the scopes are of the mapped class.
-        names = [self._mapper.get_property_by_column(column).key for column in self._mapper.primary_key]
-        key = [getattr(self.model, name) for name in names]
+        key = [getattr(self.model, name) for name in self._key_names]
         return [tuple(row) for row in await self.session.execute(self.select(*where).with_only_columns(*key))]
 
 

@@ -11,8 +11,9 @@ from sqlalchemy.orm import Mapper, Session
 
 from layered_backend.batch import LEFT_OUT, MISSING, NOTHING, Batch
 from layered_backend.dialects import Rows, dialect_named
+from layered_backend.repository.bulk_rows import numbered
 from layered_backend.repository.column_defaults import add_defaults, has_default
-from layered_backend.repository.orm_bypass import are_plain_values, can_insert_directly, columns_by_name
+from layered_backend.repository.write_gate import Verb, plan_write, table_columns
 
 __all__ = ["alike", "insert_as_given", "insert_rows"]
 
@@ -24,12 +25,13 @@ async def insert_rows(session: AsyncSession, mapper: Mapper[Any], batch: Batch) 
         InvalidDataError: The database cannot store a value.
         ConflictError: A unique constraint or a foreign key is violated.
     """
-    if can_insert_directly(mapper, session.sync_session) and are_plain_values(mapper, batch):
-        await session.run_sync(_insert, mapper, batch)
-        return
-    entities = [mapper.class_(**row) for row in batch.rows()]
-    session.add_all(entities)
-    await session.flush()
+    with numbered(mapper, batch, session.get_bind().dialect):
+        if plan_write(session.sync_session, mapper, Verb.INSERT, batch) is not None:
+            await session.run_sync(_insert, mapper, batch)
+            return
+        entities = [mapper.class_(**row) for row in batch.rows()]
+        session.add_all(entities)
+        await session.flush()
     for entity in entities:
         session.expunge(entity)
 
@@ -58,21 +60,25 @@ def _insert_rows(connection: Connection, rows: Rows) -> None:
     dialect_named(connection.dialect.name).writing.insert_rows(connection, add_defaults(rows, connection))
 
 
-def alike(mapper: Mapper[Any], batch: Batch) -> Iterator[Rows]:
+def alike(mapper: Mapper[Any], batch: Batch, *, in_order: bool = False) -> Iterator[Rows]:
     """Yield the rows of *batch* by column instead, in parts that set the same columns.
 
     As with entities, None in a column with a default becomes the default, an omitted column without a default is NULL,
     and the mapper counts versions. So only columns with a default divide the rows into parts.
     """
-    columns = columns_by_name(mapper)
-    for part in batch.parted({name: _as_good_as_none(columns[name]) for name in batch.fields}):
+    columns = table_columns(mapper)
+    absent = {name: _as_good_as_none(columns[name]) for name in batch.fields}
+    for part in batch.parted(absent, in_order=in_order):
         yield _by_column(mapper, part)
 
 
 def _by_column(mapper: Mapper[Any], batch: Batch) -> Rows:
-    columns = columns_by_name(mapper)
+    columns = table_columns(mapper)
     values = {columns[name]: _or_null(batch, name) for name in batch.fields}
-    return Rows(cast("Table", mapper.local_table), batch.size, {**values, **_versions(mapper, batch.size)})
+    version: Any = mapper.version_id_col
+    if callable(mapper.version_id_generator) and version is not None:  # whatever the rows set themselves
+        values[version] = [mapper.version_id_generator(None) for _ in range(batch.size)]
+    return Rows(cast("Table", mapper.local_table), batch.size, values)
 
 
 def _as_good_as_none(column: Column[Any]) -> frozenset[type]:
@@ -87,11 +93,3 @@ def _or_null(batch: Batch, name: str) -> Sequence[Any]:
     if batch.kinds(name).isdisjoint(LEFT_OUT):
         return values
     return [None if value is MISSING else value for value in values]
-
-
-def _versions(mapper: Mapper[Any], size: int) -> Mapping[Column[Any], Sequence[Any]]:
-    """Return the versions of new rows, whatever they set themselves."""
-    column, generator = mapper.version_id_col, mapper.version_id_generator
-    if column is None or not callable(generator):
-        return {}
-    return {cast("Column[Any]", column): [generator(None) for _ in range(size)]}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
 from sqlalchemy import Column, Connection, Table
 
 from layered_backend.dialects import Rows
-from layered_backend.models import READS
+from layered_backend.stamps import READS, StatementContext
 from layered_backend.upstream.sqlalchemy.schema import takes_no_context
 
 __all__ = ["add_defaults", "has_default", "values_on_update"]
@@ -43,11 +42,9 @@ def _with_default(rows: Rows, column: Column[Any], default: Any, connection: Con
     constants = {each.key: value for each, value in rows.constants.items() if each.key in read}
     varying = {each.key: values for each, values in rows.values.items() if each.key in read}
     if not varying:
-        return replace(
-            rows, constants={**rows.constants, column: default.arg(_StatementContext(connection, constants))}
-        )
+        return replace(rows, constants={**rows.constants, column: default.arg(StatementContext(connection, constants))})
     each_row = (constants | dict(zip(varying, row, strict=True)) for row in zip(*varying.values(), strict=True))
-    computed = [default.arg(_StatementContext(connection, parameters)) for parameters in each_row]
+    computed = [default.arg(StatementContext(connection, parameters)) for parameters in each_row]
     return replace(rows, values={**rows.values, column: computed})
 
 
@@ -61,26 +58,9 @@ def has_default(column: Column[Any]) -> bool:
 def values_on_update(table: Table, connection: Connection) -> dict[Column[Any], Any]:
     """Return the values that columns get in an update that does not set them (`onupdate`)."""
     with_rule = {column: cast("Any", column.onupdate) for column in table.columns if column.onupdate is not None}
-    context = _StatementContext(connection)
+    context = StatementContext(connection)
     return {
         column: rule.arg(context) if rule.is_callable else rule.arg
         for column, rule in with_rule.items()
         if not rule.is_sequence
     }
-
-
-class _StatementContext:
-    """The context that the function of a default gets, for a statement that this library builds.
-
-    Args:
-        connection: The connection that executes the statement.
-        parameters: The values of the row, by the keys of their columns.
-    """
-
-    def __init__(self, connection: Connection, parameters: Mapping[str, Any] | None = None) -> None:
-        self.connection = self.root_connection = connection
-        self.dialect = connection.dialect
-        self._parameters = parameters or {}
-
-    def get_current_parameters(self, isolate_multiinsert_groups: bool = True) -> Mapping[str, Any]:
-        return self._parameters

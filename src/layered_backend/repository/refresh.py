@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Column, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapper, Session, selectinload
+from sqlalchemy.orm import ColumnProperty, Mapper, Session, selectinload
 from sqlalchemy.orm.attributes import flag_dirty, set_committed_value
 
 from layered_backend.batch import batched
@@ -25,8 +25,12 @@ def find_loaded(session: AsyncSession, model: type[EntityT]) -> list[EntityT]:
     return [entity for entity in session.identity_map.values() if isinstance(entity, model)]
 
 
-async def refresh_changed(session: AsyncSession, mapper: Mapper[Any], entity: object, changed: Collection[str]) -> None:
+# An entity is looked at through its own mapper: that of a subclass has more attributes than the repository's.
+
+
+async def refresh_changed(session: AsyncSession, entity: object, changed: Collection[str]) -> None:
     """Read the columns that the database computed in a flush, and the relationships whose foreign key changed."""
+    mapper = state_of(entity).mapper
     columns = _unread_columns(mapper, entity)
     if columns:
         await session.refresh(entity, columns)
@@ -35,8 +39,9 @@ async def refresh_changed(session: AsyncSession, mapper: Mapper[Any], entity: ob
         await _load_again(session, mapper, entity, references)
 
 
-async def refresh_new(session: AsyncSession, mapper: Mapper[Any], entity: object) -> None:
+async def refresh_new(session: AsyncSession, entity: object) -> None:
     """Read the columns that the database computed for a new row; an omitted column without a default is NULL."""
+    mapper = state_of(entity).mapper
     unread = _unread_columns(mapper, entity)
     computed = state_of(entity).expired_attributes
     for name in unread:
@@ -45,14 +50,14 @@ async def refresh_new(session: AsyncSession, mapper: Mapper[Any], entity: object
         if name not in computed and not has_default:
             set_committed_value(entity, name, None)
     if unread:
-        await refresh_changed(session, mapper, entity, ())
+        await refresh_changed(session, entity, ())
 
 
 async def refresh_loaded(session: AsyncSession, mapper: Mapper[Any], entities: Iterable[object]) -> None:
     """Read the columns of *entities* again, and expire relationships whose foreign key changed."""
     by_identity = {state_of(entity).identity or (): entity for entity in entities}
     key = mapper.primary_key
-    names = [attribute.key for attribute in mapper.column_attrs if not attribute.deferred]
+    names = [attribute.key for attribute in mapper.column_attrs if _is_read_with_entity(attribute)]
     columns = [getattr(mapper.class_, name) for name in names]
     by_keys = dialect_named(session.get_bind().dialect.name).keys
     async for batch in batched(by_identity, by_keys.parameter_limit // len(key)):
@@ -61,7 +66,7 @@ async def refresh_loaded(session: AsyncSession, mapper: Mapper[Any], entities: I
             identity, values = tuple(row[: len(key)]), row[len(key) :]
             if identity in by_identity:
                 read.append(by_identity[identity])
-                _take(session.sync_session, mapper, by_identity[identity], dict(zip(names, values, strict=True)))
+                _take(session.sync_session, by_identity[identity], dict(zip(names, values, strict=True)))
         await session.run_sync(expire_with_savepoint, read)
 
 
@@ -76,14 +81,22 @@ def expire_with_savepoint(session: Session, entities: Sequence[object]) -> None:
         session.flush()
 
 
-def _take(session: Session, mapper: Mapper[Any], entity: object, values: dict[str, Any]) -> None:
+def _take(session: Session, entity: object, values: dict[str, Any]) -> None:
     known = state_of(entity).dict
-    changed = {name: value for name, value in values.items() if name not in known or known[name] != value}
-    moved = _moved_references(mapper, entity, changed)
+    changed = {name: value for name, value in values.items() if name not in known or _differs(known[name], value)}
+    moved = _moved_references(state_of(entity).mapper, entity, changed)
     if moved:
         session.expire(entity, moved)
     for name, value in changed.items():
         set_committed_value(entity, name, value)
+
+
+def _differs(known: Any, value: Any) -> bool:
+    """Tell whether two values are not, or perhaps not, the same: an array compares itself element by element."""
+    try:
+        return (known != value) is not False
+    except Exception:  # noqa: BLE001  # whatever a class of the application's raises
+        return True
 
 
 async def _load_again(session: AsyncSession, mapper: Mapper[Any], entity: object, references: Sequence[str]) -> None:
@@ -98,7 +111,13 @@ async def _load_again(session: AsyncSession, mapper: Mapper[Any], entity: object
 
 def _unread_columns(mapper: Mapper[Any], entity: object) -> list[str]:
     unloaded = state_of(entity).unloaded
-    return [name for name in unloaded if name in mapper.column_attrs and not mapper.column_attrs[name].deferred]
+    columns = mapper.column_attrs
+    return [name for name in unloaded if name in columns and _is_read_with_entity(columns[name])]
+
+
+def _is_read_with_entity(attribute: ColumnProperty[Any]) -> bool:
+    """Tell whether a query for an entity reads *attribute*: a `query_expression` is filled in by the queries that want it."""
+    return not attribute.deferred and ("query_expression", True) not in attribute.strategy_key
 
 
 def _moved_references(mapper: Mapper[Any], entity: object, changed: Collection[str]) -> list[str]:
@@ -106,10 +125,11 @@ def _moved_references(mapper: Mapper[Any], entity: object, changed: Collection[s
     if not changed:
         return []
     loaded = state_of(entity).dict
+    columns = {
+        column for name in changed if name in mapper.column_attrs for column in mapper.column_attrs[name].columns
+    }
     return [
         relationship.key
         for relationship in mapper.relationships
-        if relationship.key in loaded
-        and relationship.key not in changed
-        and any(mapper.get_property_by_column(column).key in changed for column in relationship.local_columns)
+        if relationship.key in loaded and relationship.key not in changed and relationship.local_columns & columns
     ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from pydantic import BaseModel
-from sqlalchemy import Column, Connection, Table, delete, insert
+from sqlalchemy import Column, Connection, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, Mapper, Session
 
@@ -19,17 +19,16 @@ from layered_backend.memoization import memoized
 from layered_backend.models import SoftDeletable
 from layered_backend.projection import Projection, Record, Selection, SessionSource, write_in
 from layered_backend.query.scope import ActiveScopes, active_scopes
-from layered_backend.query.statements import has_key, key_parameters
-from layered_backend.repository.column_defaults import has_default
-from layered_backend.repository.keyed_writes import (
+from layered_backend.repository.row_writes import (
     build_change,
-    can_change_by_key,
-    can_delete_by_key,
+    build_deletion,
     change_parameters,
-    is_loaded,
+    new_parameters,
+    plan_change,
+    plan_deletion,
 )
-from layered_backend.repository.orm_bypass import can_insert_directly, columns_by_name, has_plain_values
 from layered_backend.repository.scoped_values import changed_in_scope, new_in_scope
+from layered_backend.repository.write_gate import Verb, WritePlan, plan_write
 from layered_backend.upstream.sqlalchemy.events import is_heard
 from layered_backend.upstream.sqlalchemy.result import read_by_position
 
@@ -158,50 +157,41 @@ def _write(
 
 
 def _insert(session: Session, selection: Selection[Any], values: Mapping[str, Any]) -> _Write | None:
-    mapper = selection.mapper
-    are_plain_values = (
-        mapper.version_id_col is None and has_plain_values(mapper, values) and can_insert_directly(mapper, session)
-    )
-    if not (are_plain_values and session.get_bind().dialect.insert_returning):
+    if not session.get_bind().dialect.insert_returning:
         return None
-    columns = columns_by_name(mapper)
-    given = {name: value for name, value in values.items() if value is not None or not has_default(columns[name])}
-    parameters = {columns[name].key: value for name, value in given.items()}
-    return _Write(_inserting(selection), parameters, is_insert=True)
+    plan = plan_write(session, selection.mapper, Verb.INSERT, values)
+    if plan is None:
+        return None
+    return _Write(_inserting(plan, selection), new_parameters(plan, values) | plan.new_version(), is_insert=True)
 
 
 def _update(
     session: Session, selection: Selection[Any], identity: tuple[Any, ...], values: Mapping[str, Any]
 ) -> _Write | None:
-    if is_loaded(session, selection.mapper, identity) or not can_change_by_key(session, selection.mapper, values):
+    plan = plan_change(session, selection.mapper, identity, values)
+    if plan is None:
         return None
-    return _Write(_updating(selection, frozenset(values)), key_parameters(identity) | change_parameters(values))
+    return _Write(_updating(plan, selection, frozenset(values)), change_parameters(plan, identity, values))
 
 
 def _delete(session: Session, selection: Selection[Any], identity: tuple[Any, ...]) -> _Write | None:
-    if is_loaded(session, selection.mapper, identity) or not can_delete_by_key(session, selection.mapper):
-        return None
-    return _Write(_deleting(selection), key_parameters(identity))
+    plan = plan_deletion(session, selection.mapper, identity)
+    return None if plan is None else _Write(_deleting(plan, selection), change_parameters(plan, identity))
 
 
 @memoized
-def _inserting(selection: Selection[Any]) -> Any:
-    return read_by_position(insert(_table(selection)).returning(*_returned(selection)))
+def _inserting(plan: WritePlan, selection: Selection[Any]) -> Any:
+    return read_by_position(insert(plan.table).returning(*_returned(selection)))
 
 
 @memoized
-def _updating(selection: Selection[Any], names: frozenset[str]) -> Any:
-    return read_by_position(build_change(selection.mapper, _table(selection), names).returning(*_returned(selection)))
+def _updating(plan: WritePlan, selection: Selection[Any], names: frozenset[str]) -> Any:
+    return read_by_position(build_change(plan, plan.table, names).returning(*_returned(selection)))
 
 
 @memoized
-def _deleting(selection: Selection[Any]) -> Any:
-    statement = delete(_table(selection)).where(*has_key(selection.mapper))
-    return read_by_position(statement.returning(*_returned(selection)))
-
-
-def _table(selection: Selection[Any]) -> Table:
-    return cast("Table", selection.mapper.local_table)
+def _deleting(plan: WritePlan, selection: Selection[Any]) -> Any:
+    return read_by_position(build_deletion(plan, plan.table).returning(*_returned(selection)))
 
 
 @memoized
@@ -212,7 +202,8 @@ def _returned(selection: Selection[Any]) -> Sequence[Column[Any]]:
 
 
 def _table_column(mapper: Mapper[Any], attribute: object) -> Column[Any] | None:
-    if not isinstance(attribute, InstrumentedAttribute):
+    if not isinstance(attribute, InstrumentedAttribute) or attribute.key not in mapper.column_attrs:
         return None
-    column = columns_by_name(mapper).get(attribute.key)
-    return column if column is not None and column.table is mapper.local_table else None
+    column: object = mapper.column_attrs[attribute.key].columns[0]
+    is_own = isinstance(column, Column) and column.table is mapper.local_table
+    return cast("Column[Any]", column) if is_own and attribute.parent is mapper else None

@@ -12,7 +12,7 @@ from layered_backend.errors import PermissionDeniedError
 from layered_backend.field_values import Data, changed_values, new_batch, new_values
 from layered_backend.query.scope import ActiveScopes
 
-__all__ = ["changed_in_scope", "new_batch_in_scope", "new_in_scope", "own", "refuse_foreign"]
+__all__ = ["changed_batch_in_scope", "changed_in_scope", "new_batch_in_scope", "new_in_scope", "own", "refuse_foreign"]
 
 
 def new_in_scope(scopes: ActiveScopes, mapper: Mapper[Any], data: Data) -> dict[str, Any]:
@@ -57,6 +57,15 @@ def changed_in_scope(scopes: ActiveScopes, mapper: Mapper[Any], data: Data) -> d
         if values.keys() & {name, *_references_by(mapper, name)}:
             raise PermissionDeniedError(f"{mapper.class_.__name__}.{name} cannot be changed within its scope")
     return values
+
+
+def changed_batch_in_scope(scopes: ActiveScopes, mapper: Mapper[Any], rows: Sequence[Data]) -> Batch:
+    """Return the values to change of many rows, as `changed_in_scope` does.
+
+    Raises:
+        PermissionDeniedError: One of them is fixed by a scope.
+    """
+    return Batch.of([changed_in_scope(scopes, mapper, row) for row in rows])
 
 
 def own(scopes: ActiveScopes, mapper: Mapper[Any], entity: object) -> None:

@@ -13,7 +13,7 @@ from layered_backend.upstream.sqlalchemy import SQLALCHEMY
 from layered_backend.upstream.sqlalchemy.events import is_heard
 from layered_backend.upstream.verification import Undocumented
 
-__all__ = ["can_register_written", "has_plain_constructor", "register_written"]
+__all__ = ["can_register_written", "counts_versions", "has_plain_constructor", "register_written"]
 
 _OWN_INIT_LISTENERS = 1  # SQLAlchemy's, by which it configures the mappers
 _CONSTRUCTORS = (Undocumented(ClassManager, "original_init"), Undocumented(registry(), "constructor"))
@@ -36,6 +36,15 @@ def has_plain_constructor(mapper: Mapper[Any]) -> bool:
 @cache
 def _knows_constructors() -> bool:
     return SQLALCHEMY.offers("Writing rows without entities", *_CONSTRUCTORS)
+
+
+def counts_versions(mapper: Mapper[Any]) -> bool:
+    """Tell whether *mapper* counts its versions up from 1, and has no function of the application's that makes them.
+
+    Uses the module of the function that a mapper without `version_id_generator` gets. Nothing public tells it from a function
+    of the application. If it changes, no mapper counts, so rows with a version are written through the ORM.
+    """
+    return getattr(mapper.version_id_generator, "__module__", None) == Mapper.__module__
 
 
 def register_written(session: Session, entity: object) -> None:
