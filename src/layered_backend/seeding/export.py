@@ -15,13 +15,13 @@ from sqlalchemy import Column, Table
 from sqlalchemy.orm import RelationshipProperty
 
 from layered_backend.errors import SeedDataError, SeedPlanError
-from layered_backend.models import READS
 from layered_backend.seeding.field import BadValueError, Field
 from layered_backend.seeding.plan import PRODUCTION, Plan
 from layered_backend.seeding.references import SeedTables
 from layered_backend.seeding.seed_table import BATCH_SIZE, names_by_column
 from layered_backend.seeding.seeder import Seeder, definition_of
 from layered_backend.session import GuardedSession
+from layered_backend.stamps import READS
 
 __all__ = ["Export"]
 

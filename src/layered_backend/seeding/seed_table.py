@@ -14,12 +14,12 @@ from sqlalchemy import Sequence as NumberSequence
 from sqlalchemy.orm import Mapper, Session, lazyload
 from sqlalchemy.orm.attributes import flag_modified
 
-from layered_backend.batch import MISSING
+from layered_backend.batch import MISSING, Batch
 from layered_backend.dialects import GivenKeys, dialect_named
 from layered_backend.dialects.rows import processed
 from layered_backend.errors import SeedDataError
 from layered_backend.repository.bulk_insert import insert_as_given
-from layered_backend.repository.orm_bypass import can_insert_directly
+from layered_backend.repository.write_gate import Verb, plan_write
 from layered_backend.seeding.associations import Associations
 from layered_backend.seeding.field import Field, fields_of
 from layered_backend.seeding.seeder import Definition, NewRow, Ref
@@ -148,7 +148,9 @@ class SeedTable:
         rows = [
             {name: value for name, value in row.items() if not (value is None and name in self.counted)} for row in rows
         ]
-        if await self._session.run_sync(lambda session: can_insert_directly(self.mapper, session)):
+        batch = Batch.of(rows)
+        plan = await self._session.run_sync(lambda session: plan_write(session, self.mapper, Verb.INSERT, batch))
+        if plan is not None:
             return await self._insert_in_bulk(rows)
 
         def insert_entities(session: Session) -> list[Values]:
