@@ -149,9 +149,7 @@ class SeedTable:
         rows = [
             {name: value for name, value in row.items() if not (value is None and name in self.counted)} for row in rows
         ]
-        batch = Batch.of(rows)
-        plan = await self._session.run_sync(lambda session: plan_write(session, self.mapper, Verb.INSERT, batch))
-        if plan is not None:
+        if plan_write(self._session.sync_session, self.mapper, Verb.INSERT, Batch.of(rows)) is not None:
             return await self._insert_in_bulk(rows)
 
         def insert_entities(session: Session) -> list[Values]:
