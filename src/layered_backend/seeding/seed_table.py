@@ -334,12 +334,14 @@ def _counters(mapper: Mapper[Any]) -> Iterator[tuple[str, Column[Any]]]:
 
 
 def _may_count(column: Column[Any]) -> bool:
-    is_filled_by_server = column.server_default is not None and isinstance(column.type, Integer)
+    """Tell whether *column* may draw its values from a counter; what the server fills in unseen may."""
+    drawn: object = getattr(column.server_default, "arg", None)
+    is_plain_default = drawn is not None and not hasattr(drawn, "sequence") and "nextval" not in str(drawn).lower()
     return (
         column is column.table.autoincrement_column
         or column.identity is not None
         or isinstance(column.default, NumberSequence)
-        or is_filled_by_server
+        or (column.server_default is not None and isinstance(column.type, Integer) and not is_plain_default)
     )
 
 
