@@ -320,12 +320,12 @@ class TestVersions:
         self, small: Shop
     ) -> None:
         class Overtaken(ProductService):
-            async def update(self, key: Any, data: ProductUpdate) -> Product:
+            async def update(self, key: Any, data: ProductUpdate, **options: Any) -> Product:
                 entity = await self.repository.get(key) if data.note == "held" else None
                 await self.uow.session.execute(
                     update(Product).values(version=7), execution_options={"synchronize_session": False}
                 )
-                return await super().update(key if entity is None else entity, data)
+                return await super().update(key if entity is None else entity, data, **options)
 
         async with serving(small, get=get_service(Overtaken)) as client:
             path = (await client.post("/products", json=TEA)).headers["Location"]

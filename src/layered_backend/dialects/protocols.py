@@ -333,6 +333,18 @@ class Values(Protocol):
         """
         ...
 
+    def kept_form(self, column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+        """Return the function from any value to what a column keeps of it, such as a moment without fractions of a second.
+
+        Args:
+            column_type: The column's type, as it is declared.
+            dialect: SQLAlchemy's.
+
+        Returns:
+            None where a column keeps all, or where only the database knows what, as with floating-point numbers.
+        """
+        ...
+
 
 class Migrations(Protocol):
     """The set-up of a connection for a migration, and its checks. The migrations call it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -13,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Mapper, Session
 
 from layered_backend.dialects import dialect_named
 from layered_backend.errors import NotFoundError
-from layered_backend.field_values import Data
+from layered_backend.field_values import Data, options_of
 from layered_backend.identity import identity_of
 from layered_backend.memoization import memoized
 from layered_backend.models import SoftDeletable
@@ -40,9 +40,18 @@ SchemaT = TypeVar("SchemaT", bound=BaseModel)
 class Writer(Protocol):
     """The methods of a repository for rows that one statement cannot write."""
 
-    async def create(self, data: Data) -> Any: ...
+    async def create(
+        self, data: Data, *, exclude: Collection[str] = (), values: Mapping[str, Any] | None = None
+    ) -> Any: ...
 
-    async def update(self, key_or_entity: Any, data: Data) -> Any: ...
+    async def update(
+        self,
+        key_or_entity: Any,
+        data: Data,
+        *,
+        exclude: Collection[str] = (),
+        values: Mapping[str, Any] | None = None,
+    ) -> Any: ...
 
     async def delete(self, key_or_entity: Any) -> Any: ...
 
@@ -71,25 +80,29 @@ class Returning(Generic[SchemaT]):
         self._own = own
         self._selection = selection.unjoined  # what writes a row cannot join others to it
 
-    async def create(self, data: Data) -> SchemaT:
+    async def create(
+        self, data: Data, *, exclude: Collection[str] = (), values: Mapping[str, Any] | None = None
+    ) -> SchemaT:
         """Write a new row of *data*, as `BaseRepository.create` does, and return it."""
         if not self._own & {"add", "create"}:
-            values = new_in_scope(self._scopes, self._mapper, data)
-            created = await self._written(_insert, values)
+            new = new_in_scope(self._scopes, self._mapper, data, exclude, values)
+            created = await self._written(_insert, new)
             if created is not None:
                 return created
-        entity = await self._writer.create(data)
+        entity = await self._writer.create(data, **options_of(exclude, values))
         return await self._projection.get(tuple(self._mapper.primary_key_from_instance(entity)))
 
-    async def update(self, key: Any, data: Data) -> SchemaT:
+    async def update(
+        self, key: Any, data: Data, *, exclude: Collection[str] = (), values: Mapping[str, Any] | None = None
+    ) -> SchemaT:
         """Change the fields that *data* sets, as `BaseRepository.update` does, and return the row."""
         identity = self._identity(key)
         if "update" not in self._own:
-            values = changed_in_scope(self._scopes, self._mapper, data)
-            changed = await self._written(_update, identity, values)
+            changes = changed_in_scope(self._scopes, self._mapper, data, exclude, values)
+            changed = await self._written(_update, identity, changes)
             if changed is not None:
                 return changed
-        await self._writer.update(identity, data)
+        await self._writer.update(identity, data, **options_of(exclude, values))
         return await self._projection.get(identity)
 
     async def delete(self, key: Any) -> SchemaT:
