@@ -28,7 +28,7 @@ from layered_backend.query import Criterion
 from layered_backend.repository.bulk_insert import insert_rows
 from layered_backend.repository.bulk_rows import BATCH_SIZE, at_index, batches, numbered
 from layered_backend.repository.entity_reader import EntityReader
-from layered_backend.repository.refresh import find_loaded, refresh_changed, refresh_loaded, refresh_new
+from layered_backend.repository.refresh import find_loaded, load_replaced, refresh_changed, refresh_loaded, refresh_new
 from layered_backend.repository.returning import Returning
 from layered_backend.repository.row_writes import (
     change_by_key,
@@ -453,6 +453,7 @@ class BaseRepository(EntityReader[ModelT]):
         if all(name in self._mapper.column_attrs for name in values):
             set_values(entity, values)
         else:  # what a relationship held, or what stands for it, is loaded first
+            await load_replaced(self.session, entity, values)
             await self.session.run_sync(lambda _: set_values(entity, values))
 
     async def _update_each(self, where: Sequence[Criterion], values: dict[str, Any]) -> int:
