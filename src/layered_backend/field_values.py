@@ -30,6 +30,7 @@ from sqlalchemy.types import TypeDecorator
 from layered_backend.batch import MISSING, Batch
 from layered_backend.errors import ConflictError, InvalidDataError, UnknownFieldError
 from layered_backend.memoization import memoized
+from layered_backend.query.column_limits import is_limited, refuse_beyond_limits
 from layered_backend.upstream.sqlalchemy.schema import takes_no_context
 
 __all__ = ["Data", "changed_values", "is_plain", "new_batch", "new_values", "whole_values"]
@@ -150,17 +151,28 @@ def _fields_set(data: BaseModel) -> dict[str, Any]:
 
 
 def _checked(mapper: Mapper[Any], values: dict[str, Any]) -> dict[str, Any]:
-    known = _writable_fields(mapper)
+    known, limited = _writable_fields(mapper), _limited_columns(mapper)
     for name, value in values.items():
         if name not in known:
             raise _not_writable(mapper, name, known)
         if type(value) not in _TAKEN_AS_THEY_ARE:
             values[name] = _checked_value(mapper, name, value, known[name])
+        if name in limited:
+            refuse_beyond_limits(limited[name], (value,))
     return values
+
+
+@memoized
+def _limited_columns(mapper: Mapper[Any]) -> Mapping[str, Column[Any]]:
+    """Return the columns that cannot hold every value of their kind, by attribute name."""
+    columns = {attribute.key: attribute.columns[0] for attribute in mapper.column_attrs}
+    return {name: column for name, column in columns.items() if isinstance(column, Column) and is_limited(column.type)}
 
 
 def _checked_values(mapper: Mapper[Any], name: str, batch: Batch, column_type: object) -> Sequence[Any]:
     values = batch.fields[name]
+    if name in (limited := _limited_columns(mapper)):
+        refuse_beyond_limits(limited[name], values)
     if batch.kinds(name) <= _TAKEN_AS_THEY_ARE:
         return values
     return [value if value is MISSING else _checked_value(mapper, name, value, column_type) for value in values]

@@ -11,6 +11,7 @@ from sqlalchemy.orm import InstanceState, Mapper
 
 from layered_backend.dialects import dialect_named
 from layered_backend.errors import InvalidDataError
+from layered_backend.query.column_limits import holds
 
 __all__ = ["identity_of", "state_of"]
 
@@ -30,9 +31,9 @@ def identity_of(mapper: Mapper[Any], key: object, dialect: Dialect) -> tuple[Any
         InvalidDataError: The key has another number of parts, or a part another type.
     """
     values = [_coerced(mapper, column, value) for column, value in zip(*_parts(mapper, key), strict=True)]
-    holds = dialect_named(dialect.name).values.holds
+    can_hold = dialect_named(dialect.name).values.holds
     for column, value in zip(mapper.primary_key, values, strict=True):
-        if value is None or not holds(column.type.dialect_impl(dialect), value):
+        if value is None or not (holds(column.type, value) and can_hold(column.type.dialect_impl(dialect), value)):
             return None
     return tuple(values)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import Dialect, Select
@@ -15,13 +15,14 @@ from layered_backend.query import (
     CursorPage,
     CursorParams,
     FilterSet,
+    NumberedParams,
     OrderBy,
     Page,
-    PageParams,
     Slice,
     Sorting,
 )
 from layered_backend.query.cursor import Cursor, fingerprint
+from layered_backend.query.joined_tables import checked_criteria
 from layered_backend.query.keyset import Keyset, KeysetOrder, order_of, place_parameters
 from layered_backend.query.parameters import QueryModel
 from layered_backend.query.sort_terms import listed, order_by_clauses, total_order
@@ -93,16 +94,15 @@ class Listing(Generic[T]):
             InvalidDataError: *limit* or *offset* is negative.
         """
         statements = self.source.statements
-        is_cut, order_by = limit is not None or offset is not None, listed(self.order_by)
+        is_cut, order_by = limit is not None or offset is not None, listed(self.source.mapper, self.order_by)
         statement = statements.cut if is_cut else statements.sorted
         if order_by:
             statement = statement.order_by(None).order_by(*order_by)
-        if self.where:
-            statement = statement.where(*self.where)
+        statement = statements.meeting(self.where, statement)
         items, _ = await self.source.rows(statement, cut_parameters(limit, offset) if is_cut else None)
         return items
 
-    async def page(self, params: PageParams) -> Page[T]:
+    async def page(self, params: NumberedParams) -> Page[T]:
         """Return one page; the total comes with its rows, in the same statement, unless that is far behind."""
         if params.offset >= _FAR:
             return await self._page_far_behind(params)
@@ -115,28 +115,33 @@ class Listing(Generic[T]):
         count = rows[0][-1] if rows else await self._count_behind(params)
         return Page(items, count, params.page, params.size)
 
-    async def slice(self, params: PageParams) -> Slice[T]:
+    async def slice(self, params: NumberedParams) -> Slice[T]:
         """Return one page, and whether there is another: one row more is read to know."""
         statement = self.source.statements.cut if self._is_of_all else self._cut()
         items, _ = await self.source.rows(statement, cut_parameters(params.size + 1, params.offset))
         return Slice(items[: params.size], params.page, params.size, len(items) > params.size)
 
-    async def cursor_page(self, params: CursorParams) -> CursorPage[T]:
-        """Return the page at a cursor.
+    async def cursor_page(self, params: CursorParams, *, total: bool) -> CursorPage[T]:
+        """Return the page at a cursor, with the total if that is asked for.
 
         Raises:
             InvalidCursorError: The cursor is broken, or was made for another sort or filter.
         """
         mapper, dialect = self.source.mapper, self.source.dialect
+        checked_criteria(mapper, self.where)  # before they are compiled for the fingerprint
         order = order_of(self.source.statements, self.order_by, dialect)
         mark = (
             fingerprint(order.terms, self.where, str(mapper.local_table), dialect) if self.where else order.fingerprint
         )
         keyset = Keyset.of(params, order.keys, mark)
         items, rows = await read_on(self.source, order, self.where, keyset.cursor, params.size + 1)
-        return keyset.page(items, rows)
+        page = keyset.page(items, rows)
+        if not total:
+            return page
+        is_whole = page.next is None and page.previous is None
+        return replace(page, total=len(page.items) if is_whole else await self.source.count(*self.where))
 
-    async def _page_far_behind(self, params: PageParams) -> Page[T]:
+    async def _page_far_behind(self, params: NumberedParams) -> Page[T]:
         """Return one page without the total in its rows: a database computes it for the rows that it passes over too."""
         statement = self.source.statements.cut if self._is_of_all else self._cut()
         items, _ = await self.source.rows(statement, cut_parameters(params.size, params.offset))
@@ -144,16 +149,16 @@ class Listing(Generic[T]):
         count = params.offset + len(items) if is_last else await self.source.count(*self.where)
         return Page(items, count, params.page, params.size)
 
-    async def _count_behind(self, params: PageParams) -> int:
+    async def _count_behind(self, params: NumberedParams) -> int:
         """Return the number of rows for a page that has none to tell it."""
-        return 0 if params.page == 1 else await self.source.count(*self.where)
+        return 0 if params.offset == 0 else await self.source.count(*self.where)
 
     @property
     def _is_of_all(self) -> bool:
         return not self.where and self.order_by is None
 
     def _selected(self, statement: Select[Any]) -> Select[Any]:
-        return statement.where(*self.where) if self.where else statement
+        return self.source.statements.meeting(self.where, statement)
 
     def _cut(self) -> Select[Any]:
         terms = total_order(self.source.mapper, self.order_by)
@@ -171,7 +176,7 @@ async def read_on(
     items: list[T] = []
     rows: list[Sequence[Any]] = []
     for statement in order.reading(cursor):
-        selected = statement.where(*where) if where else statement
+        selected = order.statements.meeting(where, statement)
         more_items, more_rows = await source.rows(selected, place_parameters(cursor, limit - len(rows)))
         items += more_items
         rows += more_rows

@@ -11,7 +11,7 @@ from typing_extensions import TypeVar
 
 from layered_backend.field_values import Data, whole_values
 from layered_backend.memoization import memoized
-from layered_backend.query import Criterion, CursorPage, CursorParams, OrderBy, Page, PageParams
+from layered_backend.query import Criterion, CursorPage, CursorParams, NumberedParams, OrderBy, Page
 from layered_backend.repository import BaseRepository
 from layered_backend.type_arguments import type_arguments
 from layered_backend.unit_of_work import UnitOfWork
@@ -84,7 +84,7 @@ class BaseService(Generic[ModelT, RepositoryT_co, CreateT_contra, UpdateT_contra
 
     async def page(
         self,
-        params: PageParams,
+        params: NumberedParams,
         /,
         *where: Criterion,
         order_by: OrderBy | None = None,
@@ -99,6 +99,7 @@ class BaseService(Generic[ModelT, RepositoryT_co, CreateT_contra, UpdateT_contra
         /,
         *where: Criterion,
         order_by: OrderBy | None = None,
+        total: bool = False,
         options: Sequence[ORMOption] = (),
     ) -> CursorPage[ModelT]:
         """Return one page, and the cursors of those beside it, as `BaseRepository.cursor_page` does.
@@ -106,7 +107,7 @@ class BaseService(Generic[ModelT, RepositoryT_co, CreateT_contra, UpdateT_contra
         Raises:
             InvalidCursorError: The cursor is broken, or was made for another sort or filter.
         """
-        return await self._entities.cursor_page(params, *where, order_by=order_by, options=options)
+        return await self._entities.cursor_page(params, *where, order_by=order_by, total=total, options=options)
 
     async def create(self, data: CreateT_contra) -> ModelT:
         """Make an entity of *data*, write it and return it.

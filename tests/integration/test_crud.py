@@ -15,6 +15,7 @@ from sqlalchemy import update
 from layered_backend import (
     BaseRepository,
     CursorParams,
+    OffsetParams,
     Page,
     PageParams,
     PermissionDeniedError,
@@ -393,7 +394,7 @@ class TestNestedRows:
             async def get(self, key: Any, *, options: Sequence[Any] = ()) -> Product:
                 return await super().get(key, options=options)
 
-            async def page(self, params: PageParams, /, *where: Any, **options: Any) -> Page[Product]:
+            async def page(self, params: PageParams | OffsetParams, /, *where: Any, **options: Any) -> Page[Product]:
                 return await super().page(params, *where, **options)
 
         async with StallUnitOfWork(small.database) as uow:
@@ -419,7 +420,7 @@ class NoProducts(ProductRepository):
     def select(self, *where: Any) -> Any:
         return super().select(*where, Product.id < 0)
 
-    async def page(self, params: PageParams, /, *where: Any, **options: Any) -> Any:
+    async def page(self, params: PageParams | OffsetParams, /, *where: Any, **options: Any) -> Any:
         return await super().page(params, *where, Product.id < 0, **options)
 
 
@@ -578,11 +579,15 @@ class TestWiring:
             ({"only": []}, ValueError, "only= names nothing"),
             ({"create": None}, TypeError, r"create needs create=; give it, or leave 'create' out by only="),
             ({"update": None}, TypeError, "update needs update="),
-            ({"query": BaseModel}, TypeError, "BaseModel is no query with pages; derive it from PageParams or Cursor"),
+            (
+                {"query": BaseModel},
+                TypeError,
+                "BaseModel is no query with pages; derive it from PageParams, OffsetParams or",
+            ),
             (
                 {"query": type("Both", (PageParams, CursorParams), {})},
                 TypeError,
-                "Both has pages by number and by cursor",
+                "Both has pages of several kinds",
             ),
             ({"read": type("Odd", (ProductRead,), {"__annotations__": {"odd": int}})}, TypeError, "Odd.odd cannot be"),
         ],

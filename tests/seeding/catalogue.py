@@ -12,17 +12,20 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    Column,
     DateTime,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     MetaData,
     Numeric,
     String,
+    Table,
     UniqueConstraint,
     event,
     select,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, WriteOnlyMapped, mapped_column, relationship
 
 from layered_backend import Base as LibraryBase
 from layered_backend import Database, IntegerPrimaryKey, Timestamped, UnitOfWork, UUIDPrimaryKey
@@ -122,6 +125,65 @@ class Sample(IntegerPrimaryKey, Base):
     day: Mapped[date | None]
     is_good: Mapped[bool | None]
     color: Mapped[Color | None]
+
+
+class Tag(Base):
+    """A key of two columns, and the other side of a relationship."""
+
+    __tablename__ = "tags"
+
+    group: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    articles: Mapped[list[Article]] = relationship(secondary=lambda: article_tags, back_populates="tags")
+
+
+class Article(IntegerPrimaryKey, Base):
+    """Relationships by tables between: to another table, to its own, and one that is written only."""
+
+    __tablename__ = "articles"
+
+    slug: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[str] = mapped_column(default="article")
+    tags: Mapped[set[Tag]] = relationship(secondary=lambda: article_tags, back_populates="articles")
+    related: Mapped[list[Article]] = relationship(
+        secondary=lambda: related_articles,
+        primaryjoin=lambda: Article.id == related_articles.c.from_id,
+        secondaryjoin=lambda: Article.id == related_articles.c.to_id,
+    )
+    categories: WriteOnlyMapped[Category] = relationship(secondary=lambda: article_categories, passive_deletes=True)
+    viewed: Mapped[list[Category]] = relationship(secondary=lambda: article_categories, viewonly=True)
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "article"}  # noqa: RUF012  # SQLAlchemy's
+
+
+class Story(Article):
+    """A subclass with a table of its own, and the relationships of the base."""
+
+    __tablename__ = "stories"
+
+    id: Mapped[int] = mapped_column(ForeignKey("articles.id"), primary_key=True)
+    __mapper_args__ = {"polymorphic_identity": "story"}  # noqa: RUF012  # SQLAlchemy's
+
+
+article_tags: Table = Table(
+    "article_tags",
+    Base.metadata,
+    Column("article_id", ForeignKey("articles.id"), primary_key=True),
+    Column("tag_group", LibraryBase.type_annotation_map[str], primary_key=True),
+    Column("tag_name", LibraryBase.type_annotation_map[str], primary_key=True),
+    ForeignKeyConstraint(["tag_group", "tag_name"], ["tags.group", "tags.name"]),
+)
+related_articles: Table = Table(
+    "related_articles",
+    Base.metadata,
+    Column("from_id", ForeignKey("articles.id"), primary_key=True),
+    Column("to_id", ForeignKey("articles.id"), primary_key=True),
+)
+article_categories: Table = Table(
+    "article_categories",
+    Base.metadata,
+    Column("article_id", ForeignKey("articles.id"), primary_key=True),
+    Column("category_id", ForeignKey("categories.id"), primary_key=True),
+)
 
 
 class DeferredBase(DeclarativeBase):

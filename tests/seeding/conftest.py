@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 from sqlalchemy import URL, MetaData, make_url
+from sqlalchemy.orm import DeclarativeBase
 
 from layered_backend import Database
 from tests.databases import ASYNC_BACKENDS, SYNC_BACKENDS, Servers
+from tests.seeding import counted
 from tests.seeding.catalogue import Base, Catalogue, DeferredBase
 
 
@@ -25,8 +27,12 @@ def create_tables(url: URL) -> None:
 
 
 def _metadata_of(server: str) -> Sequence[MetaData]:
-    has_deferred = server not in {"mysql", "mariadb"}
-    return [base.metadata for base in ((Base, DeferredBase) if has_deferred else (Base,))]
+    more: dict[str, tuple[type[DeclarativeBase], ...]] = {
+        "sqlite": (DeferredBase,),
+        "postgresql": (DeferredBase, counted.ServerBase, counted.PostgreSQLBase),
+    }
+    bases: tuple[type[DeclarativeBase], ...] = (Base, counted.Base, *more.get(server, (counted.ServerBase,)))
+    return [base.metadata for base in bases]
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ __all__ = [
     "progress_shown",
     "show_error",
     "show_lines",
+    "show_note",
     "show_report",
     "show_tree",
 ]
@@ -78,6 +79,11 @@ def show_lines(lines: Iterable[object]) -> None:
     console = output()
     for line in lines:
         console.print(str(line))
+
+
+def show_note(note: str) -> None:
+    """Print *note* on standard error, beside what a file or another program gets."""
+    output(errors=True).print(note)
 
 
 def show_report(report: SeedReport, *, changes: bool, debug: bool) -> None:

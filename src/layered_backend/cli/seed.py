@@ -7,15 +7,25 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.tree import Tree
 
-from layered_backend.cli.output import FAILED, errors_shown, progress_shown, show_lines, show_report, show_tree
+from layered_backend.cli.output import (
+    FAILED,
+    errors_shown,
+    progress_shown,
+    show_lines,
+    show_note,
+    show_report,
+    show_tree,
+)
 from layered_backend.cli.target import load_runner
 from layered_backend.errors import SeedDeletionError, SeedPlanError
 from layered_backend.seeding import Seeder, SeedReport, SeedRunner
+from layered_backend.seeding.files import text_of
 
 __all__ = ["seed"]
 
@@ -33,6 +43,12 @@ Atomic = Annotated[bool, typer.Option("--atomic", help="Let one failure undo all
 Force = Annotated[bool, typer.Option("--force", help="Delete retired rows in production without asking.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Print the tracebacks of errors.")]
+
+Output = Annotated[
+    Path | None, typer.Option("--output", help="The file, .json, .jsonl, .yaml or .yml; standard output unless given.")
+]
+Format = Annotated[str, typer.Option("--format", help="What standard output gets: json, jsonl or yaml.")]
+Without = Annotated[list[str] | None, typer.Option("--without", help="An attribute to leave out; may be repeated.")]
 
 
 @seed.command()
@@ -93,6 +109,31 @@ def plan(
             branch = tree.add(f"{position}. {seeder.name}" + (f" (skipped: {reason})" if reason else ""))
             _add_dependencies(branch, seeder)
         show_tree(tree)
+
+
+@seed.command()
+def export(  # noqa: PLR0917  # the arguments of a command
+    name: Annotated[str, typer.Argument(help="The seeder whose table is written.")],
+    target: Output = None,
+    file_format: Format = "json",
+    without: Without = None,
+    app: App = None,
+    debug: Debug = False,
+) -> None:
+    """Write the stored rows of a seeder's table as a seed file, with references in place of foreign keys."""
+    with errors_shown(debug=debug):
+        rows = asyncio.run(_exported(load_runner(app), name, without or ()))
+        text = text_of(rows, f".{file_format}" if target is None else target.suffix)
+        if target is None:
+            sys.stdout.write(text)
+        else:
+            target.write_text(text, encoding="utf-8")
+        show_note(f"{len(rows)} rows of {name}. Look for secrets before you share them: all columns are written.")
+
+
+async def _exported(runner: SeedRunner, name: str, without: Sequence[str]) -> list[dict[str, Any]]:
+    async with runner.database:
+        return await runner.export(name, without=without)
 
 
 @dataclass(frozen=True)

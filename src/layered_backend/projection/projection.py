@@ -12,13 +12,13 @@ from sqlalchemy import Connection, Dialect, Select
 from sqlalchemy.orm import Mapper
 
 from layered_backend.dialects import Keys, dialect_named
-from layered_backend.errors import NotFoundError
+from layered_backend.errors import MultipleFoundError, NotFoundError
 from layered_backend.identity import identity_of
 from layered_backend.listing import Listing, read_on
 from layered_backend.memoization import memoized
 from layered_backend.projection.selection import Record, Selection, selection_of
 from layered_backend.projection.source import Source
-from layered_backend.query import Criterion, CursorPage, CursorParams, OrderBy, Page, PageParams, Slice
+from layered_backend.query import Criterion, CursorPage, CursorParams, NumberedParams, OrderBy, Page, Slice
 from layered_backend.query.cursor import Cursor
 from layered_backend.query.keyset import order_of, place_of
 from layered_backend.query.sort_terms import listed
@@ -102,6 +102,29 @@ class Projection(Generic[SchemaT]):
             raise NotFoundError(self._model.__name__, key)
         return found[0], rows[0][self._selection.width :]
 
+    async def one(self, *where: Criterion) -> SchemaT:
+        """Return the only one that meets the criteria.
+
+        Raises:
+            NotFoundError: None does.
+            MultipleFoundError: Several do.
+        """
+        found = await self.one_or_none(*where)
+        if found is None:
+            raise NotFoundError(self._model.__name__)
+        return found
+
+    async def one_or_none(self, *where: Criterion) -> SchemaT | None:
+        """Return the only one that meets the criteria, or None if none does.
+
+        Raises:
+            MultipleFoundError: Several do.
+        """
+        found = await self.list(*where, limit=2)
+        if len(found) > 1:
+            raise MultipleFoundError(self._model.__name__)
+        return found[0] if found else None
+
     async def first(self, *where: Criterion, order_by: OrderBy | None = None) -> SchemaT | None:
         """Return the first that meets the criteria, by primary key unless *order_by* says otherwise, or None."""
         found = await self.list(*where, order_by=order_by, limit=1)
@@ -121,23 +144,27 @@ class Projection(Generic[SchemaT]):
         """
         return await Listing[SchemaT](self._rows, where, order_by).list(limit, offset)
 
-    async def page(self, params: PageParams, /, *where: Criterion, order_by: OrderBy | None = None) -> Page[SchemaT]:
+    async def page(
+        self, params: NumberedParams, /, *where: Criterion, order_by: OrderBy | None = None
+    ) -> Page[SchemaT]:
         """Return one page, and how many rows there are on all of them, as `BaseRepository.page` does."""
         return await self._listing(params, where, order_by).page(params)
 
-    async def slice(self, params: PageParams, /, *where: Criterion, order_by: OrderBy | None = None) -> Slice[SchemaT]:
+    async def slice(
+        self, params: NumberedParams, /, *where: Criterion, order_by: OrderBy | None = None
+    ) -> Slice[SchemaT]:
         """Return one page, and whether there is another, as `BaseRepository.slice` does."""
         return await self._listing(params, where, order_by).slice(params)
 
     async def cursor_page(
-        self, params: CursorParams, /, *where: Criterion, order_by: OrderBy | None = None
+        self, params: CursorParams, /, *where: Criterion, order_by: OrderBy | None = None, total: bool = False
     ) -> CursorPage[SchemaT]:
         """Return one page, and the cursors of those beside it, as `BaseRepository.cursor_page` does.
 
         Raises:
             InvalidCursorError: The cursor is broken, or was made for another sort or filter.
         """
-        return await self._listing(params, where, order_by).cursor_page(params)
+        return await self._listing(params, where, order_by).cursor_page(params, total=total)
 
     async def stream(
         self, *where: Criterion, order_by: OrderBy | None = None, batch_size: int = _STREAMED
@@ -153,8 +180,8 @@ class Projection(Generic[SchemaT]):
             async for schema in self._stream_by_place(where, order_by, batch_size):
                 yield schema
             return
-        sorted_by = listed(order_by) or self._selection.mapper.primary_key
-        statement = self._rows.scoped(self._rows.select(*where).order_by(*sorted_by))
+        sorted_by = listed(self._selection.mapper, order_by) or self._selection.mapper.primary_key
+        statement = self._rows.scoped(self._rows.statements.meeting(where).order_by(*sorted_by))
         record = self._selection.record
         async with aclosing(self._source.stream(statement, batch_size)) as batches:
             async for rows in batches:
@@ -209,16 +236,12 @@ class _SchemaRows(Generic[SchemaT]):
     def statements(self) -> Statements:
         return self.selection.statements
 
-    def select(self, *where: Criterion) -> Select[Any]:
-        rows = self.statements.rows
-        return rows.where(*where) if where else rows
-
     def scoped(self, statement: Select[Any]) -> Select[Any]:
         options = self.source.scopes.options()
         return statement.options(*options) if options else statement
 
     async def count(self, *where: Criterion) -> int:
-        statement = self.scoped(self.statements.count.where(*where))
+        statement = self.scoped(self.statements.meeting(where, self.statements.count))
         return await self.source.read(lambda connection: connection.scalar(statement)) or 0
 
     async def rows(

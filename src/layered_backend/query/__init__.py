@@ -2,7 +2,15 @@
 
 from layered_backend.query.criteria import Criterion, FilterSet, Where
 from layered_backend.query.lock import Lock
-from layered_backend.query.pagination import CursorPage, CursorParams, Page, PageParams, Slice
+from layered_backend.query.pagination import (
+    CursorPage,
+    CursorParams,
+    NumberedParams,
+    OffsetParams,
+    Page,
+    PageParams,
+    Slice,
+)
 from layered_backend.query.scope import Scope, TenantScope
 from layered_backend.query.sort_terms import OrderBy
 from layered_backend.query.sorting import Sorting
@@ -13,6 +21,8 @@ __all__ = [
     "CursorParams",
     "FilterSet",
     "Lock",
+    "NumberedParams",
+    "OffsetParams",
     "OrderBy",
     "Page",
     "PageParams",

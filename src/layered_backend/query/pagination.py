@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import ClassVar, Generic, Self, TypeAlias, TypeVar
 
 from pydantic import ConfigDict, Field, computed_field, model_validator
 from pydantic_core import PydanticCustomError
 
 from layered_backend.query.parameters import QueryModel
 
-__all__ = ["CursorPage", "CursorParams", "Page", "PageParams", "Slice"]
+__all__ = ["CursorPage", "CursorParams", "NumberedParams", "OffsetParams", "Page", "PageParams", "Slice"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -40,6 +40,30 @@ class PageParams(QueryModel):
         return (self.page - 1) * self.size
 
 
+class OffsetParams(QueryModel):
+    """Which page, by the number of rows before it; for clients that ask by `limit` and `offset`.
+
+    It is asked for and answered as `PageParams` are. The number of the page is that of the one with its first row.
+    """
+
+    limit: int = Field(default=50, ge=1, le=LARGEST_PAGE, description="Rows on a page.")
+    offset: int = Field(default=0, ge=0, le=_LAST_ROW, description="Rows before the page.")
+
+    @property
+    def size(self) -> int:
+        """The number of rows on the page."""
+        return self.limit
+
+    @property
+    def page(self) -> int:
+        """The number of the page that has its first row, from 1."""
+        return self.offset // self.limit + 1
+
+
+NumberedParams: TypeAlias = PageParams | OffsetParams
+"""Parameters of a page that is found by counting the rows before it."""
+
+
 class CursorParams(QueryModel):
     """Which page, by the cursor that another page gave; the first one without a cursor."""
 
@@ -56,7 +80,7 @@ class Page(Generic[T_co]):
     Attributes:
         items: The rows of this page.
         total: How many rows there are on all pages.
-        page: The number of this page, from 1.
+        page: The number of this page, from 1; of the page with its first row where that was asked for by `offset`.
         size: How many rows a page has at most.
     """
 
@@ -102,6 +126,7 @@ class CursorPage(Generic[T_co]):
         size: How many rows a page has at most.
         next: The cursor of the page behind this one; None if it is the last.
         previous: The cursor of the page before this one; None if it is the first.
+        total: How many rows there are on all pages; None if that was not asked for.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _VALIDATED
@@ -110,3 +135,4 @@ class CursorPage(Generic[T_co]):
     size: int
     next: str | None
     previous: str | None
+    total: int | None = None

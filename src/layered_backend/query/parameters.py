@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import chain
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, cast, get_args
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-__all__ = ["QueryModel"]
+__all__ = ["FilterMark", "QueryModel", "inner_marks"]
+
+
+class FilterMark:
+    """The base of what marks a field with the rows that its value asks for."""
 
 
 class QueryModel(BaseModel):
-    """The base of `FilterSet`, `Sorting`, `PageParams` and `CursorParams`, which a route combines into one model.
+    """The base of `FilterSet`, `Sorting`, `PageParams`, `OffsetParams` and `CursorParams`, which a route combines into one model.
 
     Two models that refuse unknown parameters would each refuse those of the other, so a route has one.
 
@@ -22,10 +26,25 @@ class QueryModel(BaseModel):
 
         @router.get("/items")
         async def list_items(query: Annotated[ItemQuery, Query()]): ...
+
+    Raises:
+        TypeError: A field has a `Where`, and the model is no FilterSet, which alone would apply it.
     """
+
+    _applies_marks: ClassVar[bool] = False
 
     # By name too: FastAPI 0.121 hands over what came under an alias by the name of its field.
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", populate_by_name=True)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        for name, field in cls.model_fields.items():
+            marks = (*field.metadata, *inner_marks(field.annotation))
+            if not cls._applies_marks and any(isinstance(mark, FilterMark) for mark in marks):
+                raise TypeError(
+                    f"{cls.__name__}.{name} has a Where, which only a FilterSet applies; derive from FilterSet"
+                )
 
     @model_validator(mode="before")
     @classmethod
@@ -41,6 +60,13 @@ class QueryModel(BaseModel):
         if refusals:
             raise ValidationError.from_exception_data(cls.__name__, refusals)
         return given
+
+
+def inner_marks(annotation: object) -> Iterator[FilterMark]:
+    """Yield the marks inside of *annotation*."""
+    yield from (mark for mark in getattr(annotation, "__metadata__", ()) if isinstance(mark, FilterMark))
+    for argument in get_args(annotation):
+        yield from inner_marks(argument)
 
 
 def _accepted(name: str, field: FieldInfo) -> Iterator[str]:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Mapper
 
 from layered_backend.dialects import Ordering
 from layered_backend.errors import InvalidDataError
+from layered_backend.query.joined_tables import checked_sorts
 from layered_backend.query.unique_keys import tells_rows_apart
 from layered_backend.upstream.sqlalchemy.expression import split_sort_modifiers
 
@@ -72,9 +73,9 @@ def total_order(mapper: Mapper[Any], order_by: OrderBy | None) -> list[Term]:
     NULL is among the terms.
 
     Raises:
-        TypeError: *order_by* is text, or has a column of another table.
+        TypeError: *order_by* is no expression, or reads a table that the mapper's statements do not join.
     """
-    terms = [_term(mapper, expression) for expression in listed(order_by)]
+    terms = [_term(mapper, expression) for expression in listed(mapper, order_by)]
     named = [term.expression for term in terms if isinstance(term.expression, Column) and not term.is_nullable]
     if tells_rows_apart(mapper, named):
         return terms
@@ -108,25 +109,20 @@ def opposite(expression: ColumnExpressionArgument[Any]) -> ColumnElement[Any]:
     return directed.nulls_first() if modifiers.nulls_first else directed.nulls_last()
 
 
-def listed(order_by: OrderBy | None) -> Sequence[ColumnExpressionArgument[Any]]:
+def listed(mapper: Mapper[Any], order_by: OrderBy | None) -> Sequence[ColumnExpressionArgument[Any]]:
     """Return *order_by*, one expression or several, as a sequence.
 
     Raises:
-        TypeError: It is text, or has some in it.
+        TypeError: One is no expression, such as text, or reads a table that the mapper's statements do not join.
     """
-    several = cast("Sequence[Any]", order_by if isinstance(order_by, Sequence) else (order_by,))
-    if isinstance(order_by, str) or any(isinstance(expression, str) for expression in several):
-        raise TypeError("order_by takes expressions such as Item.name, not text")
-    return () if order_by is None else several
+    if order_by is None:
+        return ()
+    several = order_by if isinstance(order_by, Sequence) and not isinstance(order_by, str) else (order_by,)
+    return checked_sorts(mapper, cast("Sequence[Any]", several))
 
 
 def _term(mapper: Mapper[Any], expression: ColumnExpressionArgument[Any]) -> Term:
     element, modifiers = split_sort_modifiers(_clause(expression))
-    if isinstance(element, Column) and not mapper.persist_selectable.is_derived_from(element.table):
-        raise TypeError(
-            f"{element} is not of {mapper.class_.__name__}, and to sort by it would multiply the rows; "
-            "sort by a column_property, or by a scalar_subquery() of the related column"
-        )
     is_descending, nulls_first = modifiers.is_descending, modifiers.nulls_first
     return Term(
         element, is_descending, is_descending if nulls_first is None else nulls_first, _is_nullable(mapper, element)

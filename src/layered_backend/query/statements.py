@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, literal, select
 from sqlalchemy.orm import Mapper
 
+from layered_backend.query.criteria import Criterion
+from layered_backend.query.joined_tables import checked_criteria
 from layered_backend.query.sort_terms import LARGEST_ROW_NUMBER, row_number
 
 __all__ = ["Statements", "cut_parameters", "has_key", "key_parameters", "total"]
@@ -27,6 +30,16 @@ class Statements:
 
     mapper: Mapper[Any]
     rows: Select[Any]
+
+    def meeting(self, where: Sequence[Criterion], statement: Select[Any] | None = None) -> Select[Any]:
+        """Return *statement*, or the one that selects all rows, for the rows that meet the criteria.
+
+        Raises:
+            TypeError: A criterion is no expression, or reads a table that the statement does not join.
+            InvalidDataError: A criterion compares a column with a value that the column cannot hold.
+        """
+        statement = self.rows if statement is None else statement
+        return statement.where(*checked_criteria(self.mapper, where)) if where else statement
 
     @cached_property
     def by_key(self) -> Select[Any]:

@@ -25,6 +25,7 @@ from layered_backend.memoization import memoized
 from layered_backend.models import SoftDeletable
 from layered_backend.projection import selection_of
 from layered_backend.query import Criterion
+from layered_backend.query.joined_tables import checked_criteria
 from layered_backend.repository.bulk_insert import insert_rows
 from layered_backend.repository.bulk_rows import BATCH_SIZE, at_index, batches, numbered
 from layered_backend.repository.entity_reader import EntityReader
@@ -263,7 +264,7 @@ class BaseRepository(EntityReader[ModelT]):
         if plan is None:
             return await self._update_each(where, changed)
         new = {plan.columns[name]: value for name, value in changed.items()} | plan.next_version
-        statement = self._scoped(update(self.model).where(*where).values(new))
+        statement = self._scoped(update(self.model).where(*checked_criteria(self._mapper, where)).values(new))
         written = await self._written(statement, synchronize_session=False)
         await refresh_loaded(self.session, self._mapper, find_loaded(self.session, self.model))
         return written
@@ -321,7 +322,7 @@ class BaseRepository(EntityReader[ModelT]):
         if plan_write(self.session.sync_session, self._mapper, Verb.DELETE_WHERE) is None:
             return await self._delete_each(where)
         are_some_loaded = bool(find_loaded(self.session, self.model))
-        statement = self._scoped(delete(self.model).where(*where))
+        statement = self._scoped(delete(self.model).where(*checked_criteria(self._mapper, where)))
         return await self._written(statement, synchronize_session="auto" if are_some_loaded else False)
 
     async def restore(self, key_or_entity: Any) -> ModelT:
@@ -475,7 +476,7 @@ class BaseRepository(EntityReader[ModelT]):
         """Return the primary keys of the rows that meet the criteria."""
         # Attributes, not columns of the table: the scopes are of the mapped class.
         key = [getattr(self.model, name) for name in self._key_names]
-        return [tuple(row) for row in await self.session.execute(self.select(*where).with_only_columns(*key))]
+        return [tuple(row) for row in await self.session.execute(self._selected(where).with_only_columns(*key))]
 
 
 @memoized

@@ -9,10 +9,12 @@ from typing import Any, Generic, TypeVar, cast, get_args
 
 from pydantic import BaseModel
 from sqlalchemy import (
+    ColumnExpressionArgument,
     Dialect,
     Executable,
     Result,
     Select,
+    func,
     inspect,
     select,
 )
@@ -26,7 +28,8 @@ from layered_backend.identity import identity_of
 from layered_backend.listing import Listing
 from layered_backend.memoization import memoized
 from layered_backend.projection import Projection, SessionSource
-from layered_backend.query import Criterion, CursorPage, CursorParams, Lock, OrderBy, Page, PageParams, Slice
+from layered_backend.query import Criterion, CursorPage, CursorParams, Lock, NumberedParams, OrderBy, Page, Slice
+from layered_backend.query.joined_tables import checked_criteria, checked_sorts, expression_of
 from layered_backend.query.scope import ActiveScopes, active_scopes
 from layered_backend.query.sort_terms import listed
 from layered_backend.query.statements import Statements, key_parameters
@@ -35,6 +38,7 @@ from layered_backend.upstream.sqlalchemy.expression import ORMOption
 
 __all__ = ["EntityReader", "model_of"]
 
+T = TypeVar("T")
 ModelT = TypeVar("ModelT")
 SchemaT = TypeVar("SchemaT", bound=BaseModel)
 StatementT = TypeVar("StatementT", bound=Executable)
@@ -118,31 +122,51 @@ class EntityReader(Generic[ModelT]):
                 found[tuple(self._mapper.primary_key_from_instance(entity))] = entity
         return [found[identity] for identity in wanted if identity in found]
 
-    async def one(self, *where: Criterion, options: Sequence[ORMOption] = ()) -> ModelT:
+    async def one(self, *where: Criterion, lock: Lock | None = None, options: Sequence[ORMOption] = ()) -> ModelT:
         """Return the only entity that meets the criteria.
+
+        Args:
+            where: SQLAlchemy expressions, all of which must hold.
+            lock: A lock to hold on the row until the transaction ends, as for `get`.
+            options: SQLAlchemy's loader options, such as `selectinload(Item.tags)`.
 
         Raises:
             NotFoundError: None does.
             MultipleFoundError: Several do.
+            LockTimeoutError: Another transaction has the row, and *lock* does not wait.
         """
-        entity = await self.one_or_none(*where, options=options)
+        entity = await self.one_or_none(*where, lock=lock, options=options)
         if entity is None:
             raise NotFoundError(self.model.__name__)
         return entity
 
-    async def one_or_none(self, *where: Criterion, options: Sequence[ORMOption] = ()) -> ModelT | None:
+    async def one_or_none(
+        self, *where: Criterion, lock: Lock | None = None, options: Sequence[ORMOption] = ()
+    ) -> ModelT | None:
         """Return the only entity that meets the criteria, or None if none does.
 
         Raises:
             MultipleFoundError: Several do.
+            LockTimeoutError: Another transaction has the row, and *lock* does not wait.
         """
-        return await self._only(self.select(*where).limit(2), options)
+        statement = self._selected(where).limit(2)
+        return await self._only(lock.on(statement, self.model) if lock else statement, options)
 
     async def first(
-        self, *where: Criterion, order_by: OrderBy | None = None, options: Sequence[ORMOption] = ()
+        self,
+        *where: Criterion,
+        order_by: OrderBy | None = None,
+        lock: Lock | None = None,
+        options: Sequence[ORMOption] = (),
     ) -> ModelT | None:
-        """Return the first entity that meets the criteria, by primary key unless *order_by* says otherwise, or None."""
-        found = await self.list(*where, order_by=order_by, limit=1, options=options)
+        """Return the first entity that meets the criteria, by primary key unless *order_by* says otherwise, or None.
+
+        With `lock=Lock.update(skip_locked=True)` it is the first one that no other transaction has, as a queue needs it.
+
+        Raises:
+            LockTimeoutError: Another transaction has the row, and *lock* does not wait.
+        """
+        found = await self.list(*where, order_by=order_by, limit=1, lock=lock, options=options)
         return found[0] if found else None
 
     async def list(
@@ -151,6 +175,7 @@ class EntityReader(Generic[ModelT]):
         order_by: OrderBy | None = None,
         limit: int | None = None,
         offset: int | None = None,
+        lock: Lock | None = None,
         options: Sequence[ORMOption] = (),
     ) -> Sequence[ModelT]:
         """Return all entities that meet the criteria; every entity without criteria.
@@ -160,16 +185,18 @@ class EntityReader(Generic[ModelT]):
             order_by: One expression or several; the primary key unless it is given.
             limit: How many at most, from 0; None for all of them.
             offset: How many to pass over, from 0.
+            lock: A lock to hold on the rows until the transaction ends; they are then read anew.
             options: SQLAlchemy's loader options, such as `selectinload(Item.tags)`.
 
         Raises:
             InvalidDataError: *limit* or *offset* is negative.
+            LockTimeoutError: Another transaction has a row, and *lock* does not wait.
         """
-        return await Listing[ModelT](self._source(options), where, order_by).list(limit, offset)
+        return await Listing[ModelT](self._source(options, lock), where, order_by).list(limit, offset)
 
     async def page(
         self,
-        params: PageParams,
+        params: NumberedParams,
         /,
         *where: Criterion,
         order_by: OrderBy | None = None,
@@ -189,7 +216,7 @@ class EntityReader(Generic[ModelT]):
 
     async def slice(
         self,
-        params: PageParams,
+        params: NumberedParams,
         /,
         *where: Criterion,
         order_by: OrderBy | None = None,
@@ -204,6 +231,7 @@ class EntityReader(Generic[ModelT]):
         /,
         *where: Criterion,
         order_by: OrderBy | None = None,
+        total: bool = False,
         options: Sequence[ORMOption] = (),
     ) -> CursorPage[ModelT]:
         """Return one page, and the cursors of those beside it.
@@ -215,12 +243,13 @@ class EntityReader(Generic[ModelT]):
             params: Which page; a query model's own filters and sort count too.
             where: SQLAlchemy expressions, all of which must hold.
             order_by: The sort where *params* ask for none; the primary key unless it is given.
+            total: Whether to count the entities on all pages too, which costs a statement unless they are all on this one.
             options: SQLAlchemy's loader options, such as `selectinload(Item.tags)`.
 
         Raises:
             InvalidCursorError: The cursor is broken, or was made for another sort or filter.
         """
-        return await self._listing(params, where, order_by, options).cursor_page(params)
+        return await self._listing(params, where, order_by, options).cursor_page(params, total=total)
 
     async def stream(
         self,
@@ -239,7 +268,8 @@ class EntityReader(Generic[ModelT]):
             batch_size: How many rows are fetched at a time, from 1.
             options: SQLAlchemy's loader options, such as `selectinload(Item.tags)`.
         """
-        statement = self.select(*where).order_by(*(listed(order_by) or self._mapper.primary_key)).options(*options)
+        sorts = listed(self._mapper, order_by) or self._mapper.primary_key
+        statement = self._selected(where).order_by(*sorts).options(*options)
         streaming = {"yield_per": batch_size}
         result: Result[Any] = await self.session.run_sync(lambda s: s.execute(statement, execution_options=streaming))
         batches = result.scalars().partitions()
@@ -252,16 +282,42 @@ class EntityReader(Generic[ModelT]):
 
     async def exists(self, *where: Criterion) -> bool:
         """Tell whether an entity meets the criteria."""
-        statement = self._scoped(_statements(self._mapper).exists.where(*where))
+        statement = self._meeting(where, _statements(self._mapper).exists)
         return await SessionSource(self.session).read(lambda connection: connection.scalar(statement)) is not None
 
     async def count(self, *where: Criterion) -> int:
         """Return how many entities meet the criteria."""
-        statement = self._scoped(_statements(self._mapper).count.where(*where))
+        statement = self._meeting(where, _statements(self._mapper).count)
         return await SessionSource(self.session).read(lambda connection: connection.scalar(statement)) or 0
 
+    async def count_by(self, expression: ColumnExpressionArgument[T], *where: Criterion) -> Mapping[T, int]:
+        """Return how many entities that meet the criteria have each value; a value that none has is left out.
+
+        Args:
+            expression: The values to count: a column such as `Item.status`, or an expression of the entity's columns.
+            where: SQLAlchemy expressions, all of which must hold.
+
+        Raises:
+            TypeError: *expression* reads a table that the mapped class does not have.
+        """
+        # Counted outside of what reads the value: databases do not group by every expression.
+        (value,) = checked_sorts(self._mapper, (expression,))
+        column = cast("Any", value).label("value")
+        values = self._selected(where).with_only_columns(column, maintain_column_froms=True).subquery()
+        statement = self._scoped(select(values.c.value, func.count()).group_by(values.c.value))
+        rows = await SessionSource(self.session).read(lambda connection: connection.execute(statement).all())
+        return {row[0]: row[1] for row in rows}
+
     def select(self, *where: Criterion) -> Select[ModelT]:
-        """Return the statement that selects the entities that meet the criteria, to build a query of your own on."""
+        """Return the statement that selects the entities that meet the criteria, to build a query of your own on.
+
+        The criteria may read tables that you join then.
+
+        Raises:
+            TypeError: A criterion is no SQL expression.
+        """
+        for criterion in where:
+            expression_of(self._mapper, criterion, "a criterion")
         every = _statements(self._mapper).rows
         return self._scoped(every.where(*where) if where else every)
 
@@ -287,13 +343,20 @@ class EntityReader(Generic[ModelT]):
         options = self._scopes.options()
         return statement.options(*options) if options else statement
 
+    def _selected(self, where: Sequence[Criterion]) -> Select[ModelT]:
+        """Return the statement for the entities that meet the criteria, by `select`, which a subclass may restrict."""
+        return self.select(*checked_criteria(self._mapper, where))
+
+    def _meeting(self, where: Sequence[Criterion], statement: Select[Any]) -> Select[Any]:
+        return self._scoped(_statements(self._mapper).meeting(where, statement))
+
     def _listing(
         self, params: Any, where: Sequence[Criterion], order_by: OrderBy | None, options: Sequence[ORMOption]
     ) -> Listing[ModelT]:
         return Listing[ModelT].asked_for(self._source(options), params, where, order_by)
 
-    def _source(self, options: Sequence[ORMOption]) -> _EntityRows[ModelT]:
-        return _EntityRows(self, self._mapper, self._dialect, partial(self._scoped_rows, options=options))
+    def _source(self, options: Sequence[ORMOption], lock: Lock | None = None) -> _EntityRows[ModelT]:
+        return _EntityRows(self, self._mapper, self._dialect, partial(self._scoped_rows, options=options, lock=lock))
 
     async def _only(self, statement: Select[ModelT], options: Sequence[ORMOption]) -> ModelT | None:
         found = await self._entities(statement, options)
@@ -305,9 +368,15 @@ class EntityReader(Generic[ModelT]):
         return [entity for (entity,) in await self._rows(statement, None, options)]
 
     async def _scoped_rows(
-        self, statement: Select[Any], parameters: Mapping[str, Any] | None, *, options: Sequence[ORMOption]
+        self,
+        statement: Select[Any],
+        parameters: Mapping[str, Any] | None,
+        *,
+        options: Sequence[ORMOption],
+        lock: Lock | None,
     ) -> Sequence[Any]:
-        return await self._rows(self._scoped(statement), parameters, options)
+        scoped = self._scoped(statement)
+        return await self._rows(lock.on(scoped, self.model) if lock else scoped, parameters, options)
 
     async def _rows(
         self, statement: Select[Any], parameters: Mapping[str, Any] | None, options: Sequence[ORMOption]

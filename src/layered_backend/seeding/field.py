@@ -14,8 +14,8 @@ from sqlalchemy.types import JSON, Float, Integer, Numeric, String
 from layered_backend.batch import MISSING
 from layered_backend.dialects import Values, dialect_named
 from layered_backend.errors import UnknownFieldError
+from layered_backend.seeding.files import EMPTY
 from layered_backend.seeding.seeder import NewRow, Ref
-from layered_backend.seeding.sources import EMPTY
 from layered_backend.seeding.value_types import ValueType, is_same_json, is_same_number, value_type_of
 
 __all__ = ["Field", "fields_of"]

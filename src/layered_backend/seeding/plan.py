@@ -1,19 +1,23 @@
-"""The plan of a run: its seeders, in order. It is made without a database."""
+"""The plan of a run: the seeders of a package or a list, in order. It is made without a database."""
 
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from layered_backend.environment import ENVIRONMENT_VARIABLE, Environment
-from layered_backend.errors import SeedPlanError
-from layered_backend.seeding.definition import definition_of
-from layered_backend.seeding.seeder import Seeder
+from layered_backend.errors import SeedImportError, SeedPlanError
+from layered_backend.seeding.report import SeedResult, SeedStatus
+from layered_backend.seeding.seeder import Seeder, definition_of, is_complete
 
-__all__ = ["PRODUCTION", "Plan", "checked_seeders", "plan_of"]
+__all__ = ["PRODUCTION", "Discovery", "Plan", "checked_seeders", "discovered", "plan_of", "seeders_named"]
 
 SeederClass = type[Seeder[Any]]
 
@@ -80,7 +84,7 @@ def plan_of(
     named = None
     if only is not None:
         asked_for = only if isinstance(only, Iterable) and not isinstance(only, str) else [only]
-        named = [_named(each, seeders) for each in asked_for]
+        named = seeders_named(asked_for, seeders)
     wanted = _tagged(seeders if named is None else named, seeders, tags)
     order = _with_dependencies(wanted, seeders)
     excluded = {
@@ -126,6 +130,15 @@ def _visit(seeder: SeederClass, path: tuple[SeederClass, ...], done: dict[Seeder
     for dependency in seeder.depends_on:
         _visit(dependency, (*path, seeder), done)
     done[seeder] = None
+
+
+def seeders_named(wanted: Iterable[str | SeederClass], seeders: Sequence[SeederClass]) -> list[SeederClass]:
+    """Return those of *seeders* that are named, by their names or classes.
+
+    Raises:
+        SeedPlanError: There is none of a name.
+    """
+    return [_named(each, seeders) for each in wanted]
 
 
 def _named(wanted: str | SeederClass, seeders: Sequence[SeederClass]) -> SeederClass:
@@ -178,3 +191,45 @@ def _environment_of(given: str | None, seeders: Iterable[SeederClass]) -> str:
     if environment not in known:
         raise SeedPlanError(f"the environment {environment!r} is not known; known are {', '.join(known)}")
     return environment
+
+
+Discovery = tuple[Sequence[type[Seeder[Any]]], Sequence[SeedResult]]
+"""The seeders that were found, and a failed result for each module that could not be imported."""
+
+
+def discovered(package_name: str) -> Discovery:
+    """Return the seeders that the modules of a package define, and what became of those that cannot be imported.
+
+    Raises:
+        SeedPlanError: There is no such package, or it cannot be imported itself.
+    """
+    try:
+        package = import_module(package_name)
+    except Exception as error:
+        raise SeedPlanError(f"the package {package_name} cannot be imported: {error}") from error
+    seeders = list(_defined_in(package))
+    failures: list[SeedResult] = []
+    for name in _module_names(package):
+        try:
+            seeders += _defined_in(import_module(name))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a module does when it is imported
+            failure = SeedImportError(f"the module cannot be imported ({type(error).__name__}: {error})")
+            failure.__cause__ = error
+            failures.append(SeedResult(name, SeedStatus.FAILED, error=failure))
+    return seeders, failures
+
+
+def _module_names(package: ModuleType) -> Iterator[str]:
+    for module in pkgutil.iter_modules(getattr(package, "__path__", ()), f"{package.__name__}."):
+        if module.name.rpartition(".")[2] != "__main__":
+            yield module.name
+
+
+def _defined_in(module: ModuleType) -> Iterator[type[Seeder[Any]]]:
+    for name, value in inspect.getmembers(module, _is_seeder):
+        if value.__module__ == module.__name__ and is_complete(value) and not name.startswith("_"):
+            yield value
+
+
+def _is_seeder(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, Seeder)

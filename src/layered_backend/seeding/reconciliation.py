@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence, Set, Sized
 from contextlib import aclosing
 from dataclasses import replace
 from itertools import islice
@@ -12,16 +12,14 @@ from typing import Any, cast
 from layered_backend.batch import MISSING
 from layered_backend.errors import SeedDataError, SeedReferenceError
 from layered_backend.field_values import Data
-from layered_backend.seeding.definition import Definition
 from layered_backend.seeding.field import Field
-from layered_backend.seeding.pending_row import PendingRow, sort_in_levels
-from layered_backend.seeding.resolver import UNKNOWN, Resolver
-from layered_backend.seeding.retirement import retired_keys
+from layered_backend.seeding.files import FileRows
+from layered_backend.seeding.references import UNKNOWN, Resolver
+from layered_backend.seeding.report import Tally
+from layered_backend.seeding.rows import PendingRow, ShippedRows, check_rows, sort_in_levels
 from layered_backend.seeding.seed_table import BATCH_SIZE, SeedTable
-from layered_backend.seeding.seeder import NewRow, Ref, Rows
-from layered_backend.seeding.shipped_rows import ShippedRows, check_rows
-from layered_backend.seeding.sources import FileRows
-from layered_backend.seeding.writer import Tally, Writer
+from layered_backend.seeding.seeder import Definition, NewRow, Ref, Rows
+from layered_backend.seeding.writer import Writer, retired_keys
 
 __all__ = ["Reconciliation"]
 
@@ -46,13 +44,14 @@ class Reconciliation:
         self, definition: Definition, table: SeedTable, resolver: Resolver, writer: Writer, tally: Tally
     ) -> None:
         self._definition = definition
+        self._associations = table.associations
         self._table = table
         self._resolver = resolver
         self._writer = writer
         self._tally = tally
         self._numbers: dict[Values, int] = {}
         self._waiting: list[PendingRow] = []
-        self._greatest_counted = 0
+        self._linking: list[PendingRow] = []
         self._retired = set(retired_keys(definition.seeder, table))
 
     async def reconcile(self, rows: Rows, on_batch: Callable[[int | None], None]) -> None:
@@ -74,18 +73,17 @@ class Reconciliation:
     async def _reconcile(self, rows: Rows, on_batch: Callable[[int | None], None]) -> None:
         iterable: object = await rows if inspect.isawaitable(rows) else rows
         total = len(iterable) if isinstance(iterable, Sized) else None
-        insert_only = self._definition.insert_only
         async with aclosing(_in_batches(iterable)) as batches:
             async for first, data in batches:
-                await self._take(check_rows(self._definition, self._table.fields, data, first, insert_only))
+                await self._take(check_rows(self._definition, self._table.fields, data, first))
                 on_batch(total)
         await self._settle()
-        if self._greatest_counted and not self._writer.is_dry_run:
-            await self._table.advance_sequence(self._greatest_counted)
+        if not self._writer.is_dry_run:
+            await self._table.advance_counters()
 
     async def _take(self, given: ShippedRows) -> None:
         batch = await self._resolved(given)
-        self._remember_counted(batch)
+        self._table.note_counted(dict(zip(batch.names, batch.columns, strict=True)))
         width, compared = len(self._table.key), batch.compared
         keys = self._distinct_keys(batch)
         findable = keys if batch is given else [key for key in keys if not _is_open(key)]
@@ -94,7 +92,7 @@ class Reconciliation:
         if not self._are_as_shipped(batch, keys, stored):
             for (number, row), written in zip(batch.numbered(), given.rows, strict=True):
                 found = stored.get(row[:width])
-                if found is None or found[:compared] != row[:compared] or self._has_json(batch):
+                if found is None or found[:compared] != row[:compared] or self._compares_more(batch):
                     pending_rows.append(self._pending_row(number, written[:width], batch, row, found))
         unchanged = len(keys) - len(pending_rows)
         self._tally.unchanged += unchanged
@@ -103,15 +101,15 @@ class Reconciliation:
 
     def _are_as_shipped(self, batch: ShippedRows, keys: Sequence[Values], stored: Mapping[Values, Values]) -> bool:
         """Tell whether all rows of *batch* are stored as they are, which is so at most times."""
-        if len(stored) != len(keys) or self._has_json(batch):
+        if len(stored) != len(keys) or self._compares_more(batch):
             return False
         return dict(zip(keys, batch.leading(batch.compared), strict=True)) == dict(
             zip(stored, _leading(stored.values(), batch.compared), strict=True)
         )
 
-    def _has_json(self, batch: ShippedRows) -> bool:
-        """Tell whether a value is compared that Python compares in another way than the database means it."""
-        return any(self._table.fields[name].is_json for name in batch.names[: batch.compared])
+    def _compares_more(self, batch: ShippedRows) -> bool:
+        """Tell whether Python compares a value in another way than the database means it, or rows have relationships."""
+        return bool(batch.links) or any(self._table.fields[name].is_json for name in batch.names[: batch.compared])
 
     def _pending_row(
         self, number: int, written: Values, batch: ShippedRows, row: Values, found: Values | None
@@ -120,6 +118,8 @@ class Reconciliation:
         is_read = not _is_open(row[: len(self._table.key)])
         normal = tuple(self._resolver.normal(part) if isinstance(part, Ref) else part for part in written)
         pending = PendingRow(number, normal, values, is_read=is_read)
+        links = ((name, each[number - batch.first]) for name, each in batch.links.items())
+        pending.links = {name: references for name, references in links if references is not MISSING}
         if found is not None:
             self._set_stored(pending, batch.names[: batch.compared], found)
         return pending
@@ -216,17 +216,17 @@ class Reconciliation:
             return value
         if reference.seeder is self._definition.seeder:
             return self._resolver.normal(reference)
-        raise self._refers_to_nothing(field, reference, number)
+        raise _refers_to_nothing(field.name, reference, number)
 
     def _known_value(self, field: Field, reference: Ref, number: int) -> object:
-        self._check_dependency(field, reference, number)
+        self._check_dependency(field.name, reference, number)
         try:
             return self._resolver.value(field, reference)
         except SeedReferenceError as error:
             error.row, error.column = number, field.name
             raise
 
-    def _check_dependency(self, field: Field, reference: Ref, number: int) -> None:
+    def _check_dependency(self, column: str, reference: Ref, number: int) -> None:
         own = self._definition.seeder
         if reference.seeder is own or reference.seeder in own.depends_on:
             return
@@ -235,12 +235,7 @@ class Reconciliation:
         raise SeedReferenceError(
             f"{reference!r} is of a seeder that this one does not depend on; write depends_on = ({members}{trailing})",
             row=number,
-            column=field.name,
-        )
-
-    def _refers_to_nothing(self, field: Field, reference: Ref, number: int) -> SeedReferenceError:
-        return SeedReferenceError(
-            f"{reference!r} refers to a row that is neither shipped nor stored", row=number, column=field.name
+            column=column,
         )
 
     # Rows that refer to rows of their own seeder
@@ -256,6 +251,7 @@ class Reconciliation:
             await self._write(level)
         completions = [(pending, *self._completion(pending)) for pending in waiting if pending.later]
         await self._writer.complete(completions)
+        await self._link()
 
     async def _resolve_pending(self, pending_rows: Sequence[PendingRow]) -> None:
         fields = self._table.fields
@@ -270,7 +266,7 @@ class Reconciliation:
         for pending, name, reference in references:
             value = self._known_value(fields[name], reference, pending.number)
             if value is UNKNOWN:
-                raise self._refers_to_nothing(fields[name], reference, pending.number)
+                raise _refers_to_nothing(name, reference, pending.number)
             pending.values[name] = value
 
     async def _read_pending(self, pending_rows: Sequence[PendingRow]) -> None:
@@ -293,26 +289,86 @@ class Reconciliation:
 
     def _completion(self, pending: PendingRow) -> tuple[Values, Mapping[str, Any]]:
         fields = self._table.fields
-        row = self._resolver.rows_of(self._definition.seeder)[pending.written]
         values = {name: self._known_value(fields[name], each, pending.number) for name, each in pending.later.items()}
-        return row[: len(self._table.identity)], values
+        return self._identity(pending), values
 
     async def _write(self, pending_rows: Sequence[PendingRow]) -> None:
         for start in range(0, len(pending_rows), BATCH_SIZE):
-            inserted = await self._writer.write(pending_rows[start : start + BATCH_SIZE])
+            batch = pending_rows[start : start + BATCH_SIZE]
+            await self._compare_links(batch)
+            inserted = await self._writer.write(batch)
             self._resolver.rows_of(self._definition.seeder).update(inserted)
+            self._linking += [pending for pending in batch if pending.links]
 
-    def _remember_counted(self, batch: ShippedRows) -> None:
-        """Remember the greatest key that is given and not counted up by the database."""
-        if self._table.counted in batch.names:
-            column = batch.columns[batch.names.index(self._table.counted)]
-            given = [value for value in column if isinstance(value, int)]
-            self._greatest_counted = max(self._greatest_counted, *given, 0)
+    # Relationships, which are written when all rows are there
+
+    async def _compare_links(self, pending_rows: Sequence[PendingRow]) -> None:
+        """Leave to each row the relationships that differ from what is associated with the stored one."""
+        for name in dict.fromkeys(name for pending in pending_rows for name in pending.links):
+            linked = [pending for pending in pending_rows if name in pending.links]
+            await self._look_up_links(name, linked)
+            target = self._associations.relationships[name].mapper
+            stored = await self._associations.read(name, [p.identity for p in linked if p.identity is not None])
+            for pending in linked:
+                before: Set[Values] = stored.get(pending.identity or (), frozenset())
+                is_kept = pending.identity is not None and name in self._definition.insert_only
+                if is_kept or set(self._targets(name, pending, is_final=False)) == before:
+                    del pending.links[name]
+                else:
+                    pending.stored_links[name] = self._resolver.named(target, self._definition.seeder, before)
+
+    async def _look_up_links(self, name: str, pending_rows: Sequence[PendingRow]) -> None:
+        """Look for the rows that the relationship *name* refers to, as far as they are not known."""
+        target = self._associations.relationships[name].mapper
+        unknown: set[Ref] = set()
+        for pending in pending_rows:
+            for reference in pending.links[name]:
+                self._check_dependency(name, reference, pending.number)
+                try:
+                    if self._resolver.row_of(target, reference) is None:
+                        unknown.add(reference)
+                except SeedReferenceError as error:
+                    error.row, error.column = pending.number, name
+                    raise
+        await self._resolver.look_up(unknown)
+
+    def _targets(self, name: str, pending: PendingRow, *, is_final: bool) -> list[Values]:
+        """Return the primary keys of what *pending* refers to by a relationship; rows of its own seeder may be to come."""
+        targets: list[Values] = []
+        for reference in pending.links[name]:
+            row = self._resolver.row(reference)
+            if row is None and (is_final or reference.seeder is not self._definition.seeder):
+                raise _refers_to_nothing(name, reference, pending.number)
+            targets.append((UNKNOWN,) if row is None else self._resolver.identity(reference.seeder, row))
+        return targets
+
+    async def _link(self) -> None:
+        """Write the relationships that differ."""
+        linking, self._linking = self._linking, []
+        for name in dict.fromkeys(name for pending in linking for name in pending.links):
+            linked = [pending for pending in linking if name in pending.links]
+            for start in range(0, len(linked), BATCH_SIZE):
+                batch = linked[start : start + BATCH_SIZE]
+                await self._look_up_links(name, batch)
+                wanted = {pending: set(self._targets(name, pending, is_final=True)) for pending in batch}
+                await self._writer.link(self._associations, name, [(self._identity(p), p, wanted[p]) for p in batch])
+
+    def _identity(self, pending: PendingRow) -> Values:
+        if pending.identity is not None:
+            return pending.identity
+        row = self._resolver.rows_of(self._definition.seeder)[pending.written]
+        return self._resolver.identity(self._definition.seeder, row)
 
 
 def _leading(rows: Iterable[Values], width: int) -> Iterable[Values]:
     """Return the first *width* values of each row."""
     return zip(*list(zip(*rows, strict=True))[:width], strict=True)
+
+
+def _refers_to_nothing(column: str, reference: Ref, number: int) -> SeedReferenceError:
+    return SeedReferenceError(
+        f"{reference!r} refers to a row that is neither shipped nor stored", row=number, column=column
+    )
 
 
 def _is_open(key: Values) -> bool:

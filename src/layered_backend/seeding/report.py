@@ -1,4 +1,4 @@
-"""Reports of a run, made after its COMMIT."""
+"""Reports of a run, made after its COMMIT, and the tally that they are made of."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["RowAction", "RowChange", "SeedProgress", "SeedReport", "SeedResult", "SeedStatus"]
+__all__ = ["RowAction", "RowChange", "SeedProgress", "SeedReport", "SeedResult", "SeedStatus", "Tally"]
 
 
 class SeedStatus(StrEnum):
@@ -48,6 +48,35 @@ class RowChange:
             changes = (f"{name}: {self.before[name]!r} -> {value!r}" for name, value in self.after.items())
             return f"update {key} ({', '.join(changes)})"
         return f"{self.action} {key}"
+
+
+@dataclass(slots=True)
+class Tally:
+    """The number of rows that a seeder changed, or would change in a dry run.
+
+    Attributes:
+        changes: The change of each row; None if they are not recorded.
+    """
+
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    changes: list[RowChange] | None = None
+
+    @property
+    def rows(self) -> int:
+        """The number of rows that were compared."""
+        return self.inserted + self.updated + self.unchanged
+
+    @property
+    def has_written(self) -> bool:
+        """Tell whether a row was changed."""
+        return bool(self.inserted or self.updated or self.deleted)
+
+    def record(self, change: RowChange) -> None:
+        if self.changes is not None:
+            self.changes.append(change)
 
 
 @dataclass(frozen=True, slots=True)

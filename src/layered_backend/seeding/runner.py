@@ -11,13 +11,13 @@ from typing import Any, Self
 
 from layered_backend.database import Database
 from layered_backend.errors import SeedError, UnitOfWorkError
-from layered_backend.seeding.discovery import Discovery, discovered
-from layered_backend.seeding.plan import Plan, checked_seeders, plan_of
+from layered_backend.seeding.export import Export
+from layered_backend.seeding.plan import Discovery, Plan, checked_seeders, discovered, plan_of, seeders_named
 from layered_backend.seeding.report import SeedProgress, SeedReport
 from layered_backend.seeding.run import Options, Run
 from layered_backend.seeding.seeder import Seeder
 from layered_backend.session import drive
-from layered_backend.unit_of_work import open_in_this_task
+from layered_backend.unit_of_work import UnitOfWork, open_in_this_task
 
 __all__ = ["SeedRunner"]
 
@@ -177,6 +177,31 @@ class SeedRunner:
             else:
                 delay = None
         return run.report
+
+    async def export(
+        self, seeder: str | SeederClass, *, without: Iterable[str] = (), database: Database | None = None
+    ) -> list[dict[str, Any]]:
+        """Return all stored rows of a seeder's mapped class, in types of JSON, as a seed file has them.
+
+        Natural keys stand in place of foreign keys: `{"ref": ["CategorySeeder", "drinks"]}` is what `ref(CategorySeeder,
+        "drinks")` is in Python. Keys that are counted up or have a default, versions, discriminators, stamps and computed
+        columns are left out. Every other column is written as it is stored: look for secrets before you share the rows.
+
+        Args:
+            seeder: The seeder's name, or its class.
+            without: The names of attributes to leave out.
+            database: Where to read; the runner's own unless given.
+
+        Returns:
+            The rows, sorted by key, each with its key first.
+
+        Raises:
+            SeedPlanError: There is no such seeder, it has no key, or *without* names no attribute that can be left out.
+            SeedDataError: A file cannot hold a value, or a reference cannot be named.
+        """
+        (chosen,) = seeders_named([seeder], self.seeders)
+        async with UnitOfWork(self._chosen(database), read_only=True) as uow:
+            return await Export(chosen, self.seeders, uow.session, without).rows()
 
     def main(self, arguments: Sequence[str] | None = None) -> None:
         """Run the seeders that the command line names, or all, print the report and end the process: `python -m shop.seeds`.

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from decimal import Decimal
 from functools import cached_property
+from inspect import Parameter, signature
 from itertools import chain
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Table, and_, delete, inspect, or_, select
+from sqlalchemy import Column, ColumnElement, Integer, Table, and_, delete, inspect, or_, select, true
+from sqlalchemy import Sequence as NumberSequence
 from sqlalchemy.orm import Mapper, Session, lazyload
 from sqlalchemy.orm.attributes import flag_modified
 
+from layered_backend.batch import MISSING, Batch
 from layered_backend.dialects import GivenKeys, dialect_named
-from layered_backend.errors import SeedDataError, SeedReferenceError
+from layered_backend.dialects.rows import processed
+from layered_backend.errors import SeedDataError
 from layered_backend.repository.bulk_insert import insert_as_given
-from layered_backend.seeding.definition import Definition, definition_of, has_own_run
+from layered_backend.repository.write_gate import Verb, plan_write
+from layered_backend.seeding.associations import Associations
 from layered_backend.seeding.field import Field, fields_of
-from layered_backend.seeding.plan import Plan
-from layered_backend.seeding.seeder import Seeder
+from layered_backend.seeding.seeder import Definition, NewRow, Ref
 from layered_backend.session import GuardedSession
 from layered_backend.upstream.sqlalchemy.events import is_heard
-from layered_backend.upstream.sqlalchemy.mapper import has_plain_constructor
 
-__all__ = ["BATCH_SIZE", "SeedTable", "SeedTables"]
+__all__ = ["BATCH_SIZE", "SeedTable", "names_by_column"]
 
 BATCH_SIZE = 1000  # rows, each of which costs its key's parameters in a statement
 
@@ -40,9 +44,12 @@ class SeedTable:
         session: Where to work.
 
     Attributes:
+        mapper: The mapper of the class.
         key: The names of the natural key's attributes.
         fields: The attributes that have a column.
         identity: The names of the primary key's attributes.
+        associations: What is associated with the rows by many-to-many relationships.
+        counted: The names of the attributes in which None stands for the value that the database counts up.
         referable: The names of the attributes whose values are read with each row: the primary key's, and those that
             others refer to.
     """
@@ -50,31 +57,38 @@ class SeedTable:
     def __init__(self, definition: Definition, referable: Iterable[str], session: GuardedSession) -> None:
         self._session = session
         self.key: tuple[str, ...] = definition.key
-        mapper = self._mapper = definition.mapper
-        dialect = session.get_bind().dialect
-        self._database_dialect = dialect_named(dialect.name)
-        self.fields: Mapping[str, Field] = fields_of(mapper, dialect)
-        self.identity: tuple[str, ...] = tuple(
-            mapper.get_property_by_column(column).key for column in mapper.primary_key
-        )
+        mapper = self.mapper = definition.mapper
+        self._dialect = session.get_bind().dialect
+        self._database_dialect = dialect_named(self._dialect.name)
+        self.fields: Mapping[str, Field] = fields_of(mapper, self._dialect)
+        self._own: Sequence[Table] = [table for table in mapper.tables if isinstance(table, Table)]
+        self._counters: Mapping[str, Column[Any]] = dict(_counters(mapper))
+        self._greatest: dict[str, int] = {}
+        self._advanced: dict[str, int] = {}
+        names = names_by_column(mapper)
+        self.identity: tuple[str, ...] = tuple(names[column] for column in mapper.primary_key)
+        self.counted: Set[str] = {
+            *self.identity, *(name for name, column in self._counters.items() if not column.nullable)
+        }  # fmt: skip
+        self.associations: Associations = Associations(mapper, session)
         self._selects: dict[tuple[str, ...], Any] = {}
         self.referable: tuple[str, ...] = (*self.identity, *(name for name in referable if name not in self.identity))
 
     @property
     def tables(self) -> Collection[Table]:
         """The tables of the mapped class, and those with foreign keys to them."""
-        mapped: Iterable[object] = self._mapper.tables
-        own: list[Table] = [table for table in mapped if isinstance(table, Table)]
-        others: set[Table] = {key.table for table in own for key in _keys_to(table)}
-        return [*own, *(others - set(own))]
+        others: set[Table] = {key.table for table in self._own for key in _keys_to(table)}
+        return [*self._own, *(others - set(self._own))]
 
-    @property
+    @cached_property
     def own_references(self) -> Mapping[str, str]:
-        """The attributes with a foreign key to the same table, each with the attribute that it refers to."""
-        table = self._mapper.local_table
-        keys = table.foreign_keys if isinstance(table, Table) else ()
-        name_of = self._mapper.get_property_by_column
-        return {name_of(key.parent).key: name_of(key.column).key for key in keys if key.column.table is table}
+        """The attributes with a foreign key to the mapped tables, each with the attribute that it refers to.
+
+        The key by which the table of a subclass refers to that of its base is one attribute, and no reference.
+        """
+        names = names_by_column(self.mapper)
+        keys = ((names.get(key.parent), names.get(key.column)) for table in self._own for key in table.foreign_keys)
+        return {name: target for name, target in keys if name and target and name != target}
 
     def referred_by(self, field: Field) -> str | None:
         """Return the attribute that *field*, of any table, refers to: that of its foreign key, else the primary key.
@@ -82,8 +96,9 @@ class SeedTable:
         None where neither says so.
         """
         for key in field.column.foreign_keys:
-            if key.column.table in self._mapper.tables:
-                return self._mapper.get_property_by_column(key.column).key
+            target = names_by_column(self.mapper).get(key.column)
+            if target is not None:
+                return target
         return self.identity[0] if len(self.identity) == 1 else None
 
     async def read(self, names: Sequence[str], keys: Collection[Values]) -> list[Values]:
@@ -101,6 +116,13 @@ class SeedTable:
                 rows += await self._all(self._kept_selecting(tuple(names), given), parameters)
         return self._in_stored_form(rows, names)
 
+    async def read_all(self, names: Sequence[str]) -> list[Values]:
+        """Return all rows: their values of *names*, then of `referable`, then what tells their class where something does."""
+        mapper = self.mapper
+        classes = [] if mapper.polymorphic_on is None else [mapper.polymorphic_on]
+        rows = await self._all(self._selecting(names, true()).add_columns(*classes))
+        return self._in_stored_form([tuple(row) for row in rows], names)
+
     @cached_property
     def _given_keys(self) -> GivenKeys | None:
         return self._database_dialect.keys.given([self._attribute(name) for name in self.key])
@@ -112,17 +134,26 @@ class SeedTable:
         return self._selects[names]
 
     def _selecting(self, names: Sequence[str], criterion: ColumnElement[bool]) -> Any:
-        return select(*(self._attribute(name) for name in (*names, *self.referable))).where(criterion)
+        return (
+            select(*(self._attribute(name) for name in (*names, *self.referable)))
+            .select_from(self.mapper)
+            .where(criterion)
+        )
 
     async def insert(self, rows: Sequence[Mapping[str, Any]]) -> list[Values]:
         """Insert *rows*, and return the values of `referable` that they got."""
-        await self._keep_sequence_ahead(rows)
-        if not _is_particular(self._mapper):
+        # Nobody may be given a key by the database that is about to be written, not even while it is.
+        self.note_counted({name: [row.get(name) for row in rows] for name in self._counters})
+        await self.advance_counters()
+        rows = [
+            {name: value for name, value in row.items() if not (value is None and name in self.counted)} for row in rows
+        ]
+        if plan_write(self._session.sync_session, self.mapper, Verb.INSERT, Batch.of(rows)) is not None:
             return await self._insert_in_bulk(rows)
 
         def insert_entities(session: Session) -> list[Values]:
-            entities = [self._mapper.class_(**row) for row in rows]
-            session.add_all(self._greatest_first(rows, entities))
+            entities = [_entity(self.mapper, row) for row in rows]
+            session.add_all(self._in_counting_order(rows, entities))
             session.flush()
             return [tuple(getattr(entity, name) for name in self.referable) for entity in entities]
 
@@ -130,7 +161,7 @@ class SeedTable:
 
     async def _insert_in_bulk(self, rows: Sequence[Mapping[str, Any]]) -> list[Values]:
         """Insert *rows* and read their keys: one statement each, where entities cost SQLite a statement for each row."""
-        await self._session.run_sync(insert_as_given, self._mapper, self._greatest_first(rows, rows))
+        await self._session.run_sync(insert_as_given, self.mapper, self._in_counting_order(rows, rows))
         width = len(self.key)
         keys = [tuple(row[name] for name in self.key) for row in rows]
         stored = {row[:width]: row[width:] for row in await self.read(self.key, keys)}
@@ -153,67 +184,89 @@ class SeedTable:
                     flag_modified(entities[identity], name)  # to the session, 1 and true are the same
             session.flush()
 
-        found = select(self._mapper.class_).where(self._has_identity([identity for identity, _ in changes]))
+        found = select(self.mapper.class_).where(self._has_identity([identity for identity, _ in changes]))
         found = found.options(lazyload("*")).execution_options(populate_existing=True)
         await self._session.run_sync(update)
 
     async def delete(self, identities: Sequence[Values]) -> None:
         """Delete the rows that have those primary keys: as the mapper says where it says something, else as the database does."""
         for some in _batched(identities):
-            if self._mapper.inherits or any(relation.cascade.delete for relation in self._mapper.relationships):
+            await self.associations.clear(some)
+            if self._deletes_more_than_rows:
                 await self._delete_entities(some)
             else:
-                statement = delete(self._mapper.class_).where(self._has_identity(some))
+                statement = delete(self.mapper.class_).where(self._has_identity(some))
                 await self._session.execute(statement, execution_options={"synchronize_session": False})
 
-    async def advance_sequence(self, value: int) -> None:
-        """See to it that the database counts up keys beyond *value*."""
-        column = self._counted_column
-        if column is not None:
-            await self._session.run_sync(
-                lambda s: self._database_dialect.writing.advance_sequence(s.connection(), column, value)
-            )
+    def refusal(self, name: str, value: Any) -> str | None:
+        """Return why *value* cannot be written as the attribute *name*, or None if it can."""
+        identity = self._counters[name].identity if name in self._counters else None
+        if value is not None and identity is not None and identity.always and self._dialect.supports_identity_columns:
+            return "the database always counts it up itself; leave it out, or write Identity(always=False)"
+        return self.fields[name].refusal(value)
 
-    @property
-    def counted(self) -> str | None:
-        """The attribute whose values the database counts up, or None."""
-        column = self._counted_column
-        return None if column is None else self._mapper.get_property_by_column(column).key
+    def note_counted(self, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Note the values that rows give of what the database counts up otherwise.
 
-    @property
-    def _counted_column(self) -> Any:
-        table = self._mapper.local_table
-        return table.autoincrement_column if isinstance(table, Table) else None
-
-    async def _keep_sequence_ahead(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Let nobody be given a key by the database that is about to be written, not even while it is."""
-        name = self.counted
-        given = [row[name] for row in rows if row.get(name) is not None] if name else []
-        if given:
-            await self.advance_sequence(max(given))
-
-    def _greatest_first(self, rows: Sequence[Mapping[str, Any]], items: Sequence[T]) -> Sequence[T]:
-        """Return *items*, one for each of *rows*, with that of the greatest key at the start, where the database counts on by row.
-
-        Else it would give to others, while the rows are being written, the keys between those that are and those that
-        are to come. A row that refers to another one of its table stays where it is, behind that.
+        Args:
+            columns: Values by attribute; attributes that are not counted up are passed over.
         """
-        name = self.counted
-        if name is None or not self._database_dialect.writing.counts_on_by_row:
+        for name in self._counters.keys() & columns.keys():
+            numbers = filter(None, self._numbers(name, columns[name]))
+            self._greatest[name] = max(self._greatest.get(name, 0), *numbers, 0)
+
+    async def advance_counters(self) -> None:
+        """Have what the database counts up next be greater than what was noted."""
+        for name, value in self._greatest.items():
+            if value > self._advanced.get(name, 0):
+                self._advanced[name] = value
+                await self._session.run_sync(self._advance, self._counters[name], value)
+
+    def _advance(self, session: Session, column: Column[Any], value: int) -> None:
+        self._database_dialect.writing.advance_sequence(session.connection(), column, value)
+
+    def _numbers(self, name: str, values: Sequence[Any]) -> list[int | None]:
+        """Return the numbers that stand for *values* in the database; None for what is left out or unknown."""
+        plain = [None if isinstance(value, (NewRow, Ref, type(MISSING))) else value for value in values]
+        numbers = processed(self._counters[name].type, plain, self._dialect)
+        return [int(number) if isinstance(number, (int, Decimal)) else None for number in numbers]
+
+    def _in_counting_order(self, rows: Sequence[Mapping[str, Any]], items: Sequence[T]) -> Sequence[T]:
+        """Return *items*, one for each of *rows*: those with a key of their own, then those whose key is counted up.
+
+        Else the database might give a key to a row before the one to which it belongs is written. Where it counts on by
+        row, the greatest key comes first: else it would give to others, while the rows are being written, the keys
+        between those that are and those that are to come. A row that refers to another one of its table stays behind that.
+        """
+        names = [name for name in self._counters if any(name in row for row in rows)]
+        if not names:
             return items
+        numbers = self._numbers(names[0], [row.get(names[0]) for row in rows])
         free = [
-            (row[name], index)
+            index
             for index, row in enumerate(rows)
-            if row.get(name) is not None and all(row.get(reference) is None for reference in self.own_references)
+            if numbers[index] is not None and all(row.get(reference) is None for reference in self.own_references)
         ]
-        if not free:
-            return items
-        _, greatest = max(free)
-        return [items[greatest], *items[:greatest], *items[greatest + 1 :]]
+        if self._database_dialect.writing.counts_on_by_row and free:
+            greatest = max(free, key=lambda index: numbers[index] or 0)
+            free = [greatest, *(index for index in free if index != greatest)]
+        order = dict.fromkeys([*free, *range(len(rows))])
+        return [items[index] for index in order]
+
+    @property
+    def _deletes_more_than_rows(self) -> bool:
+        """Tell whether the mapper has more to do than to delete a row: of other tables, of other classes, for listeners."""
+        mapper = self.mapper
+        has_family = mapper.inherits is not None or mapper.polymorphic_on is not None
+        return (
+            has_family
+            or any(relation.cascade.delete for relation in mapper.relationships)
+            or is_heard(mapper, "before_delete", "after_delete")
+        )
 
     async def _delete_entities(self, identities: Sequence[Values]) -> None:
         def delete_all(session: Session) -> None:
-            for entity in session.scalars(select(self._mapper.class_).where(self._has_identity(identities))).unique():
+            for entity in session.scalars(select(self.mapper.class_).where(self._has_identity(identities))).unique():
                 session.delete(entity)
             session.flush()
 
@@ -239,7 +292,8 @@ class SeedTable:
         ]
 
     def _attribute(self, name: str) -> Any:
-        return self._mapper.attrs[name].class_attribute
+        # That of the class itself: of a subclass, the attribute of the mapper may be its base's, and find the base's rows.
+        return getattr(self.mapper.class_, name)
 
     def _has_key(self, keys: Sequence[Values]) -> ColumnElement[bool]:
         """Return what the rows meet that have one of *keys*, of which those with the same NULLs are asked for together."""
@@ -265,61 +319,37 @@ class SeedTable:
         return self._database_dialect.keys.among([self._attribute(name) for name in self.identity], identities)
 
 
-class SeedTables:
-    """The tables of the seeders, each made when it is first asked for. Lives as long as the run's transaction.
-
-    Args:
-        plan: Of the run, which tells who may refer to whom.
-        session: Where to work.
-    """
-
-    def __init__(self, plan: Plan, session: GuardedSession) -> None:
-        self._plan = plan
-        self._session = session
-        self._tables: dict[type[Seeder[Any]], SeedTable] = {}
-
-    def of(self, seeder: type[Seeder[Any]]) -> SeedTable:
-        """Return the table of *seeder*.
-
-        Raises:
-            SeedReferenceError: It has no mapped class, or no key.
-        """
-        if seeder not in self._tables:
-            definition = definition_of(seeder)
-            if definition is None or not definition.key:
-                raise SeedReferenceError(f"{seeder.name} has no key to find rows by; give it one, and its mapped class")
-            self._tables[seeder] = SeedTable(definition, self._referable(definition), self._session)
-        return self._tables[seeder]
-
-    def written_by(self, seeder: type[Seeder[Any]]) -> Collection[Table]:
-        """Return the tables that *seeder* may have written, and those with foreign keys to them.
-
-        Its own `run` may have written any that the run is about.
-        """
-        candidates = self._plan.order if has_own_run(seeder) else (seeder,)
-        keyed = [each for each in candidates if (definition := definition_of(each)) and definition.key]
-        return {table for each in keyed for table in self.of(each).tables}
-
-    def is_referred_to(self, seeder: type[Seeder[Any]]) -> bool:
-        """Tell whether other seeders, or the seeder's own rows, may refer to its rows."""
-        return bool(self.of(seeder).own_references) or bool(self._plan.dependents_of(seeder))
-
-    def _referable(self, definition: Definition) -> list[str]:
-        """Return the attributes that the seeder's own rows, and those of the seeders that depend on it, refer to."""
-        mapper = definition.mapper
-        others = filter(None, map(definition_of, self._plan.dependents_of(definition.seeder)))
-        tables = [table for each in (definition, *others) for table in each.mapper.tables]
-        keys = [key for table in tables if isinstance(table, Table) for key in table.foreign_keys]
-        columns = dict.fromkeys(key.column for key in keys if key.column.table in mapper.tables)
-        return [mapper.get_property_by_column(column).key for column in columns]
+def names_by_column(mapper: Mapper[Any]) -> Mapping[Any, str]:
+    """Return the attribute of each column: of a hierarchy, the tables of which may have columns that it does not map."""
+    return {column: attribute.key for attribute in mapper.column_attrs for column in attribute.columns}
 
 
-def _is_particular(mapper: Mapper[Any]) -> bool:
-    """Tell whether new entities may be more than their rows: by validators, listeners, or a constructor of their own."""
-    is_more_than_columns = bool(mapper.inherits or mapper.polymorphic_on is not None or mapper.validators)
+def _counters(mapper: Mapper[Any]) -> Iterator[tuple[str, Column[Any]]]:
+    """Yield the attributes that the database counts up, each with the column in that table of a hierarchy which counts."""
+    for column, name in names_by_column(mapper).items():
+        if isinstance(column, Column) and isinstance(column.table, Table) and _may_count(column):
+            yield name, column
+
+
+def _may_count(column: Column[Any]) -> bool:
+    is_filled_by_server = column.server_default is not None and isinstance(column.type, Integer)
     return (
-        is_more_than_columns or is_heard(mapper, "before_insert", "after_insert") or not has_plain_constructor(mapper)
+        column is column.table.autoincrement_column
+        or column.identity is not None
+        or isinstance(column.default, NumberSequence)
+        or is_filled_by_server
     )
+
+
+def _entity(mapper: Mapper[Any], row: Mapping[str, Any]) -> Any:
+    """Return a new entity; a constructor of the class's own need not know all attributes."""
+    parameters = signature(mapper.class_).parameters
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return mapper.class_(**row)
+    entity = mapper.class_(**{name: value for name, value in row.items() if name in parameters})
+    for name in row.keys() - parameters.keys():
+        setattr(entity, name, row[name])
+    return entity
 
 
 def _keys_to(table: Table) -> Iterator[Any]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Table, and_, case
+from sqlalchemy import Column, ColumnElement, Connection, Insert, Table, and_, case, text
 from sqlalchemy.dialects.mysql import insert
 
+from layered_backend.dialects.portable.writing import named_sequence
 from layered_backend.dialects.rows import Rows, UpsertRule
 from layered_backend.dialects.standard import TupleWriting
 
@@ -28,6 +29,12 @@ class MySQLWriting(TupleWriting):
         statement, mappings = _on_duplicate_key(rule), rows.mappings()
         for start in range(0, rows.size, size):
             connection.execute(statement.values(mappings[start : start + size]))
+
+    def advance_sequence(self, connection: Connection, column: Column[Any], value: int) -> None:
+        """Advance the sequence of *column*, if it has one on MariaDB, which never sets it back; AUTO_INCREMENT needs nothing."""
+        sequence = named_sequence(connection, column)
+        if sequence is not None:
+            connection.execute(text(f"SELECT SETVAL({sequence}, :value)"), {"value": value})  # quoted
 
     def empty(self, connection: Connection, tables: Sequence[Table]) -> None:
         connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS = 0")  # a table that refers to itself is deleted row by row

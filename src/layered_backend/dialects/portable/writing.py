@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, Table, and_, delete, insert, literal, null, select, update
+from sqlalchemy import Sequence as NumberSequence
 
 from layered_backend.dialects.protocols import Writing
 from layered_backend.dialects.rows import Rows, UpsertRule
 from layered_backend.errors import ConflictError
 
-__all__ = ["PortableWriting"]
+__all__ = ["PortableWriting", "named_sequence", "qualified_name"]
 
 
 class PortableWriting(Writing):
@@ -41,6 +42,25 @@ class PortableWriting(Writing):
 
     def advance_sequence(self, connection: Connection, column: Column[Any], value: int) -> None:
         """Do nothing: the database counts on from the greatest key."""
+
+
+def named_sequence(connection: Connection, column: Column[Any]) -> str | None:
+    """Return the name, quoted, of the sequence that the definition of *column* draws its values from; None without one."""
+    if not connection.dialect.supports_sequences:
+        return None
+    in_database = getattr(getattr(column.server_default, "arg", None), "sequence", None)  # of `sequence.next_value()`
+    for sequence in (column.default, in_database):
+        if isinstance(sequence, NumberSequence) and not (sequence.optional and connection.dialect.sequences_optional):
+            return qualified_name(connection, sequence)
+    return None
+
+
+def qualified_name(connection: Connection, item: Table | NumberSequence) -> str:
+    """Return the name of *item*, quoted, with the schema in which *connection* finds it."""
+    preparer = connection.dialect.identifier_preparer
+    schema = connection.schema_for_object(item)
+    name = preparer.quote(item.name)
+    return name if schema is None else f"{preparer.quote_schema(schema)}.{name}"
 
 
 def _changed(connection: Connection, rule: UpsertRule, row: Mapping[str, Any]) -> bool:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, func, select, text
-from sqlalchemy import Sequence as NumberSequence
+from sqlalchemy import Column, Connection, Table, text
 from sqlalchemy.dialects.postgresql import insert
 
 from layered_backend.dialects.conflicts import on_conflict
-from layered_backend.dialects.portable import PortableWriting
+from layered_backend.dialects.portable.writing import PortableWriting, named_sequence, qualified_name
 from layered_backend.dialects.postgresql.arrays import inserted_from_arrays, upserted_from_arrays
 from layered_backend.dialects.rows import Rows, UpsertRule
 from layered_backend.dialects.tuples import upsert_each
@@ -43,8 +42,12 @@ class PostgreSQLWriting(PortableWriting):
         Others may be drawing numbers meanwhile. A short way is gone number by number, which cannot go wrong; a long one is
         jumped, and would be set back only if others drew as many numbers between the reading and the setting.
         """
-        sequence = _sequence_of(connection, column)
-        while sequence is not None and (missing := value - _last_number(connection, sequence)) > 0:
+        sequence = named_sequence(connection, column) or _sequence_in_use(connection, column)
+        while sequence is not None:
+            last, step = connection.execute(text(_STATE.format(sequence)), {"sequence": sequence}).one()
+            missing = -((last - value) // step) if step > 0 else 0  # one that counts down does not meet *value*
+            if missing <= 0:
+                return
             if missing > _SHORT_WAY:
                 connection.execute(
                     text("SELECT setval(CAST(:sequence AS regclass), :value)"), {"sequence": sequence, "value": value}
@@ -56,17 +59,30 @@ class PostgreSQLWriting(PortableWriting):
                 connection.execute(drawn, {"sequence": sequence, "missing": missing})
 
 
-def _sequence_of(connection: Connection, column: Column[Any]) -> str | None:
-    """Return the name of the sequence that *column*'s keys are drawn from, as the server writes it; None without one."""
-    preparer = connection.dialect.identifier_preparer
-    if isinstance(column.default, NumberSequence):
-        return preparer.format_sequence(column.default)
-    owned = select(func.pg_get_serial_sequence(preparer.format_table(column.table), column.name))
-    name: str | None = connection.scalar(owned)
+# The number that was drawn last, or that before the first, and the step from one to the next.
+_STATE = """
+SELECT last_value - CASE WHEN is_called THEN 0 ELSE seqincrement END, seqincrement
+FROM {}, pg_sequence WHERE seqrelid = CAST(:sequence AS regclass)
+"""
+
+# The sequence in the column's default, of whatever name it is, else that of an identity column.
+_IN_USE = """
+SELECT coalesce(
+    (SELECT CAST(CAST(sequence.oid AS regclass) AS text)
+     FROM pg_attrdef AS given
+     JOIN pg_attribute AS attribute ON attribute.attrelid = given.adrelid AND attribute.attnum = given.adnum
+     JOIN pg_depend AS used ON used.classid = CAST('pg_attrdef' AS regclass) AND used.objid = given.oid
+        AND used.refclassid = CAST('pg_class' AS regclass)
+     JOIN pg_class AS sequence ON sequence.oid = used.refobjid AND sequence.relkind = 'S'
+     WHERE given.adrelid = CAST(CAST(:table AS text) AS regclass) AND attribute.attname = CAST(:column AS text)
+     LIMIT 1),
+    pg_get_serial_sequence(CAST(:table AS text), CAST(:column AS text))
+)
+"""
+
+
+def _sequence_in_use(connection: Connection, column: Column[Any]) -> str | None:
+    """Return the name of the sequence that *column*'s values are drawn from, as the server writes it; None without one."""
+    names = {"table": qualified_name(connection, column.table), "column": column.name}
+    name: str | None = connection.scalar(text(_IN_USE), names)
     return name
-
-
-def _last_number(connection: Connection, sequence: str) -> int:
-    """Return the number that was drawn last, or that before the first."""
-    state = text(f"SELECT last_value - CASE WHEN is_called THEN 0 ELSE 1 END FROM {sequence}")  # noqa: S608  # quoted
-    return int(connection.scalar(state) or 0)

@@ -16,7 +16,7 @@ from layered_backend.fastapi.projections import refuse_unreadable
 from layered_backend.fastapi.service_classes import AnyService, ServiceClasses
 from layered_backend.models import Versioned
 from layered_backend.projection import Selection, selection_of
-from layered_backend.query import Criterion, CursorPage, CursorParams, FilterSet, OrderBy, Page, PageParams, Sorting
+from layered_backend.query import Criterion, CursorPage, CursorParams, FilterSet, NumberedParams, OrderBy, Page, Sorting
 from layered_backend.query.sort_terms import order_by_clauses, total_order
 
 __all__ = ["Reading"]
@@ -30,10 +30,12 @@ class Reading:
     Args:
         classes: The classes behind the router.
         read: What to make of the rows.
-        query: Which rows: a kind of PageParams or CursorParams.
+        query: Which rows: a kind of PageParams, OffsetParams or CursorParams.
     """
 
-    def __init__(self, classes: ServiceClasses, read: type[BaseModel], query: type[PageParams | CursorParams]) -> None:
+    def __init__(
+        self, classes: ServiceClasses, read: type[BaseModel], query: type[NumberedParams | CursorParams]
+    ) -> None:
         self._model = classes.model
         self.read = read
         self._page, self._other_page = _PAGES[:: -1 if issubclass(query, CursorParams) else 1]
@@ -128,7 +130,7 @@ class Reading:
                 )
         return "service"
 
-    async def _listed(self, service: AnyService, query: PageParams) -> Page[Any]:
+    async def _listed(self, service: AnyService, query: NumberedParams) -> Page[Any]:
         """Return a page out of the service's own `list`, with as many rows on all pages as that has."""
         where, wanted = _asked_for(query)
         terms = total_order(self.mapper, wanted)
@@ -136,7 +138,7 @@ class Reading:
         items: Sequence[Any] = await service.list(
             *where, order_by=order_by, limit=query.size, offset=query.offset, **self._options()
         )
-        is_end = len(items) < query.size and (items or query.page == 1)
+        is_end = len(items) < query.size and (items or query.offset == 0)
         total = query.offset + len(items) if is_end else len(await service.list(*where))
         return Page(items, total, query.page, query.size)
 

@@ -17,7 +17,7 @@ from layered_backend.fastapi.crud.reading import Reading
 from layered_backend.fastapi.crud.routes import OPERATIONS, ROUTES, Operation, Route
 from layered_backend.fastapi.crud.signatures import annotated, endpoint_of
 from layered_backend.fastapi.service_classes import classes_behind
-from layered_backend.query import CursorPage, CursorParams, Page, PageParams
+from layered_backend.query import CursorPage, CursorParams, NumberedParams, OffsetParams, Page, PageParams
 from layered_backend.service import BaseService
 from layered_backend.upstream.fastapi import Dependency
 
@@ -33,7 +33,7 @@ def crud_router(
     read: type[BaseModel],
     create: type[CreateT] | None = None,
     update: type[UpdateT] | None = None,
-    query: type[PageParams | CursorParams] = PageParams,
+    query: type[NumberedParams | CursorParams] = PageParams,
     only: Collection[Operation] = OPERATIONS,
     require_match: bool = False,
     write_dependencies: Sequence[Dependency] = (),
@@ -52,7 +52,7 @@ def crud_router(
         read: What leaves; no field of a row that it does not name does.
         create: What POST and PUT take.
         update: What PATCH takes.
-        query: The filters, the sort and the pages of the list: a kind of PageParams, or of CursorParams.
+        query: The filters, the sort and the pages of the list: a kind of PageParams, OffsetParams or CursorParams.
         only: The operations to have; all of them unless it is given.
         require_match: Whether changing and deleting need `If-Match` (428), for a mapped class that is Versioned.
         write_dependencies: Of the operations that change something, such as `Depends(require_scopes("items:write"))`; what
@@ -98,11 +98,13 @@ def _checked_names(only: Collection[str]) -> list[Operation]:
 
 
 def _refuse_unpaged(query: type[BaseModel]) -> None:
-    kinds = [kind.__name__ for kind in (PageParams, CursorParams) if issubclass(query, kind)]
+    kinds = [kind.__name__ for kind in (PageParams, OffsetParams, CursorParams) if issubclass(query, kind)]
     if not kinds:
-        raise TypeError(f"{query.__name__} is no query with pages; derive it from PageParams or CursorParams")
+        raise TypeError(
+            f"{query.__name__} is no query with pages; derive it from PageParams, OffsetParams or CursorParams"
+        )
     if len(kinds) > 1:
-        raise TypeError(f"{query.__name__} has pages by number and by cursor; derive it from one of {', '.join(kinds)}")
+        raise TypeError(f"{query.__name__} has pages of several kinds; derive it from one of {', '.join(kinds)}")
 
 
 def _refuse_missing(wanted: Collection[Operation], schemas: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Expressions: the direction of a sort, as one of them says it, and the type of the options of a statement.
+"""Expressions: the direction of a sort and the correlation of a subquery, as they say it, and the type of options.
 
 `ORMOption` is for annotations alone; the documentation of `Select.options` does not say where the class is.
 """
@@ -9,17 +9,24 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, UnaryExpression, column
+from sqlalchemy import ColumnElement, FromClause, Integer, Select, UnaryExpression, column, select
 from sqlalchemy.orm.interfaces import ORMOption
 
 from layered_backend.upstream.sqlalchemy import SQLALCHEMY
 from layered_backend.upstream.verification import Undocumented
 
-__all__ = ["ORMOption", "SortModifiers", "split_sort_modifiers", "verify"]
+__all__ = ["ORMOption", "SortModifiers", "is_correlated", "split_sort_modifiers", "verify"]
 
 _NAME = column("name", Integer)
 _SORTED = _NAME.desc()
-_USES = (Undocumented(_SORTED, "modifier"), Undocumented(_SORTED, "element"))
+_SELECT = select(_NAME)
+_USES = (
+    Undocumented(_SORTED, "modifier"),
+    Undocumented(_SORTED, "element"),
+    Undocumented(_SELECT, "_auto_correlate"),
+    Undocumented(_SELECT, "_correlate"),
+    Undocumented(_SELECT, "_correlate_except"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,7 @@ class SortModifiers:
 
 
 def verify() -> None:
-    """Check what the order of rows, and so the pages by cursor, rest on.
+    """Check what the order of rows, and so the pages by cursor, rest on, and the check of criteria.
 
     Raises:
         UnsupportedVersionError: The installed SQLAlchemy lacks it.
@@ -58,6 +65,19 @@ def split_sort_modifiers(expression: ColumnElement[Any]) -> tuple[ColumnElement[
         element = element.element
     is_placed = nulls_first in modifiers or nulls_last in modifiers
     return element, SortModifiers(descending in modifiers, nulls_first in modifiers if is_placed else None)
+
+
+def is_correlated(subquery: Select[Any], table: FromClause) -> bool:
+    """Tell whether *table* in *subquery* is the one of the statement around it, where that reads *table* too.
+
+    Uses `Select._auto_correlate`, `Select._correlate` and `Select._correlate_except`: the public methods set them, and
+    nothing public reads them. If they go, `verify` raises, because `Book.author.has(...)` among the criteria of authors would
+    hold for every author.
+    """
+    select: Any = subquery
+    if select._auto_correlate or table in (select._correlate or ()):
+        return True
+    return select._correlate_except is not None and table not in select._correlate_except
 
 
 def _is_sort(element: object) -> bool:

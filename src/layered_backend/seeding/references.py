@@ -1,22 +1,76 @@
-"""Finding the rows that references name."""
+"""The tables of all seeders of a run, and the rows in them that references name."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any
 
+from sqlalchemy import Table
+from sqlalchemy.orm import Mapper
+
 from layered_backend.errors import SeedReferenceError
 from layered_backend.seeding.field import BadValueError, Field
-from layered_backend.seeding.seed_table import SeedTables
-from layered_backend.seeding.seeder import Ref, Seeder
+from layered_backend.seeding.plan import Plan
+from layered_backend.seeding.seed_table import SeedTable, names_by_column
+from layered_backend.seeding.seeder import Definition, Ref, Seeder, definition_of, has_own_run
+from layered_backend.session import GuardedSession
 
-__all__ = ["UNKNOWN", "Resolver"]
+__all__ = ["UNKNOWN", "Resolver", "SeedTables"]
 
 SeederClass = type[Seeder[Any]]
 Values = tuple[Any, ...]
 
 UNKNOWN: Any = object()
 """The value of a reference to a row that has not been met yet."""
+
+
+class SeedTables:
+    """The tables of the seeders, each made when it is first asked for. Lives as long as the run's transaction.
+
+    Args:
+        plan: Of the run, which tells who may refer to whom.
+        session: Where to work.
+    """
+
+    def __init__(self, plan: Plan, session: GuardedSession) -> None:
+        self._plan = plan
+        self._session = session
+        self._tables: dict[type[Seeder[Any]], SeedTable] = {}
+
+    def of(self, seeder: type[Seeder[Any]]) -> SeedTable:
+        """Return the table of *seeder*.
+
+        Raises:
+            SeedReferenceError: It has no mapped class, or no key.
+        """
+        if seeder not in self._tables:
+            definition = definition_of(seeder)
+            if definition is None or not definition.key:
+                raise SeedReferenceError(f"{seeder.name} has no key to find rows by; give it one, and its mapped class")
+            self._tables[seeder] = SeedTable(definition, self._referable(definition), self._session)
+        return self._tables[seeder]
+
+    def written_by(self, seeder: type[Seeder[Any]]) -> Collection[Table]:
+        """Return the tables that *seeder* may have written, and those with foreign keys to them.
+
+        Its own `run` may have written any that the run is about.
+        """
+        candidates = self._plan.order if has_own_run(seeder) else (seeder,)
+        keyed = [each for each in candidates if (definition := definition_of(each)) and definition.key]
+        return {table for each in keyed for table in self.of(each).tables}
+
+    def is_referred_to(self, seeder: type[Seeder[Any]]) -> bool:
+        """Tell whether other seeders, or the seeder's own rows, may refer to its rows."""
+        return bool(self.of(seeder).own_references) or bool(self._plan.dependents_of(seeder))
+
+    def _referable(self, definition: Definition) -> list[str]:
+        """Return the attributes that the seeder's own rows, and those of the seeders that depend on it, refer to."""
+        mapper = definition.mapper
+        others = filter(None, map(definition_of, self._plan.dependents_of(definition.seeder)))
+        tables = [table for each in (definition, *others) for table in each.mapper.tables]
+        keys = [key for table in tables if isinstance(table, Table) for key in table.foreign_keys]
+        names = names_by_column(mapper)
+        return [*dict.fromkeys(names[key.column] for key in keys if key.column in names)]
 
 
 class Resolver:
@@ -81,6 +135,36 @@ class Resolver:
             if row is not None:
                 rows[reference.key] = row  # as it is written, to be found at once the next time
         return row
+
+    def row_of(self, target: Mapper[Any], reference: Ref) -> Values | None:
+        """Return what `row` does for a reference to a row of the class of *target*.
+
+        Raises:
+            SeedReferenceError: The seeder has rows of another class, or another key.
+        """
+        mapper = self._tables.of(reference.seeder).mapper
+        if not (mapper.isa(target) or target.isa(mapper)):
+            raise SeedReferenceError(f"{reference!r} is no {target.class_.__name__}")
+        return self.row(reference)
+
+    def identity(self, seeder: SeederClass, row: Values) -> Values:
+        """Return the primary key in *row*, the values of `referable` of a row of *seeder*."""
+        return row[: len(self._tables.of(seeder).identity)]
+
+    def named(self, target: Mapper[Any], seeder: SeederClass, identities: Collection[Values]) -> list[Any]:
+        """Return what tells a reader which rows *identities* are of: references where known, else the primary keys.
+
+        Args:
+            target: The mapper of the rows.
+            seeder: The seeder whose rows they are associated with.
+            identities: The primary keys of the rows.
+        """
+        names: dict[Values, Ref] = {}
+        for each in (seeder, *seeder.depends_on):
+            definition = definition_of(each)
+            if definition is not None and definition.mapper.isa(target):
+                names |= {self.identity(each, row): Ref(each, key) for key, row in self.rows_of(each).items()}
+        return sorted((names.get(each, each if len(each) > 1 else each[0]) for each in identities), key=repr)
 
     def _key(self, reference: Ref) -> Any:
         """Return the natural key that *reference* names, as the database holds it; `UNKNOWN` where it depends on others."""

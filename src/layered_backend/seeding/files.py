@@ -1,19 +1,21 @@
-"""Rows from files: JSON, JSON Lines, CSV and YAML."""
+"""Rows in files: JSON, JSON Lines, CSV and YAML are read, and all but CSV written."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from layered_backend.errors import SeedDataError
+from layered_backend.errors import SeedDataError, SeedPlanError
 
-__all__ = ["EMPTY", "FileRows"]
+__all__ = ["EMPTY", "FileRows", "text_of"]
 
 Row = Mapping[str, Any]
+
+_WIDTH = 120  # characters of a line
 
 
 class _Empty:
@@ -113,11 +115,15 @@ def _check_header(header: list[str]) -> None:
         raise SeedDataError("the header names the column twice", column=twice)
 
 
-def _yaml(file: TextIO) -> Iterator[Row]:
+def _yaml_package() -> Any:
     try:
-        yaml: Any = import_module("yaml")
+        return import_module("yaml")
     except ModuleNotFoundError as error:
-        raise SeedDataError("reading YAML needs a package: pip install 'layered-backend[yaml]'") from error
+        raise SeedDataError("YAML needs a package: pip install 'layered-backend[yaml]'") from error
+
+
+def _yaml(file: TextIO) -> Iterator[Row]:
+    yaml = _yaml_package()
     try:
         values = yaml.safe_load(file)
     except yaml.YAMLError as error:
@@ -135,3 +141,23 @@ _READERS: Mapping[str, Callable[[TextIO], Iterator[Row]]] = {
     ".yaml": _yaml,
     ".yml": _yaml,
 }
+
+
+def text_of(rows: Sequence[Row], suffix: str) -> str:
+    """Return *rows*, whose values are of JSON, as a file whose name ends in *suffix* has them.
+
+    Raises:
+        SeedPlanError: Rows are not written to such a file.
+        SeedDataError: YAML is not installed.
+    """
+    match suffix.lower():
+        case ".json":
+            return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+        case ".jsonl" | ".ndjson":
+            return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
+        case ".yaml" | ".yml":
+            copy = json.loads(json.dumps(rows))  # of a value that it meets twice, YAML would write a name
+            text: str = _yaml_package().safe_dump(copy, allow_unicode=True, sort_keys=False, width=_WIDTH)
+            return text
+        case _:
+            raise SeedPlanError(f"rows are written to .json, .jsonl, .ndjson, .yaml and .yml, not to {suffix!r}")
