@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Column, Connection, event, inspect
 from sqlalchemy.orm import InstanceState, Mapper
+from sqlalchemy.orm.attributes import set_attribute
 
 from layered_backend.errors import InvalidDataError, LayeredError, UnitOfWorkError
 
@@ -124,7 +125,7 @@ def _stamp(mapper: Mapper[Any], connection: Connection, entity: Any) -> None:
     context = StatementContext(connection)
     for name, column in _stamps(mapper).items():
         if column.table not in changed:
-            setattr(entity, name, column.onupdate.arg(context))
+            set_attribute(entity, name, column.onupdate.arg(context))
 
 
 def _stamps(mapper: Mapper[Any]) -> Mapping[str, Any]:

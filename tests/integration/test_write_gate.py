@@ -89,7 +89,11 @@ class Rooted(Model):
 
     __tablename__ = "gate_rooted"
     kind: Mapped[str] = mapped_column(String(20))
-    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "rooted"}  # noqa: RUF012
+    __mapper_args__ = {  # noqa: RUF012
+        "polymorphic_on": "kind",
+        "polymorphic_identity": "rooted",
+        "with_polymorphic": "*",
+    }
 
 
 class Single(Rooted):
@@ -225,6 +229,20 @@ class Machine(Asset):
     id: Mapped[int] = mapped_column(ForeignKey("gate_assets.id"), primary_key=True)
     speed: Mapped[int]
     __mapper_args__ = {"polymorphic_identity": "machine"}  # noqa: RUF012
+
+
+class Part(IntegerPrimaryKey, Versioned, Audited, Base):
+    __tablename__ = "gate_parts"
+    name: Mapped[str] = mapped_column(String(40))
+    box_id: Mapped[int | None] = mapped_column(ForeignKey("gate_boxes.id"))
+
+
+class Box(Model):
+    """A collection that refuses to load itself."""
+
+    __tablename__ = "gate_boxes"
+    parts: Mapped[list[Part]] = relationship(lazy="raise")
+    part_names: AssociationProxy[list[str]] = association_proxy("parts", "name", creator=lambda name: Part(name=name))
 
 
 class XID(UserDefinedType[str]):
@@ -405,6 +423,22 @@ async def test_an_update_sets_what_stands_for_a_relationship(mapped: Shop) -> No
     assert await _run(
         mapped, Related, lambda of: of.session.run_sync(lambda s: [tuple(row) for row in s.execute(names)])
     ) == [("b", 5, 6)]
+
+
+async def _parts(of: BaseRepository[Any]) -> list[tuple[Any, ...]]:
+    parts = select(Part.name, Part.box_id.is_(None), Part.version, Part.updated_by).order_by(Part.id)
+    return [tuple(row) for row in await of.session.execute(parts)]
+
+
+async def test_a_collection_that_refuses_to_load_itself_is_replaced_and_what_it_held_is_stamped(mapped: Shop) -> None:
+    box = await _run(mapped, Box, lambda of: of.create({"name": "box", "part_names": ["lid"]}))
+    await _run(mapped, Box, lambda of: of.update(box.id, {"part_names": ["side", "base"]}), actor="bob")
+    lid, *others = await _run(mapped, Box, _parts)
+    assert (lid, others) == (("lid", True, 2, "bob"), [("side", False, 1, "bob"), ("base", False, 1, "bob")])
+
+    await _run(mapped, Box, lambda of: of.delete(box.id), actor="eve")
+
+    assert await _run(mapped, Box, _parts) == [lid, ("side", True, 2, "eve"), ("base", True, 2, "eve")]
 
 
 class TestStamps:

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import DateTime
+from sqlalchemy import DateTime, ForeignKey, inspect
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, declared_attr, mapped_column
 from sqlalchemy.schema import CreateTable
 
-from layered_backend.models import ExactDecimal, UTCDateTime, uuid7
+from layered_backend.models import ExactDecimal, IntegerPrimaryKey, UTCDateTime, Versioned, uuid7
 from tests.shop import Item
 
 SQLITE: Dialect = sqlite.dialect()
@@ -196,3 +197,97 @@ class TestUUID7:
 
         assert all(before <= key.int >> 80 <= after for key in keys)
         assert len(set(keys)) == 100
+
+
+class VersionedBase(DeclarativeBase):
+    pass
+
+
+ARGUMENTS: dict[str, Any] = {"confirm_deleted_rows": False}
+
+
+class GivesArguments:
+    __mapper_args__ = ARGUMENTS
+
+
+class ByDictionary(IntegerPrimaryKey, Versioned, VersionedBase):
+    __tablename__ = "by_dictionary"
+    __mapper_args__ = ARGUMENTS
+
+
+class ByFunction(IntegerPrimaryKey, Versioned, VersionedBase):
+    __tablename__ = "by_function"
+
+    @declared_attr.directive
+    def __mapper_args__(cls) -> dict[str, Any]:  # noqa: N805  # SQLAlchemy passes the class
+        return ARGUMENTS
+
+
+class ByMixin(IntegerPrimaryKey, GivesArguments, Versioned, VersionedBase):
+    __tablename__ = "by_mixin"
+
+
+class GivesAll(Versioned, VersionedBase):
+    __abstract__ = True
+    __mapper_args__ = ARGUMENTS
+
+
+class ByAbstractClass(IntegerPrimaryKey, GivesAll):
+    __tablename__ = "by_abstract_class"
+
+
+class Root(IntegerPrimaryKey, Versioned, VersionedBase):
+    __tablename__ = "roots"
+    kind: Mapped[str]
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "root"}  # noqa: RUF012
+
+
+class Leaf(Root):
+    __tablename__ = "leaves"
+    id: Mapped[int] = mapped_column(ForeignKey("roots.id"), primary_key=True)
+    __mapper_args__ = {"polymorphic_identity": "leaf"}  # noqa: RUF012
+
+
+class TestVersioned:
+    """The version of a class that has mapper arguments of its own."""
+
+    @staticmethod
+    def _mapper(model: type[Any]) -> Mapper[Any]:
+        mapper: Mapper[Any] = inspect(model)
+        mapper.registry.configure()
+        return mapper
+
+    @pytest.mark.parametrize("model", [ByDictionary, ByFunction, ByMixin, ByAbstractClass])
+    def test_it_is_kept_beside_mapper_arguments_of_every_kind(self, model: type[Any]) -> None:
+        mapper = self._mapper(model)
+
+        assert mapper.version_id_col is mapper.columns["version"]
+        assert mapper.confirm_deleted_rows is False
+
+    def test_a_hierarchy_counts_in_the_table_of_its_root(self) -> None:
+        assert self._mapper(Leaf).version_id_col is self._mapper(Root).version_id_col is Root.__table__.c.version
+
+    @pytest.mark.parametrize(
+        "arguments", [{"version_id_col": "other"}, {"version_id_generator": False}], ids=["another", "no counting"]
+    )
+    def test_one_that_nothing_would_count_is_refused(self, arguments: dict[str, Any]) -> None:
+        class OwnBase(DeclarativeBase):
+            pass
+
+        class Note(IntegerPrimaryKey, Versioned, OwnBase):
+            __tablename__ = "notes"
+            other: Mapped[int]
+            __mapper_args__ = arguments
+
+        with pytest.raises(TypeError, match="Note is Versioned"):
+            self._mapper(Note)
+
+    def test_one_that_comes_behind_the_base_class_is_refused(self) -> None:
+        class OwnBase(DeclarativeBase):
+            pass
+
+        class Note(OwnBase, IntegerPrimaryKey, Versioned):
+            __tablename__ = "notes"
+
+        with pytest.raises(TypeError, match="name Versioned before the base class"):
+            self._mapper(Note)

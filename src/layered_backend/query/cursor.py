@@ -26,6 +26,7 @@ __all__ = ["Cursor", "decoded", "encoded", "fingerprint"]
 
 _NUMBERS = (int, float, Decimal)
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_LARGEST_EXPONENT = 1_000  # no sum of integers has more digits, and to make an integer of millions takes minutes
 _FINGERPRINT_SIZE = 9  # bytes, which base64 makes 12 characters of
 
 
@@ -115,5 +116,9 @@ def _fits(value: object, column_type: TypeEngine[Any]) -> bool:
         expected = column_type.python_type
     except NotImplementedError:
         return not isinstance(value, dict)
-    # A sum of integers may come as a Decimal.
-    return value is None or isinstance(value, _NUMBERS if issubclass(expected, _NUMBERS) else expected)
+    if value is None or not issubclass(expected, _NUMBERS):
+        return value is None or isinstance(value, expected)
+    if not isinstance(value, _NUMBERS) or (isinstance(value, bool) and not issubclass(expected, int)):
+        return False
+    number = Decimal(value)  # a sum of integers may come as one
+    return not issubclass(expected, int) or (number.is_finite() and number.adjusted() <= _LARGEST_EXPONENT)

@@ -74,16 +74,16 @@ def _keys_of(table: object) -> Iterator[UniqueKey]:
             if columns:
                 yield UniqueKey(columns, constraint)
     for index in table.indexes:
-        parts = [_column_of(part) for part in index.expressions]
+        parts = [_column_of(table, part) for part in index.expressions]
         plain = [column for column in parts if column is not None]
         if index.unique and not _is_partial(index) and len(plain) == len(parts):
             yield UniqueKey(tuple(plain), index)
 
 
-def _column_of(part: Any) -> Column[Any] | None:
-    """Return the column of a part of an index; None for any other expression, such as `lower(name)`."""
+def _column_of(table: Table, part: Any) -> Column[Any] | None:
+    """Return the column of *table* that a part of an index is; None for any other expression, such as `lower(name)`."""
     element, _ = split_sort_modifiers(part)
-    return element if isinstance(element, Column) else None
+    return table.columns.get(element.key) if isinstance(element, Column) else None
 
 
 def _is_partial(index: Index) -> bool:

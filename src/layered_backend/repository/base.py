@@ -32,9 +32,15 @@ from layered_backend.query.scope import ActiveScopes
 from layered_backend.repository.bulk_insert import insert_rows
 from layered_backend.repository.bulk_rows import BATCH_SIZE, at_index, batches, numbered
 from layered_backend.repository.entity_reader import EntityReader
-from layered_backend.repository.refresh import find_loaded, refresh_changed, refresh_loaded, refresh_new
+from layered_backend.repository.refresh import find_loaded, load_replaced, refresh_changed, refresh_loaded, refresh_new
 from layered_backend.repository.returning import Returning
-from layered_backend.repository.row_writes import change_by_key, delete_by_key, write_new_entity
+from layered_backend.repository.row_writes import (
+    change_by_key,
+    delete_by_key,
+    make_entity,
+    set_values,
+    write_new_entity,
+)
 from layered_backend.repository.scoped_values import (
     changed_batch_in_scope,
     changed_in_scope,
@@ -93,7 +99,7 @@ class BaseRepository(EntityReader[ModelT]):
             ConflictError: A unique constraint or a foreign key is violated.
             PermissionDeniedError: It is another tenant's, or the actor has no tenant.
         """
-        return await self.add(self.model(**self._new_values(data, exclude, values)))
+        return await self.add(make_entity(self._mapper, self._new_values(data, exclude, values)))
 
     async def add(self, entity: ModelT) -> ModelT:
         """Write a new entity and return it.
@@ -489,9 +495,10 @@ class BaseRepository(EntityReader[ModelT]):
     async def _assign(self, entity: ModelT, values: dict[str, Any], *, was_loaded: bool) -> None:
         known = dict(state_of(entity).dict) if was_loaded else {}
         if all(name in self._mapper.column_attrs for name in values):
-            _set(entity, values)
+            set_values(entity, values)
         else:  # what a relationship held, or what stands for it, is loaded first
-            await self.session.run_sync(lambda _: _set(entity, values))
+            await load_replaced(self.session, entity, values)
+            await self.session.run_sync(lambda _: set_values(entity, values))
         _flag_changed_in_place(self._mapper, entity, known, values)
 
     async def _update_each(self, where: Sequence[Criterion], values: dict[str, Any]) -> int:
@@ -531,11 +538,6 @@ def repository_of(
     build: Any = get_origin(repository_class) or repository_class
     models = [model] if model else get_args(repository_class)[:1]
     return cast("RepositoryT", build(session, *models))
-
-
-def _set(entity: object, values: dict[str, Any]) -> None:
-    for name, value in values.items():
-        setattr(entity, name, value)
 
 
 def _flag_changed_in_place(

@@ -13,6 +13,7 @@ from layered_backend.batch import LEFT_OUT, MISSING, NOTHING, Batch
 from layered_backend.dialects import Rows, dialect_named
 from layered_backend.repository.bulk_rows import numbered
 from layered_backend.repository.column_defaults import add_defaults, has_default
+from layered_backend.repository.row_writes import make_entity
 from layered_backend.repository.write_gate import Verb, plan_write, table_columns
 
 __all__ = ["alike", "insert_as_given", "insert_rows"]
@@ -29,7 +30,7 @@ async def insert_rows(session: AsyncSession, mapper: Mapper[Any], batch: Batch) 
         if plan_write(session.sync_session, mapper, Verb.INSERT, batch) is not None:
             await session.run_sync(_insert, mapper, batch)
             return
-        entities = [mapper.class_(**row) for row in batch.rows()]
+        entities = [make_entity(mapper, row) for row in batch.rows()]
         session.add_all(entities)
         await session.flush()
     for entity in entities:

@@ -15,7 +15,7 @@ from layered_backend.dialects import dialect_named
 from layered_backend.identity import state_of
 from layered_backend.query.scope import active_scopes
 
-__all__ = ["expire_with_savepoint", "find_loaded", "refresh_changed", "refresh_loaded", "refresh_new"]
+__all__ = ["expire_with_savepoint", "find_loaded", "load_replaced", "refresh_changed", "refresh_loaded", "refresh_new"]
 
 EntityT = TypeVar("EntityT")
 
@@ -37,6 +37,20 @@ async def refresh_changed(session: AsyncSession, entity: object, changed: Collec
     references = _moved_references(mapper, entity, changed)
     if references:
         await _load_again(session, mapper, entity, references)
+
+
+async def load_replaced(session: AsyncSession, entity: object, names: Iterable[str]) -> None:
+    """Load the relationships that will be set, directly or through an association proxy, and refuse to load themselves."""
+    state = state_of(entity)
+    descriptors: Any = state.mapper.all_orm_descriptors
+    references = {getattr(descriptors[name], "target_collection", name) for name in names if name in descriptors}
+    refusing = [
+        relationship.key
+        for relationship in state.mapper.relationships
+        if relationship.key in references & state.unloaded and relationship.lazy in {"raise", "raise_on_sql"}
+    ]
+    if refusing and state.persistent:
+        await _load_again(session, state.mapper, entity, refusing)
 
 
 async def refresh_new(session: AsyncSession, entity: object) -> None:

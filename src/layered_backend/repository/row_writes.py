@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
+from pydantic import BaseModel
 from sqlalchemy import ColumnElement, Connection, Delete, Update, bindparam, delete, insert, or_, update
 from sqlalchemy.orm import Mapper, Session
-from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.attributes import set_attribute, set_committed_value
 
 from layered_backend.identity import state_of
 from layered_backend.memoization import memoized
@@ -25,15 +26,42 @@ __all__ = [
     "change_by_key",
     "change_parameters",
     "delete_by_key",
+    "make_entity",
     "new_parameters",
     "plan_change",
     "plan_deletion",
+    "set_values",
     "write_new_entity",
 ]
 
 EntityT = TypeVar("EntityT")
 
 _UNSYNCHRONIZED = {"synchronize_session": False}
+
+
+def make_entity(mapper: Mapper[EntityT], values: Mapping[str, Any]) -> EntityT:
+    """Return a new entity with *values*: what its constructor sets, and what that of an SQLModel leaves out."""
+    entity = mapper.class_(**values)
+    _set_beside_fields(entity, values)
+    return entity
+
+
+def set_values(entity: object, values: Mapping[str, Any]) -> None:
+    """Set attributes of *entity*."""
+    beside = _set_beside_fields(entity, values)
+    for name, value in values.items():
+        if name not in beside:
+            setattr(entity, name, value)
+
+
+def _set_beside_fields(entity: object, values: Mapping[str, Any]) -> Collection[str]:
+    """Set the mapped attributes that an SQLModel has from a mixin, which Pydantic takes for no fields, and refuses."""
+    if not isinstance(entity, BaseModel):
+        return ()
+    names = [name for name in values if name not in type(entity).model_fields and name in state_of(entity).attrs]
+    for name in names:
+        set_attribute(entity, name, values[name])
+    return names
 
 
 def write_new_entity(session: Session, mapper: Mapper[Any], entity: object) -> None:

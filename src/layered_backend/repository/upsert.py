@@ -25,6 +25,7 @@ from layered_backend.repository.bulk_insert import alike, insert_rows
 from layered_backend.repository.bulk_rows import key_values, numbered
 from layered_backend.repository.column_defaults import add_defaults, has_default, values_on_update
 from layered_backend.repository.refresh import refresh_changed
+from layered_backend.repository.row_writes import make_entity, set_values
 from layered_backend.repository.write_gate import Verb, WritePlan, is_expression, plan_write
 from layered_backend.stamps import StatementContext
 
@@ -124,7 +125,7 @@ class Upsert:
         if entity is None:
             try:
                 async with undone_alone(self.session):
-                    self.session.add(self.mapper.class_(**row))
+                    self.session.add(make_entity(self.mapper, row))
                     await self.session.flush()
                 return
             except UniqueViolationError:
@@ -270,13 +271,15 @@ def _changes(
 def _change(session: Session, mapper: Mapper[Any], entity: object, changes: Mapping[str, Any]) -> None:
     """Change the row that exists to what a new row would have: None stands for the default of a column that has one."""
     context = StatementContext(session.connection())
+    new: dict[str, Any] = {}
     for name, value in changes.items():
         column = mapper.column_attrs[name].columns[0]
         default: Any = column.default if isinstance(column, Column) and has_default(column) else None
         if value is not None or default is None or default.is_sequence:
-            setattr(entity, name, value)
+            new[name] = value
         else:
-            setattr(entity, name, default.arg(context) if default.is_callable else default.arg)
+            new[name] = default.arg(context) if default.is_callable else default.arg
+    set_values(entity, new)
     session.flush()
 
 
