@@ -171,7 +171,7 @@ def _is_heard(session: Session, plan: WritePlan, verb: Verb, values: Mapping[str
         return False
     if verb in _CONSTRUCTING:  # the constructor sets attributes of its own
         return not has_plain_constructor(mapper) or is_change_heard(mapper, plan.columns)
-    if verb is Verb.ADD:  # who listens to its attributes has heard of them
+    if verb is Verb.ADD:  # its defaults are set behind the back of who listens
         return is_heard(mapper.class_manager, "refresh_flush") or is_change_heard(mapper, plan.columns)
     return is_change_heard(mapper, cast("Mapping[str, Any]", values))
 
