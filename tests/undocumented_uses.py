@@ -32,7 +32,7 @@ DOCUMENTED_MODULES = frozenset(
         # https://alembic.sqlalchemy.org/en/latest/api/
         *("alembic", "alembic.autogenerate", "alembic.autogenerate.api", "alembic.command", "alembic.config"),
         *("alembic.operations.ops", "alembic.runtime.environment", "alembic.runtime.migration", "alembic.script"),
-        *("alembic.ddl.impl", "alembic.util.exc"),
+        *("alembic.ddl.impl", "alembic.runtime.plugins", "alembic.util", "alembic.util.exc"),
         # https://fastapi.tiangolo.com/reference/ and the pages of its tutorial
         *("fastapi", "fastapi.exception_handlers", "fastapi.exceptions", "fastapi.openapi.models", "fastapi.responses"),
         *("fastapi.routing", "fastapi.security"),
@@ -43,7 +43,13 @@ DOCUMENTED_MODULES = frozenset(
         # https://docs.sqlalchemy.org
         *("sqlalchemy", "sqlalchemy.engine", "sqlalchemy.engine.default", "sqlalchemy.engine.interfaces"),
         *("sqlalchemy.engine.reflection", "sqlalchemy.exc", "sqlalchemy.ext.asyncio", "sqlalchemy.ext.compiler"),
-        *("sqlalchemy.ext.hybrid", "sqlalchemy.orm", "sqlalchemy.orm.attributes", "sqlalchemy.orm.collections"),
+        *(
+            "sqlalchemy.ext.associationproxy",
+            "sqlalchemy.ext.hybrid",
+            "sqlalchemy.orm",
+            "sqlalchemy.orm.attributes",
+            "sqlalchemy.orm.collections",
+        ),
         *("sqlalchemy.orm.exc", "sqlalchemy.pool", "sqlalchemy.schema", "sqlalchemy.sql", "sqlalchemy.sql.compiler"),
         *("sqlalchemy.sql.expression", "sqlalchemy.sql.functions", "sqlalchemy.sql.operators"),
         *("sqlalchemy.sql.visitors", "sqlalchemy.types"),

@@ -1,6 +1,7 @@
 """The service layer: the operations on the atlas, and its rules."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from examples.atlas.models import Country, Subdivision
 from examples.atlas.repositories import CountryRepository, SubdivisionRepository
@@ -21,7 +22,7 @@ class SubdivisionService(
     A code begins with that of its country, and a subdivision lies in another one of the same country, never in itself.
     """
 
-    async def create(self, data: SubdivisionCreate) -> Subdivision:
+    async def create(self, data: SubdivisionCreate, **options: Any) -> Subdivision:
         """Write a new subdivision and return it.
 
         Raises:
@@ -32,9 +33,9 @@ class SubdivisionService(
             raise InvalidDataError(f"the code {data.code} does not begin with {data.country_code}-")
         if data.parent_code is not None:
             _check_same_country(data.code, data.parent_code)
-        return await super().create(data)
+        return await super().create(data, **options)
 
-    async def update(self, key: str, data: SubdivisionUpdate) -> Subdivision:
+    async def update(self, key: str, data: SubdivisionUpdate, **options: Any) -> Subdivision:
         """Change the fields that *data* sets, and return the subdivision.
 
         Raises:
@@ -45,7 +46,7 @@ class SubdivisionService(
         if data.parent_code is not None:
             _check_same_country(key, data.parent_code)
             await self._check_outside(key, data.parent_code)
-        return await super().update(key, data)
+        return await super().update(key, data, **options)
 
     async def of_country(self, alpha_2: str, params: PageParams) -> Page[Subdivision]:
         """Return the subdivisions of a country, on all levels, page by page.

@@ -21,9 +21,9 @@ hasher = PasswordHasher()
 class CatalogueService(BaseService[RowT, CatalogueRepository[RowT], CreateT, CreateT, ExecutionsUnitOfWork]):
     """What can be done with rows of the catalogue: a shared one is changed by its own group, the operators, alone."""
 
-    async def update(self, key: UUID, data: CreateT) -> RowT:
+    async def update(self, key: UUID, data: CreateT, **options: Any) -> RowT:
         await self._check_own(key)
-        return await super().update(key, data)
+        return await super().update(key, data, **options)
 
     async def delete(self, key: UUID) -> RowT:
         await self._check_own(key)
@@ -53,7 +53,7 @@ class GroupService(BaseService[Group]):
 class ExecutionService(BaseService[Execution, ExecutionRepository, schemas.ExecutionCreate, Any, ExecutionsUnitOfWork]):
     """What can be done with executions: make them of crews and flows, name them, track and cancel them."""
 
-    async def create(self, data: schemas.ExecutionCreate) -> Execution:
+    async def create(self, data: schemas.ExecutionCreate, **options: Any) -> Execution:
         """Write an execution that waits for its turn, and return it.
 
         Raises:
@@ -65,7 +65,7 @@ class ExecutionService(BaseService[Execution, ExecutionRepository, schemas.Execu
         name = data.name or await self._name_of(data.kind, row.name, data.text)
         about = {"name": name, "kind": data.kind, "plan_name": row.name, "text": data.text, "steps": steps}
         beginning = {"status": Status.PENDING, "done": 0, "total": len(steps), "lease_until": lease(10 * 60)}
-        return await self.repository.create(about | beginning)
+        return await self.repository.create(about | beginning, **options)
 
     async def generate_name(self, data: schemas.NameRequest) -> str:
         """Return a name that tells what a crew or a flow would do with a text, or raise NotFoundError."""

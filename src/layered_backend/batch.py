@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import compress, groupby, islice
 from operator import itemgetter
 from typing import Any, Final, TypeVar, cast
 
-__all__ = ["LEFT_OUT", "MISSING", "NOTHING", "Batch", "batched"]
+import pydantic
+
+__all__ = ["LEFT_OUT", "MISSING", "NOTHING", "Batch", "batched", "is_left_out"]
 
 T = TypeVar("T")
 
@@ -22,6 +26,30 @@ class _Missing:
 
 MISSING: Final = _Missing()
 """Stands for a value that a row leaves out."""
+
+
+def _pydantic_missing() -> object:
+    """Return Pydantic's own `MISSING`, or ours where this release of Pydantic has none."""
+    try:
+        return pydantic.MISSING  # type: ignore[attr-defined,unused-ignore]  # since Pydantic 2.14
+    except AttributeError:
+        pass
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pydantic warns of what is experimental when it is imported
+        try:
+            experimental = import_module("pydantic.experimental.missing_sentinel")  # since Pydantic 2.12
+        except ImportError:
+            return MISSING
+    return experimental.MISSING
+
+
+_PYDANTIC_MISSING: Final = _pydantic_missing()
+
+
+def is_left_out(value: object) -> bool:
+    """Tell whether *value* stands for one that is left out, in our words or in Pydantic's (`pydantic.MISSING`)."""
+    return value is _PYDANTIC_MISSING or value is MISSING
+
 
 LEFT_OUT: Final[frozenset[type]] = frozenset({_Missing})
 NOTHING: Final[frozenset[type]] = frozenset({_Missing, type(None)})

@@ -6,9 +6,10 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Dialect, Enum, Integer, String, Uuid, inspect
+from sqlalchemy import ColumnElement, Dialect, inspect
 from sqlalchemy.orm import InstanceState, Mapper
 
+from layered_backend.columns import kind_of
 from layered_backend.dialects import dialect_named
 from layered_backend.errors import InvalidDataError
 from layered_backend.query.column_limits import holds
@@ -30,12 +31,8 @@ def identity_of(mapper: Mapper[Any], key: object, dialect: Dialect) -> tuple[Any
     Raises:
         InvalidDataError: The key has another number of parts, or a part another type.
     """
-    values = [_coerced(mapper, column, value) for column, value in zip(*_parts(mapper, key), strict=True)]
-    can_hold = dialect_named(dialect.name).values.holds
-    for column, value in zip(mapper.primary_key, values, strict=True):
-        if value is None or not (holds(column.type, value) and can_hold(column.type.dialect_impl(dialect), value)):
-            return None
-    return tuple(values)
+    values = [_part(mapper, column, value, dialect) for column, value in zip(*_parts(mapper, key), strict=True)]
+    return None if any(value is None for value in values) else tuple(values)
 
 
 def state_of(entity: object) -> InstanceState[Any]:
@@ -57,29 +54,19 @@ def _parts(mapper: Mapper[Any], key: object) -> tuple[tuple[ColumnElement[Any], 
     return columns, parts
 
 
-def _coerced(mapper: Mapper[Any], column: ColumnElement[Any], value: object) -> object:
-    if isinstance(column.type, Uuid) and column.type.as_uuid and isinstance(value, str):
+def _part(mapper: Mapper[Any], column: ColumnElement[Any], value: object, dialect: Dialect) -> object:
+    """Return a part of a key as the database has it; None if no row can have such a one."""
+    kind = kind_of(column.type)
+    if kind.key is uuid.UUID and isinstance(value, str):
         try:
-            return uuid.UUID(value)
+            return kind.parse(value)
         except ValueError:
-            return None  # no row can have such a key
-    expected = _python_type(column)
-    if value is None or expected is None or (isinstance(value, expected) and not isinstance(value, bool)):
-        return value
-    name = f"{mapper.class_.__name__}.{mapper.get_property_by_column(column).key}"
-    raise InvalidDataError(f"{name} takes {expected.__name__}, not {type(value).__name__}")
-
-
-def _python_type(column: ColumnElement[Any]) -> type | None:
-    """Return the type of key parts that is checked here; None if the database may compare them by its own rules."""
-    match column.type:
-        case Enum():
             return None
-        case Integer():
-            return int
-        case String():
-            return str
-        case Uuid(as_uuid=True):
-            return uuid.UUID
-        case _:
-            return None
+    if kind.key is not None and value is not None and (not isinstance(value, kind.key) or isinstance(value, bool)):
+        name = f"{mapper.class_.__name__}.{mapper.get_property_by_column(column).key}"
+        raise InvalidDataError(f"{name} takes {kind.key.__name__}, not {type(value).__name__}")
+    values = dialect_named(dialect.name).values
+    if value is None or not (holds(column.type, value) and values.holds(column.type.dialect_impl(dialect), value)):
+        return None
+    form = values.kept_form(column.type, dialect) if kind.key is None else None
+    return value if form is None else form(value)

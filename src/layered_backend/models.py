@@ -37,6 +37,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, declared_attr, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from layered_backend.columns import AWARE_MOMENT, DECIMAL, ColumnKind
 from layered_backend.stamps import LONGEST_NAME, creation_of_row, creator_of_row, current_actor, moment_of_transaction
 
 __all__ = [
@@ -82,6 +83,7 @@ class UTCDateTime(TypeDecorator[datetime]):
 
     impl: TypeEngine[Any] | type[TypeEngine[Any]] = DateTime(timezone=True)
     cache_ok: bool | None = True
+    column_kind: ClassVar[ColumnKind] = AWARE_MOMENT
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         portable = DateTime(timezone=True).with_variant(DATETIME(fsp=6), "mysql", "mariadb")
@@ -151,6 +153,7 @@ class ExactDecimal(TypeDecorator[Decimal]):
 
     impl: TypeEngine[Any] | type[TypeEngine[Any]] = Numeric
     cache_ok: bool | None = True
+    column_kind: ClassVar[ColumnKind] = DECIMAL
 
     storage: ClassVar[Numeric[Any]] = (
         Numeric(38, 10).with_variant(Numeric(), "postgresql").with_variant(Float(), "sqlite")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Generic, Self, cast, get_origin
 
 from pydantic import BaseModel, create_model
 from sqlalchemy import inspect
 from typing_extensions import TypeVar
 
-from layered_backend.field_values import Data, whole_values
+from layered_backend.field_values import Data, options_of, whole_values
 from layered_backend.memoization import memoized
 from layered_backend.query import Criterion, CursorPage, CursorParams, NumberedParams, OrderBy, Page
 from layered_backend.repository import BaseRepository
@@ -33,10 +33,10 @@ class BaseService(Generic[ModelT, RepositoryT_co, CreateT_contra, UpdateT_contra
     as overrides that call `super()`, and its operations as methods:
 
         class ItemService(BaseService[Item, ItemRepository, ItemCreate, ItemUpdate]):
-            async def create(self, data: ItemCreate) -> Item:
+            async def create(self, data: ItemCreate, **options: Any) -> Item:
                 if await self.repository.exists(Item.name == data.name):
                     raise ConflictError("an item of this name exists")
-                return await super().create(data)
+                return await super().create(data, **options)
 
     Args:
         repository_class: How entities are stored; a subclass may stand in for it.
@@ -109,24 +109,46 @@ class BaseService(Generic[ModelT, RepositoryT_co, CreateT_contra, UpdateT_contra
         """
         return await self._entities.cursor_page(params, *where, order_by=order_by, total=total, options=options)
 
-    async def create(self, data: CreateT_contra) -> ModelT:
+    async def create(
+        self, data: CreateT_contra, *, exclude: Collection[str] = (), values: Mapping[str, Any] | None = None
+    ) -> ModelT:
         """Make an entity of *data*, write it and return it.
+
+            await service.create(data, exclude={"tag_list"}, values={"author_id": viewer.id})
+
+        Args:
+            data: The data of a client.
+            exclude: The fields of *data* that are left out.
+            values: The application's own values by attribute name. They win over those of *data*.
 
         Raises:
             InvalidDataError: A field is unknown, or the database cannot store a value.
             ConflictError: A unique constraint or a foreign key is violated.
         """
-        return await self._entities.create(data)
+        return await self._entities.create(data, **options_of(exclude, values))
 
-    async def update(self, key: Any, data: UpdateT_contra) -> ModelT:
+    async def update(
+        self,
+        key: Any,
+        data: UpdateT_contra,
+        *,
+        exclude: Collection[str] = (),
+        values: Mapping[str, Any] | None = None,
+    ) -> ModelT:
         """Change the fields that *data* sets, and return the entity: an omitted field stays, an explicit None is written.
+
+        Args:
+            key: The primary key.
+            data: The data of a client.
+            exclude: The fields of *data* that are left out.
+            values: The application's own values by attribute name. They win over those of *data*.
 
         Raises:
             NotFoundError: No entity has that key.
             InvalidDataError: A field is unknown, or the database cannot store a value.
             ConflictError: A unique constraint or a foreign key is violated.
         """
-        return await self._entities.update(key, data)
+        return await self._entities.update(key, data, **options_of(exclude, values))
 
     async def replace(self, key: Any, data: CreateT_contra) -> ModelT:
         """Change all that `create` could have set, and return the entity: an omitted field gets its default.

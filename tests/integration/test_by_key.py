@@ -242,7 +242,7 @@ class TestEntities:
 
 
 class OwnRules(ItemRepository):
-    async def create(self, data: Data) -> Item:
+    async def create(self, data: Data, **options: Any) -> Item:
         raise InvalidDataError("not today")
 
 

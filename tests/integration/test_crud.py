@@ -202,9 +202,10 @@ class TestTheOperations:
             nul = await client.post("/products", json={"name": "\0", "price": 1})
             large = await client.post("/products", json={"name": "x", "price": 1, "amount": 10**30})
 
-        assert (duplicate.status_code, dangling.status_code, large.status_code) == (409, 409, 422)
-        assert nul.status_code == (422 if stall.backend.server == "postgresql" else 201)
-        assert large.json() == {"detail": "A value does not fit its column"}
+        assert (duplicate.status_code, dangling.status_code) == (409, 409)
+        assert (nul.status_code, large.status_code) == (422, 422)
+        assert nul.json() == {"detail": "Text with a NUL character or half of a surrogate pair does not fit name"}
+        assert large.json() == {"detail": "A number of this size does not fit amount"}
 
 
 class TestKeys:
@@ -319,12 +320,12 @@ class TestVersions:
         self, small: Shop
     ) -> None:
         class Overtaken(ProductService):
-            async def update(self, key: Any, data: ProductUpdate) -> Product:
+            async def update(self, key: Any, data: ProductUpdate, **options: Any) -> Product:
                 entity = await self.repository.get(key) if data.note == "held" else None
                 await self.uow.session.execute(
                     update(Product).values(version=7), execution_options={"synchronize_session": False}
                 )
-                return await super().update(key if entity is None else entity, data)
+                return await super().update(key if entity is None else entity, data, **options)
 
         async with serving(small, get=get_service(Overtaken)) as client:
             path = (await client.post("/products", json=TEA)).headers["Location"]
@@ -387,7 +388,7 @@ class TestNestedRows:
         assert replaced.json()["maker"] is None
         assert [item["maker"] for item in listed.json()["items"]] == [{"name": "Ann"}] * 4
         assert len(writing.sent) <= 4  # the row, what the database computed, the row and its maker
-        assert len(reading.sent) == 2
+        assert len(reading.sent) == 1, "the maker comes by a join"
 
     async def test_a_service_of_its_own_is_asked_for_entities_with_all_that_leaves(self, small: Shop) -> None:
         class Own(ProductService):
@@ -685,10 +686,7 @@ class TestHostileRequests:
         async with serving(stall) as client:
             statuses = {query: (await client.get(f"/products?{query}")).status_code for query, _ in QUERIES}
 
-        expected = dict(QUERIES)
-        if stall.backend.server == "mariadb":  # which compares what no column holds
-            expected[f"amount={10**30}"] = 200
-        assert statuses == expected
+        assert statuses == dict(QUERIES)
 
     async def test_keys(self, stall: Shop) -> None:
         keys = {"abc": 422, "1.5": 422, "%00": 422, "9" * 5_000: 422, "%ff": 422, "1%2F2": 404}

@@ -248,7 +248,7 @@ READS: dict[str, Callable[[Any, Criterion], Any]] = {
     "list": lambda ships, criterion: ships.list(criterion),
     "page": lambda ships, criterion: ships.page(PageParams(), criterion),
     "slice": lambda ships, criterion: ships.slice(PageParams(), criterion),
-    "cursor_page": lambda ships, criterion: ships.cursor_page(CursorParams(), criterion),
+    "cursor_page": lambda ships, criterion: ships.cursor_page(CursorParams(), criterion, total=True),
     "stream": lambda ships, criterion: _taken(ships.stream(criterion)),
 }
 

@@ -60,10 +60,10 @@ class TestOperations:
 
     async def test_a_rule_in_an_override_guards_the_base(self, bound: Shop) -> None:
         class NoDuplicates(ItemService):
-            async def create(self, data: ItemCreate) -> Item:
+            async def create(self, data: ItemCreate, **options: Any) -> Item:
                 if await self.repository.exists(Item.name == data.name):
                     raise ConflictError("an item of this name exists")
-                return await super().create(data)
+                return await super().create(data, **options)
 
         await bound.run(lambda uow: NoDuplicates.of(uow).create(ItemCreate(name="tea", price=Decimal(1))))
 
@@ -194,9 +194,9 @@ class TestReplace:
         seen: list[ItemUpdate] = []
 
         class Watched(ItemService):
-            async def update(self, key: Any, data: ItemUpdate) -> Item:
+            async def update(self, key: Any, data: ItemUpdate, **options: Any) -> Item:
                 seen.append(data)
-                return await super().update(key, data)
+                return await super().update(key, data, **options)
 
         item = await shop.run(lambda uow: uow.items.create({"name": "tea", "price": 4, "note": "x"}))
         whole = ItemCreate(name="tee", price=Decimal(5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ SERVERS = ("sqlite", "postgresql", "mariadb")
 
 _IMPORTS = """
 from sqlalchemy import *
+from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.sql.elements import conv
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 import layered_backend as lb
 from layered_backend.migrations import run_migrations
@@ -70,6 +73,7 @@ class Project:
     def declare(self, models: str, options: str = "") -> None:
         """Write env.py, with *models* in it: what stands behind a `Base` that has no tables."""
         (self.folder / "versions").mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.folder / "__pycache__", ignore_errors=True)  # of an env.py of this second, and of this size
         template = Path(__file__).parents[2] / "src/layered_backend/migrations/templates/script.py.mako"
         (self.folder / "script.py.mako").write_text(template.read_text())
         (self.folder / "env.py").write_text(_IMPORTS + models + _CALL.format(options=options))
@@ -91,6 +95,24 @@ class Project:
         path = write_revision(message, database=self.database, folder=self.folder)
         assert path is not None, "nothing has changed"
         return path.read_text()
+
+    def run(self, *statements: str) -> None:
+        """Run *statements*, each committed."""
+        with self.database.unpooled().sync_engine.begin() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+
+    def drop_types(self) -> None:
+        """Drop the types of PostgreSQL's that a downgrade leaves, as the documentation says."""
+        if self.database.url.get_backend_name() != "postgresql":
+            return
+        query = (
+            "SELECT CASE typtype WHEN 'd' THEN 'DOMAIN ' ELSE 'TYPE ' END || quote_ident(typname) FROM pg_type "
+            "WHERE typtype IN ('e', 'd') AND typnamespace = 'public'::regnamespace"
+        )
+        with self.database.unpooled().sync_engine.begin() as connection:
+            for kind_and_name in connection.exec_driver_sql(query).scalars().all():
+                connection.exec_driver_sql(f"DROP {kind_and_name}")
 
     def tables(self) -> set[str]:
         """Return the names of the tables that there are, but for Alembic's own."""

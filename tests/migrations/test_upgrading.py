@@ -7,10 +7,11 @@ import re
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, make_url
+from sqlalchemy import Connection, inspect, make_url
 
 from layered_backend import Database, DatabaseUnavailableError, LockTimeoutError, MigrationError, MigrationSetupError
 from layered_backend.dialects import PortableLocks
@@ -20,6 +21,7 @@ from layered_backend.migrations import (
     check_sync,
     downgrade,
     downgrade_sync,
+    init,
     upgrade,
     upgrade_sync,
     write_revision,
@@ -157,6 +159,89 @@ def test_an_env_py_that_is_wrong_is_told(sqlite_project: Project, env: str, mess
 
     with pytest.raises(MigrationSetupError, match=message):
         upgrade_sync(sqlite_project.database, folder=sqlite_project.folder)
+
+
+_FOREIGN_ENV = """
+from alembic import context
+from sqlalchemy import NullPool, create_engine
+
+with create_engine({url!r}, poolclass=NullPool).begin() as connection:
+    context.configure(connection=connection, target_metadata=None)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+
+
+def test_an_env_py_of_another_kind_is_refused_before_anything_runs(project: Project) -> None:
+    project.write(*TWO_TABLES)
+    url = project.database.sync_url.render_as_string(hide_password=False)
+    (project.folder / "env.py").write_text(_FOREIGN_ENV.format(url=url))
+    before = set(project.folder.rglob("*.py"))
+    database, folder = project.database, project.folder
+
+    commands: list[Callable[[], object]] = [
+        lambda: upgrade_sync(database, folder=folder),
+        lambda: downgrade_sync(database, "base", folder=folder),
+        lambda: check_sync(database, folder=folder),
+        lambda: write_revision("more", database=database, folder=folder),
+        lambda: write_revision("more", database=database, folder=folder, empty=True),
+    ]
+    for command in commands:
+        with pytest.raises(MigrationSetupError, match=r"env\.py does not call run_migrations"):
+            command()
+
+    with project.database.unpooled().sync_engine.connect() as connection:
+        assert inspect(connection).get_table_names() == []
+    assert set(project.folder.rglob("*.py")) == before
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        '"""\nimport os\nos.abort()\n"""',
+        'ends with a quote"',
+        "ends with a backslash\\",
+        "it's ''' and \\N{DIGIT ONE}",
+        "${1 / 0} <% raise %> ## % for",
+        "größe €",
+        "two\nlines",
+        "\x00 and \x1b",
+    ],
+)
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_message_is_no_code(sqlite_project: Project, message: str, empty: bool) -> None:
+    sqlite_project.declare("Table('things', Base.metadata, Column('id', Integer, primary_key=True))\n")
+
+    path = write_revision(message, database=sqlite_project.database, folder=sqlite_project.folder, empty=empty)
+
+    assert path is not None
+    (applied,) = upgrade_sync(sqlite_project.database, folder=sqlite_project.folder)
+    assert applied.message == message.strip("\n")
+
+
+@pytest.mark.parametrize("module", ["os; import sys", "shop models", "", "shop..models", "shop\nimport os", "class"])
+def test_a_folder_is_written_for_the_name_of_a_module_alone(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(MigrationSetupError, match="is no name of a module"):
+        init(module)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_any_name_of_a_folder_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    (tmp_path / "oddly_kept_models.py").write_text(
+        "from layered_backend import Base, Database\ndatabase = Database('sqlite:///shop.db')\n"
+    )
+
+    init("oddly_kept_models", 'a %(here)s "b" \'\\ ü')
+
+    assert write_revision("first", empty=True) is not None
+    assert len(upgrade_sync()) == 1
 
 
 def test_a_revision_that_is_no_python_is_told(sqlite_project: Project) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     ForeignKeyConstraint,
+    Integer,
     MetaData,
     Numeric,
     String,
@@ -167,7 +168,7 @@ class Story(Article):
 article_tags: Table = Table(
     "article_tags",
     Base.metadata,
-    Column("article_id", ForeignKey("articles.id"), primary_key=True),
+    Column("article_id", Integer, ForeignKey("articles.id"), primary_key=True),
     Column("tag_group", LibraryBase.type_annotation_map[str], primary_key=True),
     Column("tag_name", LibraryBase.type_annotation_map[str], primary_key=True),
     ForeignKeyConstraint(["tag_group", "tag_name"], ["tags.group", "tags.name"]),
@@ -175,14 +176,14 @@ article_tags: Table = Table(
 related_articles: Table = Table(
     "related_articles",
     Base.metadata,
-    Column("from_id", ForeignKey("articles.id"), primary_key=True),
-    Column("to_id", ForeignKey("articles.id"), primary_key=True),
+    Column("from_id", Integer, ForeignKey("articles.id"), primary_key=True),
+    Column("to_id", Integer, ForeignKey("articles.id"), primary_key=True),
 )
 article_categories: Table = Table(
     "article_categories",
     Base.metadata,
-    Column("article_id", ForeignKey("articles.id"), primary_key=True),
-    Column("category_id", ForeignKey("categories.id"), primary_key=True),
+    Column("article_id", Integer, ForeignKey("articles.id"), primary_key=True),
+    Column("category_id", Integer, ForeignKey("categories.id"), primary_key=True),
 )
 
 

@@ -151,6 +151,18 @@ class Line(ServerBase):
     name: Mapped[str] = mapped_column(String(40))
 
 
+COUPONS = NumberSequence("coupons", metadata=ServerBase.metadata)
+
+
+class Coupon(ServerBase):
+    """A sequence in the default that the server computes."""
+
+    __tablename__ = "given_coupons"
+    id: Mapped[int] = mapped_column(server_default=COUPONS.next_value(), primary_key=True)
+    name: Mapped[str] = mapped_column(String(40))
+    rank: Mapped[int] = mapped_column(server_default="0")
+
+
 class PostgreSQLBase(DeclarativeBase):
     """Tables whose defaults are of PostgreSQL."""
 

@@ -66,7 +66,8 @@ async def seed(catalogue: Catalogue, *rows: Row, **declarations: Any) -> tuple[i
 
 @pytest.mark.parametrize("model", [Article, Story])
 async def test_associations_are_inserted_and_removed(catalogue: Catalogue, model: Any) -> None:
-    tea, water = {"slug": "tea", "tags": tags("hot", "new")}, {"slug": "water", "tags": []}
+    tea: Row = {"slug": "tea", "tags": tags("hot", "new")}
+    water: Row = {"slug": "water", "tags": []}
 
     assert await seed(catalogue, tea, water, model=model) == (2, 0, 0)
     assert await associated(catalogue) == {"tea": {"hot", "new"}}

@@ -87,7 +87,9 @@ class SampleSeeder(Seeder[Sample]):
 
 class PersonSeeder(Seeder[Person]):
     key = (Person.code,)
-    rows = list
+
+    def rows(self) -> list[Row]:
+        return []
 
 
 class ReviewSeeder(Seeder[Review]):
@@ -196,17 +198,23 @@ async def test_natural_keys_stand_in_place_of_foreign_keys(catalogue: Catalogue)
 
 class AloneSeeder(Seeder[Product]):
     key = (Product.name,)
-    rows = list
+
+    def rows(self) -> list[Row]:
+        return []
 
 
 class LabelSeeder(Seeder[Label]):
     key = (Label.text,)
-    rows = list
+
+    def rows(self) -> list[Row]:
+        return []
 
 
 class EntrySeeder(Seeder[Entry]):
     key = (Entry.name,)
-    rows = list
+
+    def rows(self) -> list[Row]:
+        return []
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tests.seeding.counted import (
     Bill,
     Car,
     Circle,
+    Coupon,
     Entry,
     Essay,
     Line,
@@ -134,6 +135,15 @@ class TestSequences:
         await catalogue.add(*(Step(code=f"new {number}", name="new") for number in range(3)))
 
         assert min(number for number, name in await catalogue.rows(Step.number, Step.name) if name == "new") > 25
+
+    async def test_the_server_may_draw_the_numbers(self, catalogue: Catalogue) -> None:
+        rows = [{"id": 9, "name": "a", "rank": 99}, {"name": "b"}]
+        await catalogue.seed_well(shipping(Coupon, Coupon.name, rows=rows))
+
+        await catalogue.add(*(Coupon(name=f"new {number}") for number in range(3)))
+
+        assert sorted(await catalogue.rows(Coupon.rank)) == [(0,)] * 4 + [(99,)]
+        assert min(key for key, name in await catalogue.rows(Coupon.id, Coupon.name) if name != "a") > 9
 
     async def test_one_column_of_a_key_may_be_counted_up(self, catalogue: Catalogue) -> None:
         rows = [{"order_id": 1, "number": number, "name": f"{number}"} for number in (1, 2)]

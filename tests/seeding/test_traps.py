@@ -18,7 +18,6 @@ from layered_backend.dialects.lock_names import lock_label
 from layered_backend.seeding import SeedContext, Seeder, SeedReport, SeedRunner, SeedStatus
 from tests.databases import ASYNC_BACKENDS, backends_of
 from tests.seeding.catalogue import Account, Catalogue, Category, Label, Product, shipping
-from tests.seeding.conftest import create_tables
 
 Row = dict[str, Any]
 DONE, FAILED = SeedStatus.DONE, SeedStatus.FAILED
@@ -70,6 +69,26 @@ def other_database(catalogue: Catalogue, **options: Any) -> Generator[Database]:
 def seed_elsewhere(catalogue: Catalogue, *seeders: Any, lock_timeout: float, **options: Any) -> SeedReport:
     with other_database(catalogue, **options) as database:
         return SeedRunner(seeders, database=database, lock_timeout=lock_timeout).run_sync()
+
+
+_WAITING = {
+    "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+    "mariadb": "SELECT count(*) FROM information_schema.processlist WHERE db = database() AND "
+    "(state = 'User lock' OR state = 'Updating')",
+}
+
+
+def await_a_waiting_session(catalogue: Catalogue) -> None:
+    """Return when another session of the database waits for a lock, which takes it milliseconds."""
+    engine = sqlalchemy.create_engine(catalogue.database.sync_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for _ in range(3000):  # of 10 ms each
+            if connection.scalar(text(_WAITING[catalogue.backend.server])):
+                break
+            time.sleep(0.01)
+        else:
+            raise AssertionError("no session waits for a lock")
+    engine.dispose()
 
 
 async def test_the_lock_outlasts_a_seeder_that_fails(catalogue: Catalogue) -> None:
@@ -126,7 +145,7 @@ async def test_who_waited_sees_what_was_written_meanwhile(catalogue: Catalogue, 
             waiting.append(executor.submit(
                 seed_elsewhere, catalogue, LabelSeeder, lock_timeout=60, isolation_level=isolation_level
             ))  # fmt: skip
-            time.sleep(0.5)  # in which the other begins to wait
+            await_a_waiting_session(catalogue)
             yield {"scope": None, "text": "x"}
 
     with ThreadPoolExecutor(1) as executor:
@@ -137,6 +156,7 @@ async def test_who_waited_sees_what_was_written_meanwhile(catalogue: Catalogue, 
     assert await catalogue.rows(Label.text) == [("x",)]
 
 
+@pytest.mark.parametrize("catalogue", backends_of("sqlite"), indirect=True, ids=str)
 async def test_a_wait_longer_than_the_busy_timeout_goes_on(catalogue: Catalogue) -> None:
     waiting: list[Any] = []
 
@@ -145,7 +165,7 @@ async def test_a_wait_longer_than_the_busy_timeout_goes_on(catalogue: Catalogue)
 
         def rows(self) -> Iterator[Row]:
             waiting.append(executor.submit(seed_elsewhere, catalogue, LabelSeeder, lock_timeout=60))
-            time.sleep(0.5)  # ten times the busy timeout of the other
+            time.sleep(0.2)  # four times the busy timeout of the other
             yield {"scope": None, "text": "x"}
 
     with ThreadPoolExecutor(1) as executor:
@@ -192,7 +212,8 @@ async def test_a_transient_error_that_stays_is_in_the_report(catalogue: Catalogu
 
 @pytest.mark.parametrize("catalogue", backends_of("postgresql", "mariadb"), indirect=True, ids=str)
 async def test_a_real_deadlock_is_survived(catalogue: Catalogue) -> None:
-    create_tables(catalogue.database.sync_url)  # MariaDB keeps the keys of deleted rows for a while, and locks them too
+    if catalogue.backend.server == "mariadb":  # it keeps the keys of deleted rows for a while, and locks them too
+        execute(catalogue, "ALTER TABLE categories FORCE")
     await catalogue.add(*(Category(name=name) for name in ("ours", "theirs", *map(str, range(100)))))
     ours_id = dict(await catalogue.rows(Category.name, Category.id))["ours"]
     is_theirs_locked, is_ours_waiting = threading.Event(), threading.Event()
@@ -207,7 +228,7 @@ async def test_a_real_deadlock_is_survived(catalogue: Catalogue) -> None:
             )
             is_theirs_locked.set()
             is_ours_waiting.wait(30)
-            time.sleep(0.3)  # until it waits indeed
+            await_a_waiting_session(catalogue)
             connection.execute(update(Category).where(Category.name == "ours").values(name="rival's"))
         engine.dispose()
 
@@ -223,6 +244,8 @@ async def test_a_real_deadlock_is_survived(catalogue: Catalogue) -> None:
 
         async def run(self, context: SeedContext) -> None:
             attempts.append(1)
+            if catalogue.backend.server == "postgresql":
+                await context.session.execute(text("SET LOCAL deadlock_timeout = '300ms'"))  # of 1 s
             await context.session.execute(update(Category).where(Category.name == "ours").values(name="seed 1"))
             if len(attempts) == 1:
                 thread.start()

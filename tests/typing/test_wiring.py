@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, assert_type
 
 from fastapi import APIRouter, Depends
-from sqlalchemy import Select
+from sqlalchemy import Select, select
 from starlette.requests import HTTPConnection
 
 from layered_backend import (
@@ -112,6 +112,8 @@ async def unit_of_work(uow: ShopUnitOfWork) -> None:
     assert_type(await uow.items.get_or_create({"name": "tea"}, on=(Item.shelf, Item.position)), tuple[Item, bool])
     assert_type(await uow.items.update_where(Item.price < 5, values={"price": Item.price * 2}), int)
     assert_type(uow.items.project(ItemRead), Projection[ItemRead])
+    assert_type(uow.items.project(ItemRead, price=Item.price * 2, name=select(Category.name)), Projection[ItemRead])
+    uow.items.project(ItemRead, price=[1])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(await uow.items.project(ItemRead).page(PageParams()), Page[ItemRead])
     assert_type(await uow.items.project(ItemRead).get_or_none(1), ItemRead | None)
     assert_type(uow.items.returning(ItemRead), Returning[ItemRead])

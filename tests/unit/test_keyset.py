@@ -320,6 +320,8 @@ class TestCursor:
             ({}, 1),
             (["enum", "RED"], 1),
             (["date", "2024-01-01"], 1),
+            (["decimal", "NaN"], 1),
+            (["decimal", "1e2000000"], 1),
             (1, ["uuid", "x"]),
         ],
     )

@@ -174,6 +174,8 @@ class TestFilterSet:
             class _Filter(FilterSet):
                 text: Annotated[str | None, Where(getattr(getattr(Searched, column), operator))] = None
 
+            pytest.fail(f"{_Filter} is made")
+
     def test_a_search_that_a_function_writes_is_refused_when_it_is_asked(self) -> None:
         criterion = Where(lambda value: Searched.grade.ilike(value))("%A%")  # noqa: PLW0108
 
@@ -190,10 +192,14 @@ class TestFilterSet:
                 name: Annotated[str | None, Where(Item.name.icontains)] = None
                 color: str | None = None
 
+            pytest.fail(f"{_Filter} is made")
+
         with pytest.raises(TypeError, match=r"_Query\.name has no Where"):
 
             class _Query(ItemFilter, PageParams):
                 name: str | None = None
+
+            pytest.fail(f"{_Query} is made")
 
     def test_a_parameter_that_the_route_reads_itself_is_declared_beside_the_filters(self) -> None:
         class Shown(BaseModel):
@@ -212,9 +218,11 @@ class TestFilterSet:
         with pytest.raises(TypeError, match=r"Query\.name has a Where, which only a FilterSet applies"):
             create_model("Query", __base__=(Plain, base))
 
-        inner: Any = Annotated[str, Where(Item.name.icontains)] | None
+        class Inner(BaseModel):
+            name: Annotated[str, Where(Item.name.icontains)] | None = None
+
         with pytest.raises(TypeError, match=r"Other\.name has a Where"):
-            create_model("Other", __base__=base, name=(inner, None))
+            create_model("Other", __base__=(Inner, base))
 
     def test_a_function_of_the_same_name_gets_the_value_alone(self) -> None:
         def contains(value: str) -> ColumnElement[bool]:
@@ -238,6 +246,11 @@ class TestFilterSet:
 
 
 class TestSorting:
+    def test_a_key_that_is_named_again_counts_once(self) -> None:
+        twice = ItemSorting(sort="price,-name,-price,price").order_by()
+
+        assert [_sql(each) for each in twice] == ["items.price", "items.name DESC"]
+
     def test_a_minus_sign_reverses_what_a_key_stands_for(self) -> None:
         class Newest(Sorting):
             keys = {"new": Item.id.desc(), "note": Item.note.nulls_last()}  # noqa: RUF012
@@ -274,7 +287,7 @@ class TestPages:
             (
                 CursorPage([Item(id=1, name="tea", price=1)], 50, "x", None),
                 CursorPage[ItemRead],
-                {"next": "x", "previous": None},
+                {"next": "x", "previous": None, "total": None},
             ),
         ],
     )

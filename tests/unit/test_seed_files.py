@@ -14,7 +14,7 @@ from layered_backend.errors import SeedPlanError
 from layered_backend.seeding.files import FileRows, text_of
 
 _texts = st.text(st.characters(codec="utf-8"), max_size=6) | st.sampled_from(
-    ["no", "007", "null", "1e3", "2024-02-29", "~"]
+    ["no", "007", "null", "1e3", "2024-02-29", "~", "é\x85\u2028\u2029"]
 )
 _values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _texts,

@@ -333,6 +333,18 @@ class Values(Protocol):
         """
         ...
 
+    def kept_form(self, column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+        """Return the function from any value to what a column keeps of it, such as a moment without fractions of a second.
+
+        Args:
+            column_type: The column's type, as it is declared.
+            dialect: SQLAlchemy's.
+
+        Returns:
+            None where a column keeps all, or where only the database knows what, as with floating-point numbers.
+        """
+        ...
+
 
 class Migrations(Protocol):
     """The set-up of a connection for a migration, and its checks. The migrations call it."""
@@ -349,6 +361,30 @@ class Migrations(Protocol):
 
     def prepare_dialect(self, dialect: Dialect) -> None:
         """Set up SQLAlchemy's *dialect* of an engine that only migrates."""
+        ...
+
+    def stored_default(self, connection: Connection | None, schema: str | None, table: str, column: str) -> str | None:
+        """Return the default of *column* as SQL, where SQLAlchemy reads none; None if it has none."""
+        ...
+
+    def same_expressions(
+        self, connection: Connection | None, expressions: tuple[str, str], column_type: str, table: str | None
+    ) -> bool | None:
+        """Tell whether the database takes two SQL expressions for the same.
+
+        Args:
+            connection: It may be in a transaction that only reads.
+            expressions: The one that the database stores, and the one of the model.
+            column_type: The type of their column, as SQL.
+            table: The quoted name of the table whose columns they use, if any.
+
+        Returns:
+            None where the database cannot tell.
+        """
+        ...
+
+    def descendants(self, connection: Connection) -> Collection[tuple[str | None, str]]:
+        """Return the schemas and names of the tables that belong to another one: partitions, and those that inherit."""
         ...
 
     def checked(self, connection: Connection) -> AbstractContextManager[None]:

@@ -114,18 +114,23 @@ def check_sync(
         MigrationError: The database is at a revision that the folder does not have.
         MigrationSetupError: There is no folder of migrations.
     """
-    run = Run(Request(database, wait, only_reads=True), folder)
+    return _checked(database, folder, wait)[1]
+
+
+def _checked(database: Database | None, folder: str | Path | None, wait: float) -> tuple[Run, MigrationReport]:
+    request = Request(database, wait, only_reads=True)
+    run = Run(request, folder)
     reports: list[MigrationReport] = []
 
     def look(heads: Heads, context: MigrationContext) -> Iterable[RevisionStep]:
         steps = run.steps_up("heads", heads)
         pending = tuple(Revision.of(step.revision) for step in steps)
         drift = () if pending else _drift(context)
-        reports.append(MigrationReport(tuple(sorted(heads)), pending, tuple(drift)))
+        reports.append(MigrationReport(tuple(sorted(heads)), pending, tuple(drift), request.has_models))
         return ()
 
     run.act(look)
-    return reports[0]
+    return run, reports[0]
 
 
 def _drift(context: MigrationContext) -> Iterable[str]:
@@ -156,22 +161,33 @@ def write_revision(
     Raises:
         DatabaseUnavailableError: The database cannot be reached.
         MigrationError: Revisions are pending, so that the difference would be theirs too.
-        MigrationSetupError: There is no folder of migrations.
+        MigrationSetupError: There is no folder of migrations, its env.py does not call `run_migrations`, or has no models.
     """
-    if not empty:
-        report = check_sync(database, folder=folder, wait=wait)
+    if empty:
+        Run(Request(database, wait), folder).verify_environment()
+    else:
+        checked, report = _checked(database, folder, wait)
         if report.pending:
             raise MigrationError(f"{report}; apply what is pending first")
+        checked.require_models()
     run = Run(Request(database, wait, only_reads=True), folder)
     with run.failures_told():
         script = alembic.command.revision(
             run.config,
-            message,
+            _escaped(message),
             autogenerate=not empty,
             process_revision_directives=None if empty else _leave_out_empty,
         )
     written = script if isinstance(script, Script) else next(iter(script or ()), None)
     return Path(written.path) if written else None
+
+
+def _escaped(message: str) -> str:
+    """Return *message* as it can stand in a docstring, where the template of a folder puts it as it is."""
+    return "".join(
+        f"\\{each}" if each in "\\\"'" else each if each.isprintable() else each.encode("unicode_escape").decode()
+        for each in message
+    )
 
 
 def _leave_out_empty(_context: MigrationContext, _heads: object, scripts: list[MigrationScript]) -> None:

@@ -16,7 +16,8 @@ def sentences(differences: Iterable[Any], dialect: Dialect) -> Iterator[str]:
     """Yield a sentence for each of the *differences* that Alembic's `compare_metadata` returned."""
     for difference in differences:
         if _is_of_column(difference):
-            yield from (_of_column(*change, dialect=dialect) for change in difference)
+            for kind, schema, table, column, _, before, after in difference:
+                yield _of_column(kind, _place(schema, table, column), before, after, dialect)
         else:
             yield _of_whole(*difference)
 
@@ -29,8 +30,8 @@ def _is_of_column(difference: object) -> bool:
 def _of_whole(kind: str, *facts: Any) -> str:
     verb, _, noun = kind.partition("_")
     if noun == "column":
-        _, table, column = facts
-        return f"{verb} column {table}.{column.name}"
+        schema, table, column = facts
+        return f"{verb} column {_place(schema, table, column.name)}"
     return f"{verb} {_NOUNS.get(noun, noun)} {_named(facts[0])}"
 
 
@@ -38,21 +39,10 @@ def _named(item: Any) -> str:
     if isinstance(item, Table):
         return item.fullname
     columns = ", ".join(getattr(column, "name", str(column)) for column in getattr(item, "columns", ()))
-    return f"{item.name or ''} of {item.table.name} ({columns})".lstrip().removesuffix(" ()")
+    return f"{item.name or ''} of {item.table.fullname} ({columns})".lstrip().removesuffix(" ()")
 
 
-def _of_column(
-    kind: str,
-    _schema: str | None,
-    table: str,
-    column: str,
-    _: object,
-    before: object,
-    after: object,
-    *,
-    dialect: Dialect,
-) -> str:
-    place = f"{table}.{column}"
+def _of_column(kind: str, place: str, before: object, after: object, dialect: Dialect) -> str:
     match kind:
         case "modify_type":
             return f"change the type of {place} from {_ddl(before, dialect)} to {_ddl(after, dialect)}"
@@ -62,6 +52,10 @@ def _of_column(
             return f"{_verb(before, after)} the default of {place}"
         case _:
             return f"change the comment of {place}"
+
+
+def _place(schema: str | None, table: str, column: str) -> str:
+    return ".".join(filter(None, (schema, table, column)))
 
 
 def _ddl(column_type: Any, dialect: Dialect) -> str:

@@ -46,9 +46,11 @@ def run_migrations(database: Database, metadata: MetaData, **options: object) ->
         MigrationSetupError: The database is in memory, an option does not fit it, or Alembic does not know its dialect.
     """
     request = Request.attached(context.config.attributes)
-    request.has_begun = True
+    request.has_begun, request.has_models = True, bool(metadata.tables)
+    if not request.connects:
+        return None
     chosen = request.database or database
-    settings = {"target_metadata": metadata, **comparison_options(chosen, options)}
+    settings = {"target_metadata": metadata, **comparison_options(chosen, metadata, options)}
     if context.is_offline_mode():
         return _write(chosen, settings)
     work = partial(_read, chosen) if request.only_reads else partial(_migrate, chosen, request.lock_timeout)
@@ -97,7 +99,7 @@ def _migrate(database: Database, timeout: float, options: Mapping[str, Any], con
             + "; leave the option out"
         )
     database.dialect.migrations.prepare(connection)
-    context.configure(connection=connection, **options)
+    context.configure(connection=connection, dont_mutate=False, **options)
     if not is_locked:
         _begin_locked(connection, database.dialect.locks, timeout)
     with context.begin_transaction(), database.dialect.migrations.checked(connection):

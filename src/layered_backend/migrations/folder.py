@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import tomllib
 from argparse import Namespace
 from configparser import ConfigParser, Error
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ _ADVICE = "run `layered-backend db init` where they belong, or name their folder
 _TEMPLATES = Path(__file__).parent / "templates"
 _SECTION = """
 [tool.alembic]
-script_location = "%(here)s/{folder}"
+script_location = {location}
 prepend_sys_path = ["%(here)s"]
 """
 
@@ -103,8 +105,10 @@ def init(module: str, folder: str | Path = _DEFAULT) -> list[Path]:
         The files that were written.
 
     Raises:
-        MigrationSetupError: The folder is there already, and holds something.
+        MigrationSetupError: *module* is no name of a module, or the folder is there already, and holds something.
     """
+    if not all(part.isidentifier() and not iskeyword(part) for part in module.split(".")):
+        raise MigrationSetupError(f"{module!r} is no name of a module; name it as an import does: shop.models")
     place = Path(folder)
     if place.exists() and any(place.iterdir()):
         raise MigrationSetupError(f"{folder} is there already, and holds something")
@@ -117,6 +121,7 @@ def init(module: str, folder: str | Path = _DEFAULT) -> list[Path]:
     toml = Path("pyproject.toml")
     if not place.is_absolute() and _configured(Path.cwd()) is None:
         with toml.open("a", encoding="utf-8") as file:
-            file.write(_SECTION.format(folder=place.as_posix()))
+            location = "%(here)s/" + place.as_posix().replace("%", "%%")
+            file.write(_SECTION.format(location=json.dumps(location)))  # a string of JSON is one of TOML
         written.append(toml)
     return written

@@ -7,7 +7,9 @@ from typing import Any
 
 from alembic.script import Script
 
-__all__ = ["MigrationReport", "Revision"]
+__all__ = ["NO_MODELS", "MigrationReport", "Revision"]
+
+NO_MODELS = "env.py must import every module of models, so that the metadata has tables"
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,13 @@ class MigrationReport:
         pending: Those that it has not had yet, the next one first.
         drift: What would have to be changed in the tables for them to be what the models say, a sentence for each. It is
             looked at only where nothing is pending.
+        has_models: Whether env.py has imported any models to compare.
     """
 
     current: tuple[str, ...]
     pending: tuple[Revision, ...]
     drift: tuple[str, ...]
+    has_models: bool = True
 
     @property
     def ok(self) -> bool:
@@ -54,7 +58,13 @@ class MigrationReport:
     def as_dict(self) -> dict[str, Any]:
         """Return the report as what JSON can hold."""
         pending = [{"id": each.id, "message": each.message} for each in self.pending]
-        return {"ok": self.ok, "current": list(self.current), "pending": pending, "drift": list(self.drift)}
+        return {
+            "ok": self.ok,
+            "current": list(self.current),
+            "pending": pending,
+            "drift": list(self.drift),
+            "has_models": self.has_models,
+        }
 
     def __str__(self) -> str:
         if self.pending:
@@ -63,4 +73,6 @@ class MigrationReport:
         if self.drift:
             return f"the models differ from the database: {', '.join(self.drift)}"
         place = f"at {', '.join(self.current)}" if self.current else "before the first revision"
+        if not self.has_models:
+            return f"nothing is pending, and there are no models to compare: {NO_MODELS}; the database is {place}"
         return f"nothing is pending and nothing has drifted; the database is {place}"

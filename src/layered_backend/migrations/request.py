@@ -24,14 +24,18 @@ class Request:
         wait: Seconds to wait for a database that is not up yet.
         lock_timeout: Seconds to wait for another process that is migrating the same database.
         only_reads: Whether nothing is to be written.
+        connects: Whether the database is used at all.
         has_begun: Whether env.py has come to `run_migrations`.
+        has_models: Whether it has given tables to it.
     """
 
     database: Database | None = None
     wait: float = WAIT
     lock_timeout: float = LOCK_TIMEOUT
     only_reads: bool = False
+    connects: bool = True
     has_begun: bool = False
+    has_models: bool = False
 
     def attach(self, attributes: MutableMapping[str, Any]) -> None:
         """Put the request where env.py will find it."""

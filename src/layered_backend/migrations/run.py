@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from layered_backend.errors import LayeredError, MigrationError, MigrationSetupError
 from layered_backend.migrations.folder import configuration
-from layered_backend.migrations.report import Revision
+from layered_backend.migrations.report import NO_MODELS, Revision
 from layered_backend.migrations.request import Request
 from layered_backend.upstream.alembic import RevisionStep, commits_all_or_nothing, steps_down, steps_up, verify_alembic
 
@@ -28,6 +28,16 @@ Act = Callable[[Heads, MigrationContext], Iterable[RevisionStep]]
 
 _alone = threading.Lock()
 """Held while env.py runs: what Alembic lends to it and to the revisions is global."""
+
+
+def _require_begun(request: Request) -> None:
+    """Refuse an env.py that calls Alembic itself.
+
+    Raises:
+        MigrationSetupError: It has not come to `run_migrations`.
+    """
+    if not request.has_begun:
+        raise MigrationSetupError("env.py does not call run_migrations(database, Base.metadata)")
 
 
 class Run:
@@ -64,11 +74,30 @@ class Run:
         Raises:
             LayeredError: It has failed.
         """
+        # Unless run_migrations says otherwise, Alembic writes nothing: not even its table, which comes before any step.
+        options["dont_mutate"] = True
         environment = EnvironmentContext(self.config, self.scripts, fn=self._followed(act), as_sql=False, **options)
         with self.failures_told(), environment:
             self.scripts.run_env()
-            if not self._request.has_begun:
-                raise MigrationSetupError("env.py does not call run_migrations(database, Base.metadata)")
+            _require_begun(self._request)
+
+    def require_models(self) -> None:
+        """Refuse to compare a database with no models at all, of which only DROP TABLE can come.
+
+        Raises:
+            MigrationSetupError: env.py has imported none.
+        """
+        if not self._request.has_models:
+            raise MigrationSetupError(f"there are no models to compare: {NO_MODELS}")
+
+    def verify_environment(self) -> None:
+        """Run env.py without the database.
+
+        Raises:
+            MigrationSetupError: It is not one that calls `run_migrations`.
+        """
+        self._request.connects = False
+        self.act(lambda _heads, _context: ())
 
     def steps_up(self, revision: str, heads: Heads) -> Sequence[RevisionStep]:
         """Return the steps from *heads* up to *revision*, the next one first."""
@@ -82,6 +111,7 @@ class Run:
         """Return *act*, with each of its steps remembered while it is carried out, and when it is."""
 
         def followed(heads: Heads, context: MigrationContext) -> Iterator[RevisionStep]:
+            _require_begun(self._request)
             self._refuse_unknown(heads)
             for step in act(heads, context):
                 revision = Revision.of(step.revision)

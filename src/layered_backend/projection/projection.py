@@ -16,8 +16,9 @@ from layered_backend.errors import MultipleFoundError, NotFoundError
 from layered_backend.identity import identity_of
 from layered_backend.listing import Listing, read_on
 from layered_backend.memoization import memoized
-from layered_backend.projection.selection import Record, Selection, selection_of
+from layered_backend.projection.selection import Selection, selection_of
 from layered_backend.projection.source import Source
+from layered_backend.projection.values import GivenValue, expressions_of
 from layered_backend.query import Criterion, CursorPage, CursorParams, NumberedParams, OrderBy, Page, Slice
 from layered_backend.query.cursor import Cursor
 from layered_backend.query.keyset import order_of, place_of
@@ -37,22 +38,30 @@ class Projection(Generic[SchemaT]):
         items = uow.items.project(ItemRead)
         page = await items.page(PageParams(size=20), Item.price < 5)
 
-    It selects the columns that the schema has, and nothing else. A schema that is nested in it, over a relationship, is
-    read in one statement more, however many rows there are. Filters, sorts, pages and scopes are the repository's.
+    It selects the columns that the schema has, and nothing else. A schema that is nested in it, over a relationship to one
+    row, comes by a join; one over a relationship to many rows is read in one statement more, however many rows there are.
+    Filters, sorts, pages and scopes are the repository's.
 
     Args:
         source: Where to read.
         model: The mapped class.
         schema: What to make of its rows.
+        values: The values of fields that no column has, or not for this request, as expressions.
 
     Raises:
-        TypeError: A field of the schema has no column and no relationship, or a schema is nested in itself.
+        TypeError: A field of the schema cannot be read, or a schema is nested in itself.
     """
 
-    def __init__(self, source: Source, model: type[Any], schema: type[SchemaT]) -> None:
+    def __init__(
+        self, source: Source, model: type[Any], schema: type[SchemaT], values: Mapping[str, GivenValue] | None = None
+    ) -> None:
         self._source = source
         self._model = model
-        self._selection: Selection[SchemaT] = selection_of(model, schema)
+        self._selection: Selection[SchemaT] = selection_of(model, schema, tuple(values or ()))
+        self._statements = self._selection.statements
+        if values:
+            expressions = expressions_of(model, values)
+            self._statements = Statements(self._selection.mapper, self._statements.rows.add_columns(*expressions))
 
     async def get(self, key: Any) -> SchemaT:
         """Return what has that primary key.
@@ -75,11 +84,10 @@ class Projection(Generic[SchemaT]):
         Raises:
             InvalidDataError: The key has another number of parts, or a part another type.
         """
-        mapper = self._selection.mapper
-        identity = identity_of(mapper, key, self._source.dialect)
+        identity = identity_of(self._selection.mapper, key, self._source.dialect)
         if identity is None:
             return None
-        found, _ = await self._rows.rows(self._selection.statements.by_key, key_parameters(identity))
+        found, _ = await self._rows.rows(self._statements.by_key, key_parameters(identity))
         return found[0] if found else None
 
     async def get_with(self, key: Any, *names: str) -> tuple[SchemaT, Sequence[Any]]:
@@ -93,11 +101,10 @@ class Projection(Generic[SchemaT]):
             NotFoundError: There is none, or no row of this database can have that key.
             InvalidDataError: The key has another number of parts, or a part another type.
         """
-        mapper = self._selection.mapper
-        identity = identity_of(mapper, key, self._source.dialect)
+        identity = identity_of(self._selection.mapper, key, self._source.dialect)
         if identity is None:
             raise NotFoundError(self._model.__name__, key)
-        found, rows = await self._rows.rows(_by_key_with(self._selection, names), key_parameters(identity))
+        found, rows = await self._rows.rows(_by_key_with(self._statements, names), key_parameters(identity))
         if not found:
             raise NotFoundError(self._model.__name__, key)
         return found[0], rows[0][self._selection.width :]
@@ -176,23 +183,23 @@ class Projection(Generic[SchemaT]):
             order_by: One expression or several; the primary key unless it is given.
             batch_size: How many rows are read at a time, from 1.
         """
-        if self._selection.nested:
+        if not self._selection.is_streamable:
             async for schema in self._stream_by_place(where, order_by, batch_size):
                 yield schema
             return
         sorted_by = listed(self._selection.mapper, order_by) or self._selection.mapper.primary_key
         statement = self._rows.scoped(self._rows.statements.meeting(where).order_by(*sorted_by))
-        record = self._selection.record
+        make = self._selection.layout.make(())
         async with aclosing(self._source.stream(statement, batch_size)) as batches:
             async for rows in batches:
-                for schema in self._selection.adapter.validate_python([record(row) for row in rows]):
+                for schema in self._selection.validated([make(row) for row in rows]):
                     yield schema
 
     async def _stream_by_place(
         self, where: Sequence[Criterion], order_by: OrderBy | None, batch_size: int
     ) -> AsyncGenerator[SchemaT]:
         """Yield batch by batch, each of them a query: nested rows need statements beside the stream of the outer ones."""
-        order = order_of(self._selection.statements, order_by, self._source.dialect)
+        order = order_of(self._statements, order_by, self._source.dialect)
         schemas, rows = await read_on(self._rows, order, where, None, batch_size)
         while rows:
             for schema in schemas:
@@ -202,15 +209,15 @@ class Projection(Generic[SchemaT]):
 
     @property
     def _rows(self) -> _SchemaRows[SchemaT]:
-        return _SchemaRows(self._source, self._selection)
+        return _SchemaRows(self._source, self._selection, self._statements)
 
     def _listing(self, params: Any, where: Sequence[Criterion], order_by: OrderBy | None) -> Listing[SchemaT]:
         return Listing[SchemaT].asked_for(self._rows, params, where, order_by)
 
 
 @memoized
-def _by_key_with(selection: Selection[Any], names: tuple[str, ...]) -> Any:
-    return selection.statements.by_key.add_columns(*(getattr(selection.mapper.class_, name) for name in names))
+def _by_key_with(statements: Statements, names: tuple[str, ...]) -> Any:
+    return statements.by_key.add_columns(*(getattr(statements.mapper.class_, name) for name in names))
 
 
 @dataclass(frozen=True)
@@ -219,6 +226,7 @@ class _SchemaRows(Generic[SchemaT]):
 
     source: Source
     selection: Selection[SchemaT]
+    statements: Statements
 
     @property
     def mapper(self) -> Mapper[Any]:
@@ -231,10 +239,6 @@ class _SchemaRows(Generic[SchemaT]):
     @property
     def by_keys(self) -> Keys:
         return dialect_named(self.dialect.name).keys
-
-    @property
-    def statements(self) -> Statements:
-        return self.selection.statements
 
     def scoped(self, statement: Select[Any]) -> Select[Any]:
         options = self.source.scopes.options()
@@ -251,9 +255,9 @@ class _SchemaRows(Generic[SchemaT]):
         scoped = statement.options(*options) if options else statement
         by_keys = self.by_keys
 
-        def read(connection: Connection) -> tuple[Sequence[Any], list[Record]]:
+        def read(connection: Connection) -> tuple[Sequence[Any], list[Any]]:
             rows = connection.execute(scoped, parameters).all()
             return rows, self.selection.records(rows, connection, by_keys, options)
 
         rows, records = await self.source.read(read)
-        return self.selection.adapter.validate_python(records), rows
+        return self.selection.validated(records), rows

@@ -55,9 +55,10 @@ def refuse_beyond_limits(column: ColumnClause[Any], values: Sequence[Any]) -> No
         return
     refused = next((value for value in values if not holds(column.type, value)), None)
     if refused is not None:
-        what = "text with a NUL character or half of a surrogate pair" if isinstance(refused, str) else "such a number"
+        is_text = isinstance(refused, str)
+        what = "text with a NUL character or half of a surrogate pair" if is_text else "a number of this size"
         table: str | None = getattr(column.table, "name", None)
-        raise InvalidDataError(f"{column} cannot hold {what}", table=table, columns=(column.name,))
+        raise InvalidDataError(f"{what} does not fit {column.name}", table=table, columns=(column.name,))
 
 
 def is_limited(column_type: object) -> bool:

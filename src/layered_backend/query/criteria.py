@@ -8,6 +8,7 @@ from typing import Any, ClassVar, TypeAlias, cast
 from pydantic import BaseModel
 from sqlalchemy import ColumnElement, ColumnExpressionArgument
 
+from layered_backend.batch import is_left_out
 from layered_backend.query.column_limits import refuse_text_search
 from layered_backend.query.parameters import FilterMark, QueryModel, inner_marks
 
@@ -58,7 +59,7 @@ class Where(FilterMark):
 
 
 class FilterSet(QueryModel):
-    """The filters that a route offers, each a field with a `Where`. A field that is None does not filter.
+    """The filters that a route offers, each a field with a `Where`. A field that is None, or Pydantic's MISSING, does not filter.
 
         class ItemFilter(FilterSet):
             name: Annotated[str | None, Where(Item.name.icontains)] = None
@@ -91,4 +92,5 @@ class FilterSet(QueryModel):
     def where(self) -> list[ColumnElement[bool]]:
         """Return the criteria of the fields that have a value, all of which must hold."""
         given = ((getattr(self, name), field.metadata) for name, field in type(self).model_fields.items())
-        return [mark(value) for value, marks in given if value is not None for mark in marks if isinstance(mark, Where)]
+        present = [(value, marks) for value, marks in given if value is not None and not is_left_out(value)]
+        return [mark(value) for value, marks in present for mark in marks if isinstance(mark, Where)]

@@ -9,16 +9,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
 from sqlalchemy import Column, Dialect, and_
 from sqlalchemy.types import TypeEngine
 
+from layered_backend.columns import NOTATIONS
 from layered_backend.errors import InvalidCursorError
 from layered_backend.query.criteria import Criterion
 from layered_backend.query.sort_terms import Term
@@ -27,7 +26,7 @@ __all__ = ["Cursor", "decoded", "encoded", "fingerprint"]
 
 _NUMBERS = (int, float, Decimal)
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-_MICROSECOND = timedelta(microseconds=1)
+_LARGEST_EXPONENT = 1_000  # no sum of integers has more digits, and to make an integer of millions takes minutes
 _FINGERPRINT_SIZE = 9  # bytes, which base64 makes 12 characters of
 
 
@@ -92,34 +91,11 @@ def decoded(text: str, fingerprint: str, types: Sequence[TypeEngine[Any]]) -> Cu
     return Cursor(tuple(read), is_backward is True, is_inclusive is True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Notation:
-    """The text form of a type that JSON lacks."""
-
-    type: type[Any]
-    write: Callable[[Any], str]
-    read: Callable[[str], Any]
-
-
-# A datetime is a date too, so it comes first.
-_NOTATIONS: Mapping[str, _Notation] = {
-    "datetime": _Notation(datetime, datetime.isoformat, datetime.fromisoformat),
-    "date": _Notation(date, date.isoformat, date.fromisoformat),
-    "time": _Notation(time, time.isoformat, time.fromisoformat),
-    "microseconds": _Notation(
-        timedelta, lambda value: str(value // _MICROSECOND), lambda text: int(text) * _MICROSECOND
-    ),
-    "decimal": _Notation(Decimal, str, Decimal),
-    "uuid": _Notation(uuid.UUID, str, uuid.UUID),
-    "bytes": _Notation(bytes, bytes.hex, bytes.fromhex),
-}
-
-
 def _tagged(value: object) -> object:
     """Return *value* as JSON has it, or as a pair of its type and its text where JSON does not."""
     if value is None or isinstance(value, bool | str | int | float):
         return value
-    for tag, notation in _NOTATIONS.items():
+    for tag, notation in NOTATIONS.items():
         if isinstance(value, notation.type):
             return [tag, notation.write(value)]
     raise TypeError(f"a cursor cannot hold a {type(value).__name__}; sort by something simpler")
@@ -128,7 +104,7 @@ def _tagged(value: object) -> object:
 def _untagged(value: object, column_type: TypeEngine[Any]) -> object:
     if isinstance(value, list):
         tag, text = cast("tuple[str, str]", value)
-        value = _NOTATIONS[tag].read(text)
+        value = NOTATIONS[tag].read(text)
     if not _fits(value, column_type):
         raise TypeError
     return value
@@ -140,5 +116,9 @@ def _fits(value: object, column_type: TypeEngine[Any]) -> bool:
         expected = column_type.python_type
     except NotImplementedError:
         return not isinstance(value, dict)
-    # A sum of integers may come as a Decimal.
-    return value is None or isinstance(value, _NUMBERS if issubclass(expected, _NUMBERS) else expected)
+    if value is None or not issubclass(expected, _NUMBERS):
+        return value is None or isinstance(value, expected)
+    if not isinstance(value, _NUMBERS) or (isinstance(value, bool) and not issubclass(expected, int)):
+        return False
+    number = Decimal(value)  # a sum of integers may come as one
+    return not issubclass(expected, int) or (number.is_finite() and number.adjusted() <= _LARGEST_EXPONENT)

@@ -57,9 +57,14 @@ class Sorting(QueryModel):
         return value
 
     def order_by(self) -> list[ColumnExpressionArgument[Any]]:
-        """Return the expressions to sort by; none where neither the client nor the class names any."""
-        wanted = _parsed(self.sort or self.default)
-        return [opposite(self.keys[key]) if is_reversed else self.keys[key] for key, is_reversed in wanted]
+        """Return the expressions to sort by; none where neither the client nor the class names any.
+
+        A key that is named again counts once: rows that are equal in it are equal in it again.
+        """
+        wanted: dict[str, bool] = {}
+        for key, is_reversed in _parsed(self.sort or self.default):
+            wanted.setdefault(key, is_reversed)
+        return [opposite(self.keys[key]) if is_reversed else self.keys[key] for key, is_reversed in wanted.items()]
 
 
 def _parsed(sort: str) -> Iterator[tuple[str, bool]]:

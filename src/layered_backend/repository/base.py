@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel
 from sqlalchemy import CursorResult, delete, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapper
+from sqlalchemy.orm.attributes import flag_modified
 
 from layered_backend.batch import Batch, batched
+from layered_backend.columns import is_same_to, kind_of
 from layered_backend.errors import (
     InvalidDataError,
     NotFoundError,
@@ -19,13 +21,14 @@ from layered_backend.errors import (
     UniqueViolationError,
     UnitOfWorkError,
 )
-from layered_backend.field_values import Data
-from layered_backend.identity import identity_of
+from layered_backend.field_values import Data, as_stored, stored_batch
+from layered_backend.identity import identity_of, state_of
 from layered_backend.memoization import memoized
 from layered_backend.models import SoftDeletable
 from layered_backend.projection import selection_of
 from layered_backend.query import Criterion
 from layered_backend.query.joined_tables import checked_criteria
+from layered_backend.query.scope import ActiveScopes
 from layered_backend.repository.bulk_insert import insert_rows
 from layered_backend.repository.bulk_rows import BATCH_SIZE, at_index, batches, numbered
 from layered_backend.repository.entity_reader import EntityReader
@@ -83,20 +86,27 @@ class BaseRepository(EntityReader[ModelT]):
         TypeError: There is neither a type argument nor *model*.
     """
 
-    async def create(self, data: Data) -> ModelT:
+    async def create(
+        self, data: Data, *, exclude: Collection[str] = (), values: Mapping[str, Any] | None = None
+    ) -> ModelT:
         """Make an entity of *data*, write it and return it.
+
+            await uow.articles.create(data, exclude={"tag_list"}, values={"author_id": viewer.id, "slug": slug})
 
         Args:
             data: A mapping by attribute name, or a Pydantic model: the fields that were set, and the defaults its schema
                 declares. An omitted field whose default is None is left to the mapped class.
+            exclude: The fields of *data* that are left out.
+            values: The application's own values by attribute name. They win over those of *data*.
 
         Raises:
-            UnknownFieldError: The mapped class lacks a field of *data*.
+            TypeError: *data* is neither a mapping nor a Pydantic model.
+            UnknownFieldError: The mapped class lacks a field of *data* or *values*, or *data* one of *exclude*.
             InvalidDataError: The database cannot store a value, or a relationship got nested data.
             ConflictError: A unique constraint or a foreign key is violated.
             PermissionDeniedError: It is another tenant's, or the actor has no tenant.
         """
-        return await self.add(make_entity(self._mapper, self._new_values(data)))
+        return await self.add(make_entity(self._mapper, self._new_values(data, exclude, values)))
 
     async def add(self, entity: ModelT) -> ModelT:
         """Write a new entity and return it.
@@ -230,7 +240,14 @@ class BaseRepository(EntityReader[ModelT]):
                 raise
             return entity, False
 
-    async def update(self, key_or_entity: Any, data: Data) -> ModelT:
+    async def update(
+        self,
+        key_or_entity: Any,
+        data: Data,
+        *,
+        exclude: Collection[str] = (),
+        values: Mapping[str, Any] | None = None,
+    ) -> ModelT:
         """Change the fields that *data* sets, and return the entity.
 
         An omitted field stays as it is; an explicit None is written.
@@ -238,22 +255,27 @@ class BaseRepository(EntityReader[ModelT]):
         Args:
             key_or_entity: The primary key, as for `get`, or an entity of this unit of work.
             data: A mapping by attribute name, or a Pydantic model, of which only the fields that were set count.
+            exclude: The fields of *data* that are left out.
+            values: The application's own values by attribute name. They win over those of *data*.
 
         Raises:
             NotFoundError: No entity has that key.
-            UnknownFieldError: The mapped class lacks a field of *data*; nothing is changed.
+            TypeError: *data* is neither a mapping nor a Pydantic model.
+            UnknownFieldError: The mapped class lacks a field of *data* or *values*, or *data* one of *exclude*; nothing is
+                changed.
             InvalidDataError: The database cannot store a value, or a relationship got nested data.
             ConflictError: A unique constraint or a foreign key is violated, or the row was changed or deleted meanwhile.
             PermissionDeniedError: The tenant of the row would change.
             UnitOfWorkError: The entity is of another unit of work.
         """
-        values = self._changed_values(data)
-        changed = await self._by_key(key_or_entity, change_by_key, values)
+        changes = self._changed_values(data, exclude, values)
+        changed = await self._by_key(key_or_entity, change_by_key, changes)
         if changed is not None:
             return changed
+        was_loaded = self._is_loaded(key_or_entity)
         entity = await self._entity(key_or_entity)
-        self._check_version(entity, values)
-        return await self._change(entity, values)
+        self._check_version(entity, changes)
+        return await self._change(entity, changes, was_loaded=was_loaded)
 
     async def update_where(self, *where: Criterion, values: Data) -> int:
         """Change all rows that meet the criteria, and return how many.
@@ -295,8 +317,7 @@ class BaseRepository(EntityReader[ModelT]):
             PermissionDeniedError: The tenant of a row would change.
         """
         count = 0
-        changed = partial(changed_batch_in_scope, self._scopes, self._mapper)
-        async for batch in batches(rows, self._mapper, self._key_names, changed, self._dialect):
+        async for batch in self._batches(rows, self._key_names, changed_batch_in_scope):
             await self._update_batch(batch)
             count += batch.size
         return count
@@ -385,15 +406,28 @@ class BaseRepository(EntityReader[ModelT]):
     def _key_names(self) -> Sequence[str]:
         return [self._mapper.get_property_by_column(column).key for column in self._mapper.primary_key]
 
-    def _batches(self, rows: Iterable[Data] | AsyncIterable[Data], key: Sequence[str]) -> AsyncGenerator[Batch]:
-        convert = partial(new_batch_in_scope, self._scopes, self._mapper)
-        return batches(rows, self._mapper, key, convert, self._dialect)
+    def _batches(
+        self,
+        rows: Iterable[Data] | AsyncIterable[Data],
+        key: Sequence[str],
+        convert: Callable[[ActiveScopes, Mapper[Any], Sequence[Data]], Batch] = new_batch_in_scope,
+    ) -> AsyncGenerator[Batch]:
+        def stored(some: Sequence[Data]) -> Batch:
+            return stored_batch(self._mapper, convert(self._scopes, self._mapper, some), self._dialect)
 
-    def _new_values(self, data: Data) -> dict[str, Any]:
-        return new_in_scope(self._scopes, self._mapper, data)
+        return batches(rows, self._mapper, key, stored, self._dialect)
 
-    def _changed_values(self, data: Data) -> dict[str, Any]:
-        return changed_in_scope(self._scopes, self._mapper, data)
+    def _new_values(
+        self, data: Data, exclude: Collection[str] = (), values: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        new = new_in_scope(self._scopes, self._mapper, data, exclude, values)
+        return as_stored(self._mapper, new, self._dialect)
+
+    def _changed_values(
+        self, data: Data, exclude: Collection[str] = (), values: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        changed = changed_in_scope(self._scopes, self._mapper, data, exclude, values)
+        return as_stored(self._mapper, changed, self._dialect)
 
     async def _entity(self, key_or_entity: object) -> ModelT:
         if not isinstance(key_or_entity, self.model):
@@ -405,6 +439,13 @@ class BaseRepository(EntityReader[ModelT]):
         if self._scopes.concern(self.model):  # it may have been loaded while they were lifted, or past them
             await self.get(self._identity(key_or_entity))
         return key_or_entity
+
+    def _is_loaded(self, key_or_entity: object) -> bool:
+        if isinstance(key_or_entity, self.model):
+            return True
+        identity = identity_of(self._mapper, key_or_entity, self._dialect)
+        known = self.session.identity_map
+        return identity is not None and self._mapper.identity_key_from_primary_key(identity) in known
 
     def _check_version(self, entity: ModelT, values: dict[str, Any]) -> None:
         """Remove the version from *values*, in which it names the version that was read, and compare it."""
@@ -440,13 +481,14 @@ class BaseRepository(EntityReader[ModelT]):
                 if identity in changes:
                     raise InvalidDataError(f"two rows of update_many have the key of the same {self.model.__name__}")
             changes[identity] = batch.number(row), values
+        loaded = {id(entity) for entity in find_loaded(self.session, self.model)}
         found = {self._identity(entity): entity for entity in await self.get_many(changes)}
         for identity, (index, values) in changes.items():
             with at_index(index):
                 if identity not in found:
                     raise NotFoundError(self.model.__name__, identity if len(names) > 1 else identity[0])
                 self._check_version(found[identity], values)
-                await self._assign(found[identity], values)
+                await self._assign(found[identity], values, was_loaded=id(found[identity]) in loaded)
         with numbered(self._mapper, batch, self._dialect):
             await self.session.flush()
         for identity, (_, values) in changes.items():
@@ -455,24 +497,27 @@ class BaseRepository(EntityReader[ModelT]):
     def _identity(self, entity: ModelT) -> tuple[Any, ...]:
         return tuple(self._mapper.primary_key_from_instance(entity))
 
-    async def _change(self, entity: ModelT, values: dict[str, Any]) -> ModelT:
-        await self._assign(entity, values)
+    async def _change(self, entity: ModelT, values: dict[str, Any], *, was_loaded: bool) -> ModelT:
+        await self._assign(entity, values, was_loaded=was_loaded)
         await self.session.flush()
         await refresh_changed(self.session, entity, values)
         return entity
 
-    async def _assign(self, entity: ModelT, values: dict[str, Any]) -> None:
+    async def _assign(self, entity: ModelT, values: dict[str, Any], *, was_loaded: bool) -> None:
+        known = dict(state_of(entity).dict) if was_loaded else {}
         if all(name in self._mapper.column_attrs for name in values):
             set_values(entity, values)
         else:  # what a relationship held, or what stands for it, is loaded first
             await load_replaced(self.session, entity, values)
             await self.session.run_sync(lambda _: set_values(entity, values))
+        _flag_changed_in_place(self._mapper, entity, known, values)
 
     async def _update_each(self, where: Sequence[Criterion], values: dict[str, Any]) -> int:
         keys = await self._keys(where)
         async for batch in batched(keys, BATCH_SIZE):
+            loaded = {id(entity) for entity in find_loaded(self.session, self.model)}
             for entity in await self.get_many(batch):
-                await self._change(entity, values)
+                await self._change(entity, values, was_loaded=id(entity) in loaded)
         return len(keys)
 
     async def _delete_each(self, where: Sequence[Criterion]) -> int:
@@ -504,3 +549,18 @@ def repository_of(
     build: Any = get_origin(repository_class) or repository_class
     models = [model] if model else get_args(repository_class)[:1]
     return cast("RepositoryT", build(session, *models))
+
+
+def _flag_changed_in_place(
+    mapper: Mapper[Any], entity: object, known: Mapping[str, Any], values: Mapping[str, Any]
+) -> None:
+    """Have *values* written that are the same as what the entity held, where that may be another than its row has.
+
+    SQLAlchemy does not see a change inside of a value, such as a dictionary, and has no copy of what was loaded.
+    """
+    for name, value in values.items():
+        if value is None or name not in known or name not in mapper.column_attrs:
+            continue
+        column_type = mapper.column_attrs[name].columns[0].type
+        if not kind_of(column_type).is_kept and is_same_to(column_type, known[name], value):
+            flag_modified(entity, name)

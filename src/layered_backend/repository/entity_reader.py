@@ -27,7 +27,7 @@ from layered_backend.errors import MultipleFoundError, NotFoundError
 from layered_backend.identity import identity_of
 from layered_backend.listing import Listing
 from layered_backend.memoization import memoized
-from layered_backend.projection import Projection, SessionSource
+from layered_backend.projection import GivenValue, Projection, SessionSource
 from layered_backend.query import Criterion, CursorPage, CursorParams, Lock, NumberedParams, OrderBy, Page, Slice
 from layered_backend.query.joined_tables import checked_criteria, checked_sorts, expression_of
 from layered_backend.query.scope import ActiveScopes, active_scopes
@@ -302,8 +302,7 @@ class EntityReader(Generic[ModelT]):
         """
         # Counted outside of what reads the value: databases do not group by every expression.
         (value,) = checked_sorts(self._mapper, (expression,))
-        column = cast("Any", value).label("value")
-        values = self._selected(where).with_only_columns(column, maintain_column_froms=True).subquery()
+        values = self._selected(where).with_only_columns(value.label("value"), maintain_column_froms=True).subquery()
         statement = self._scoped(select(values.c.value, func.count()).group_by(values.c.value))
         rows = await SessionSource(self.session).read(lambda connection: connection.execute(statement).all())
         return {row[0]: row[1] for row in rows}
@@ -321,13 +320,21 @@ class EntityReader(Generic[ModelT]):
         every = _statements(self._mapper).rows
         return self._scoped(every.where(*where) if where else every)
 
-    def project(self, schema: type[SchemaT]) -> Projection[SchemaT]:
-        """Return what reads the rows straight into *schema*, and makes no entities of them.
+    def project(self, schema: type[SchemaT], /, **values: GivenValue) -> Projection[SchemaT]:
+        """Return the projection that reads the rows straight into *schema*, and makes no entities of them.
+
+            articles = uow.articles.project(ArticleRead, favorited=favorites.exists(), favorites=count)
+
+        Args:
+            schema: A Pydantic model.
+            values: The values of fields that no column has: expressions over the mapped class, subqueries that are
+                correlated to it, or constants.
 
         Raises:
-            TypeError: A field of the schema has no column and no relationship, or a schema is nested in itself.
+            TypeError: A field of the schema cannot be read, a value belongs to no field or is no value of a row, or a
+                schema is nested in itself.
         """
-        return Projection(SessionSource(self.session), self.model, schema)
+        return Projection(SessionSource(self.session), self.model, schema, values)
 
     # How
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -13,11 +13,11 @@ from sqlalchemy.orm import InstrumentedAttribute, Mapper, Session
 
 from layered_backend.dialects import dialect_named
 from layered_backend.errors import NotFoundError
-from layered_backend.field_values import Data
+from layered_backend.field_values import Data, options_of
 from layered_backend.identity import identity_of
 from layered_backend.memoization import memoized
 from layered_backend.models import SoftDeletable
-from layered_backend.projection import Projection, Record, Selection, SessionSource, write_in
+from layered_backend.projection import Projection, Selection, SessionSource, write_in
 from layered_backend.query.scope import ActiveScopes, active_scopes
 from layered_backend.repository.row_writes import (
     build_change,
@@ -40,9 +40,18 @@ SchemaT = TypeVar("SchemaT", bound=BaseModel)
 class Writer(Protocol):
     """The methods of a repository for rows that one statement cannot write."""
 
-    async def create(self, data: Data) -> Any: ...
+    async def create(
+        self, data: Data, *, exclude: Collection[str] = (), values: Mapping[str, Any] | None = None
+    ) -> Any: ...
 
-    async def update(self, key_or_entity: Any, data: Data) -> Any: ...
+    async def update(
+        self,
+        key_or_entity: Any,
+        data: Data,
+        *,
+        exclude: Collection[str] = (),
+        values: Mapping[str, Any] | None = None,
+    ) -> Any: ...
 
     async def delete(self, key_or_entity: Any) -> Any: ...
 
@@ -69,33 +78,39 @@ class Returning(Generic[SchemaT]):
         self._session = session
         self._writer = writer
         self._own = own
-        self._selection = selection
+        self._selection = selection.unjoined  # what writes a row cannot join others to it
 
-    async def create(self, data: Data) -> SchemaT:
+    async def create(
+        self, data: Data, *, exclude: Collection[str] = (), values: Mapping[str, Any] | None = None
+    ) -> SchemaT:
         """Write a new row of *data*, as `BaseRepository.create` does, and return it."""
         if not self._own & {"add", "create"}:
-            values = new_in_scope(self._scopes, self._mapper, data)
-            created = await self._written(_insert, values)
+            new = new_in_scope(self._scopes, self._mapper, data, exclude, values)
+            created = await self._written(_insert, new)
             if created is not None:
                 return created
-        entity = await self._writer.create(data)
+        entity = await self._writer.create(data, **options_of(exclude, values))
         return await self._projection.get(tuple(self._mapper.primary_key_from_instance(entity)))
 
-    async def update(self, key: Any, data: Data) -> SchemaT:
+    async def update(
+        self, key: Any, data: Data, *, exclude: Collection[str] = (), values: Mapping[str, Any] | None = None
+    ) -> SchemaT:
         """Change the fields that *data* sets, as `BaseRepository.update` does, and return the row."""
         identity = self._identity(key)
         if "update" not in self._own:
-            values = changed_in_scope(self._scopes, self._mapper, data)
-            changed = await self._written(_update, identity, values)
+            changes = changed_in_scope(self._scopes, self._mapper, data, exclude, values)
+            changed = await self._written(_update, identity, changes)
             if changed is not None:
                 return changed
-        await self._writer.update(identity, data)
+        await self._writer.update(identity, data, **options_of(exclude, values))
         return await self._projection.get(identity)
 
     async def delete(self, key: Any) -> SchemaT:
         """Delete the row, as `BaseRepository.delete` does, and return it as it was."""
         identity = self._identity(key)
-        if "delete" not in self._own and not (self._selection.nested or issubclass(self._mapper.class_, SoftDeletable)):
+        if "delete" not in self._own and not (
+            self._selection.is_nested or issubclass(self._mapper.class_, SoftDeletable)
+        ):
             deleted = await self._written(_delete, identity)
             if deleted is not None:
                 return deleted
@@ -123,7 +138,7 @@ class Returning(Generic[SchemaT]):
 
     async def _written(self, prepare: Callable[..., _Write | None], *arguments: object) -> SchemaT | None:
         record = await self._session.run_sync(_write, self._selection, prepare, arguments)
-        return None if record is None else self._selection.adapter.validate_python([record])[0]
+        return None if record is None else self._selection.validated([record])[0]
 
 
 @dataclass(frozen=True)
@@ -137,7 +152,7 @@ class _Write:
 
 def _write(
     session: Session, selection: Selection[Any], prepare: Callable[..., _Write | None], arguments: Sequence[Any]
-) -> Record | None:
+) -> Any:
     """Return the written row; None if the entity has to be written instead, or if there is no such row."""
     # A listener to the ORM's statements may add criteria to them.
     are_plain_values = _returned(selection) and not is_heard(session, "do_orm_execute")
@@ -148,7 +163,7 @@ def _write(
     criteria = () if write.is_insert else scopes.criteria(selection.mapper.class_)
     statement = write.statement.where(*criteria) if criteria else write.statement
 
-    def execute(connection: Connection) -> Record | None:
+    def execute(connection: Connection) -> Any:
         rows = connection.execute(statement, write.parameters).all()
         records = selection.records(rows, connection, dialect_named(connection.dialect.name).keys, scopes.options())
         return records[0] if records else None

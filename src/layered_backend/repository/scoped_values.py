@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.orm import Mapper
@@ -15,13 +15,19 @@ from layered_backend.query.scope import ActiveScopes
 __all__ = ["changed_batch_in_scope", "changed_in_scope", "new_batch_in_scope", "new_in_scope", "own", "refuse_foreign"]
 
 
-def new_in_scope(scopes: ActiveScopes, mapper: Mapper[Any], data: Data) -> dict[str, Any]:
+def new_in_scope(
+    scopes: ActiveScopes,
+    mapper: Mapper[Any],
+    data: Data,
+    exclude: Collection[str] = (),
+    beside: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Return the values of a new entity, as `new_values` does, with the values that the scopes fix.
 
     Raises:
-        PermissionDeniedError: *data* has another value for one of them.
+        PermissionDeniedError: *data*, or what stands beside it, has another value for one of them.
     """
-    values = new_values(mapper, data)
+    values = new_values(mapper, data, exclude, beside)
     fixed = scopes.fixed_values(mapper.class_)
     if not fixed:
         return values
@@ -46,13 +52,19 @@ def new_batch_in_scope(scopes: ActiveScopes, mapper: Mapper[Any], rows: Sequence
     return Batch({**batch.fields, **{name: [value] * batch.size for name, value in fixed.items()}}, batch.size)
 
 
-def changed_in_scope(scopes: ActiveScopes, mapper: Mapper[Any], data: Data) -> dict[str, Any]:
+def changed_in_scope(
+    scopes: ActiveScopes,
+    mapper: Mapper[Any],
+    data: Data,
+    exclude: Collection[str] = (),
+    beside: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Return the values to change, as `changed_values` does.
 
     Raises:
         PermissionDeniedError: One of them is fixed by a scope.
     """
-    values = changed_values(mapper, data)
+    values = changed_values(mapper, data, exclude, beside)
     for name in scopes.fixed_values(mapper.class_):
         if values.keys() & {name, *_references_by(mapper, name)}:
             raise PermissionDeniedError(f"{mapper.class_.__name__}.{name} cannot be changed within its scope")

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Column, Table
+from sqlalchemy import Column
 from sqlalchemy.orm import RelationshipProperty
 
 from layered_backend.errors import SeedDataError, SeedPlanError
@@ -235,9 +235,9 @@ class Export:
 
 def _is_generated(column: Column[Any]) -> bool:
     """Tell whether the values of *column* are made where the rows are written, and so mean nothing elsewhere."""
-    table = column.table
-    counts = isinstance(table, Table) and column is table.autoincrement_column
-    return counts or column.default is not None or column.server_default is not None
+    return (
+        column is column.table.autoincrement_column or column.default is not None or column.server_default is not None
+    )
 
 
 def _plain(seeder: SeederClass, field: Field, value: Any) -> Any:

@@ -11,12 +11,12 @@ from sqlalchemy import Column, Dialect
 from sqlalchemy.orm import Mapper
 from sqlalchemy.types import JSON, Float, Integer, Numeric, String
 
-from layered_backend.batch import MISSING
+from layered_backend.batch import MISSING, is_left_out
+from layered_backend.columns import ColumnKind, kind_of
 from layered_backend.dialects import Values, dialect_named
 from layered_backend.errors import UnknownFieldError
 from layered_backend.seeding.files import EMPTY
 from layered_backend.seeding.seeder import NewRow, Ref
-from layered_backend.seeding.value_types import ValueType, is_same_json, is_same_number, value_type_of
 
 __all__ = ["Field", "fields_of"]
 
@@ -31,7 +31,7 @@ class Field:
     Attributes:
         name: The name of the attribute.
         column: The column of the attribute.
-        value_type: The Python type of its values.
+        kind: The kind of the column.
         stored_form: Converts a value to the form it is compared in; None if values come back unchanged.
         impl: SQLAlchemy's own type of the column on this database.
         database_values: How the database holds values.
@@ -39,7 +39,7 @@ class Field:
 
     name: str
     column: Column[Any]
-    value_type: ValueType
+    kind: ColumnKind
     stored_form: Callable[[Any], Any] | None
     impl: Any
     database_values: Values
@@ -72,7 +72,7 @@ class Field:
         Raises:
             BadValueError: The value at that position cannot be such a one.
         """
-        types = self.value_type.types
+        types = self.kind.types
         if types is not None and set(map(type, values)) <= types:
             return values
         return tuple(self._converted(position, value) for position, value in enumerate(values))
@@ -87,30 +87,24 @@ class Field:
         return values if form is None else tuple(v if isinstance(v, _TAKEN_AS_THEY_ARE) else form(v) for v in values)
 
     def _converted(self, position: int, value: object) -> object:
+        if is_left_out(value):
+            return MISSING
         if value is EMPTY:
             value = "" if isinstance(self.impl, String) and not self.column.nullable else None
-        if isinstance(value, _TAKEN_AS_THEY_ARE) or type(value) in (self.value_type.types or ()):
+        if isinstance(value, _TAKEN_AS_THEY_ARE) or type(value) in (self.kind.types or ()):
             return value
         try:
-            return self.value_type.convert(value)
+            return self.kind.parse(value)
         except ValueError as error:
             raise BadValueError(position, str(error)) from error
 
     def is_same(self, wanted: Any, stored: Any) -> bool:
         """Tell whether writing *wanted* over *stored* would change nothing."""
-        if self.is_json:
-            return is_same_json(wanted, stored)
-        if wanted is None or stored is None or isinstance(wanted, NewRow):
+        if not self.is_json and (wanted is None or stored is None or isinstance(wanted, NewRow)):
             return wanted is stored
         if self.stored_form is not None:
             wanted, stored = self.stored_form(wanted), self.stored_form(stored)
-        if isinstance(wanted, float) and isinstance(stored, float):
-            return is_same_number(wanted, stored)
-        if isinstance(wanted, (tuple, list)) and isinstance(stored, (tuple, list)):  # an array
-            return list(cast("Sequence[object]", wanted)) == list(cast("Sequence[object]", stored))
-        if _without_lost_offset(wanted, stored) == stored:
-            return True
-        return self.value_type.types is None and self.column.type.compare_values(wanted, stored)
+        return self.kind.is_same(wanted, stored)
 
     def accepts_all(self, values: Sequence[Any]) -> bool:
         """Tell whether a cheap check shows that `refusal` accepts all of *values*."""
@@ -169,8 +163,8 @@ def _field(name: str, column: Column[Any], dialect: Dialect) -> Field:
     return Field(
         name,
         column,
-        value_type_of(column.type),
-        database_values.stored_form(column.type, dialect),
+        kind_of(column.type),
+        None if _has_digits(column.type) else database_values.stored_form(column.type, dialect),
         impl,
         database_values,
     )
@@ -183,16 +177,14 @@ def unknown_field(mapper: Mapper[Any], name: str, fields: Mapping[str, Field]) -
     return str(UnknownFieldError(mapper.class_.__name__, name, fields))
 
 
-def _without_lost_offset(wanted: Any, stored: Any) -> object:
-    """Return *wanted* without its offset from UTC where the column has none, as on SQLite."""
-    if getattr(wanted, "tzinfo", None) is not None and getattr(stored, "tzinfo", None) is None:
-        return wanted.replace(tzinfo=None)
-    return wanted
+def _has_digits(column_type: object) -> bool:
+    """Tell whether a column declares its digits: a number that has more of them is refused, not rounded."""
+    return isinstance(column_type, Numeric) and not isinstance(column_type, Float) and column_type.scale is not None
 
 
 def _decimal_refusal(value: Decimal, column_type: Numeric[Any]) -> str | None:
     """Return why a column with fixed digits cannot hold *value* as it is; it would round it, and differ at each run."""
-    if isinstance(column_type, Float) or column_type.scale is None:
+    if column_type.scale is None or not _has_digits(column_type):
         return None
     if not value.is_finite():
         return "the number is not finite"

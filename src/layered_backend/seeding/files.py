@@ -16,6 +16,7 @@ __all__ = ["EMPTY", "FileRows", "text_of"]
 Row = Mapping[str, Any]
 
 _WIDTH = 120  # characters of a line
+_BREAKS = frozenset("\x85\u2028\u2029")
 
 
 class _Empty:
@@ -157,7 +158,9 @@ def text_of(rows: Sequence[Row], suffix: str) -> str:
             return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
         case ".yaml" | ".yml":
             copy = json.loads(json.dumps(rows))  # of a value that it meets twice, YAML would write a name
-            text: str = _yaml_package().safe_dump(copy, allow_unicode=True, sort_keys=False, width=_WIDTH)
+            # PyYAML writes the line breaks of Unicode as they are, and reads them as blanks.
+            is_unicode = _BREAKS.isdisjoint(json.dumps(rows, ensure_ascii=False))
+            text: str = _yaml_package().safe_dump(copy, allow_unicode=is_unicode, sort_keys=False, width=_WIDTH)
             return text
         case _:
             raise SeedPlanError(f"rows are written to .json, .jsonl, .ndjson, .yaml and .yml, not to {suffix!r}")

@@ -344,7 +344,7 @@ class Reconciliation:
 
     async def _link(self) -> None:
         """Write the relationships that differ."""
-        linking, self._linking = self._linking, []
+        linking, self._linking = self._linking, list[PendingRow]()
         for name in dict.fromkeys(name for pending in linking for name in pending.links):
             linked = [pending for pending in linking if name in pending.links]
             for start in range(0, len(linked), BATCH_SIZE):

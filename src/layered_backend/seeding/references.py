@@ -164,7 +164,7 @@ class Resolver:
             definition = definition_of(each)
             if definition is not None and definition.mapper.isa(target):
                 names |= {self.identity(each, row): Ref(each, key) for key, row in self.rows_of(each).items()}
-        return sorted((names.get(each, each if len(each) > 1 else each[0]) for each in identities), key=repr)
+        return sorted((names.get(each, each[0] if len(each) == 1 else each) for each in identities), key=repr)
 
     def _key(self, reference: Ref) -> Any:
         """Return the natural key that *reference* names, as the database holds it; `UNKNOWN` where it depends on others."""

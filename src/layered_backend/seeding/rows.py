@@ -159,9 +159,10 @@ def _links(definition: Definition, name: str, value: object, number: int) -> Any
 
 def _referring(definition: Definition, name: str, value: object, number: int) -> object:
     """Return the reference that *value* writes as files do, `{"ref": ["CategorySeeder", "drinks"]}`, else *value*."""
-    written = cast("Mapping[str, object]", value).get("ref") if isinstance(value, dict) and len(value) == 1 else None  # pyright: ignore[reportUnknownArgumentType]
+    given: Any = value
+    written = given.get("ref") if isinstance(value, dict) and len(given) == 1 else None
     if not isinstance(written, list) or not written:
-        return value
+        return given
     seeder_name, *parts = cast("list[object]", written)
     seeder = _seeder_named(definition.seeder, seeder_name)
     if seeder is None:

@@ -61,7 +61,8 @@ class SeedTable:
         self._dialect = session.get_bind().dialect
         self._database_dialect = dialect_named(self._dialect.name)
         self.fields: Mapping[str, Field] = fields_of(mapper, self._dialect)
-        self._own: Sequence[Table] = [table for table in mapper.tables if isinstance(table, Table)]
+        tables: Iterable[object] = mapper.tables
+        self._own: Sequence[Table] = [table for table in tables if isinstance(table, Table)]
         self._counters: Mapping[str, Column[Any]] = dict(_counters(mapper))
         self._greatest: dict[str, int] = {}
         self._advanced: dict[str, int] = {}
@@ -119,7 +120,7 @@ class SeedTable:
     async def read_all(self, names: Sequence[str]) -> list[Values]:
         """Return all rows: their values of *names*, then of `referable`, then what tells their class where something does."""
         mapper = self.mapper
-        classes = [] if mapper.polymorphic_on is None else [mapper.polymorphic_on]
+        classes: list[Any] = [] if mapper.polymorphic_on is None else [mapper.polymorphic_on]
         rows = await self._all(self._selecting(names, true()).add_columns(*classes))
         return self._in_stored_form([tuple(row) for row in rows], names)
 
@@ -327,17 +328,20 @@ def names_by_column(mapper: Mapper[Any]) -> Mapping[Any, str]:
 def _counters(mapper: Mapper[Any]) -> Iterator[tuple[str, Column[Any]]]:
     """Yield the attributes that the database counts up, each with the column in that table of a hierarchy which counts."""
     for column, name in names_by_column(mapper).items():
-        if isinstance(column, Column) and isinstance(column.table, Table) and _may_count(column):
+        table: object = getattr(column, "table", None)
+        if isinstance(table, Table) and _may_count(column):
             yield name, column
 
 
 def _may_count(column: Column[Any]) -> bool:
-    is_filled_by_server = column.server_default is not None and isinstance(column.type, Integer)
+    """Tell whether *column* may draw its values from a counter; what the server fills in unseen may."""
+    drawn: object = getattr(column.server_default, "arg", None)
+    is_plain_default = drawn is not None and not hasattr(drawn, "sequence") and "nextval" not in str(drawn).lower()
     return (
         column is column.table.autoincrement_column
         or column.identity is not None
         or isinstance(column.default, NumberSequence)
-        or is_filled_by_server
+        or (column.server_default is not None and isinstance(column.type, Integer) and not is_plain_default)
     )
 
 

@@ -6,6 +6,7 @@ from layered_backend.dialects.dialect import DatabaseDialect
 from layered_backend.dialects.mysql.connections import MySQLConnections, MySQLTransactions
 from layered_backend.dialects.mysql.errors import MySQLErrors
 from layered_backend.dialects.mysql.locks import MySQLLocks
+from layered_backend.dialects.mysql.migrations import MySQLMigrations
 from layered_backend.dialects.mysql.ordering import MySQLKeys, MySQLOrdering, MySQLValues
 from layered_backend.dialects.mysql.writing import MySQLWriting
 
@@ -20,4 +21,5 @@ DIALECT = DatabaseDialect(
     ordering=MySQLOrdering(),
     locks=MySQLLocks(),
     values=MySQLValues(),
+    migrations=MySQLMigrations(),
 )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
+from datetime import date, datetime
+from decimal import Decimal
 from functools import partial
 from importlib import import_module
-from typing import Any
+from itertools import chain
+from typing import Any, cast
 
 from sqlalchemy import URL, Connection, Dialect, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -28,6 +31,7 @@ _logger = logging.getLogger("layered_backend")
 _SERVER = "layered_backend_server"
 _STOPPING = 5.0  # seconds; a server that does not answer holds up no task that was cancelled
 _READ_ONLY = "layered_backend_read_only"
+_SCALARS = frozenset({type(None), bool, int, float, str, bytes, Decimal, date, datetime})
 
 
 class MySQLConnections(PortableConnections):
@@ -49,6 +53,7 @@ class MySQLConnections(PortableConnections):
         if engine.dialect.driver in self.async_only:
             event.listen(engine, "do_connect", _connect_uninterrupted)
         event.listen(engine, "begin", _begin)
+        event.listen(engine, "before_cursor_execute", _refuse_mappings)
         event.listen(engine, "connect", _remember_server)
         event.listen(engine, "reset", give_back_locks)
         event.listen(engine, "invalidate", partial(_stop_on_server, engine))
@@ -90,6 +95,29 @@ def _connect_uninterrupted(dialect: Dialect, record: object, args: list[Any], op
 def _begin(connection: Connection) -> None:
     if connection.get_execution_options().get(_READ_ONLY):
         connection.exec_driver_sql("START TRANSACTION READ ONLY")
+
+
+def _refuse_mappings(*execution: Any) -> None:
+    """Refuse a mapping as a value: the drivers would write its keys into the statement as they are.
+
+    A column's own type may let one through.
+    """
+    parameters: Any = execution[3]
+    is_many = issubclass(type(parameters), list)
+    values = chain.from_iterable(map(_values_of, parameters if is_many else [parameters or ()]))
+    if any(type(value) not in _SCALARS and _holds_mapping(value) for value in values):
+        raise errors.InvalidDataError("a mapping is no value of a column; its type has to make text of it")
+
+
+def _values_of(row: Any) -> Iterable[Any]:
+    by_name: Callable[[], Iterable[Any]] | None = getattr(row, "values", None)
+    values: Iterable[Any] = row if by_name is None else by_name()
+    return values
+
+
+def _holds_mapping(value: object) -> bool:
+    items = cast("Iterable[object]", value) if isinstance(value, (list, tuple, set)) else ()
+    return isinstance(value, Mapping) or any(map(_holds_mapping, items))
 
 
 def _remember_server(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from sqlalchemy.types import (
     Enum,
     Float,
     Integer,
+    Interval,
     LargeBinary,
     NullType,
     Numeric,
@@ -30,7 +31,7 @@ from sqlalchemy.types import (
     Uuid,
 )
 
-from layered_backend.dialects.portable import INT64, PortableValues
+from layered_backend.dialects.portable import INT64, PortableValues, declared_places
 from layered_backend.dialects.sort_forms import SortForm, as_stored, bare, comparable, stored_type
 from layered_backend.dialects.standard import StandardKeys, StandardOrdering
 
@@ -97,10 +98,15 @@ class MySQLValues(PortableValues):
 
     def stored_form(self, column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
         own_type = column_type.dialect_impl(dialect)
+        if isinstance(own_type, Interval):  # it is a moment here
+            own_type = own_type.impl_instance
         digits: int = getattr(own_type, "fsp", None) or 0
         if isinstance(own_type, DateTime | Time) and digits < _MICROSECOND_DIGITS:
             return partial(_cut_off, digits=digits)
         return super().stored_form(column_type, dialect)
+
+    def decimal_places(self, column_type: TypeEngine[Any]) -> int | None:
+        return declared_places(column_type, default=0)  # DECIMAL means DECIMAL(10, 0)
 
     def is_single_precision(self, column_type: TypeEngine[Any]) -> bool:
         is_float = isinstance(column_type, Float) and not isinstance(column_type, Double)
@@ -108,7 +114,9 @@ class MySQLValues(PortableValues):
         return (is_float and precision is None) or super().is_single_precision(column_type)
 
 
-def _cut_off(value: datetime | time, digits: int) -> datetime | time:
+def _cut_off(value: datetime | time | timedelta, digits: int) -> datetime | time | timedelta:
     """Leave out what a column with so many *digits* of a second cuts off."""
     unit = 10 ** (_MICROSECOND_DIGITS - digits)
+    if isinstance(value, timedelta):
+        return value - value % timedelta(microseconds=unit)
     return value.replace(microsecond=value.microsecond // unit * unit)

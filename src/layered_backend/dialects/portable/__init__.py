@@ -9,7 +9,13 @@ from layered_backend.dialects.portable.connections import (
 )
 from layered_backend.dialects.portable.errors import PortableErrors
 from layered_backend.dialects.portable.locks import PortableLocks
-from layered_backend.dialects.portable.queries import INT64, PortableKeys, PortableOrdering, PortableValues
+from layered_backend.dialects.portable.queries import (
+    INT64,
+    PortableKeys,
+    PortableOrdering,
+    PortableValues,
+    declared_places,
+)
 from layered_backend.dialects.portable.read_only import is_read, refuse_writes
 from layered_backend.dialects.portable.writing import PortableWriting
 
@@ -24,6 +30,7 @@ __all__ = [
     "PortableTransactions",
     "PortableValues",
     "PortableWriting",
+    "declared_places",
     "is_read",
     "refuse_writes",
 ]

@@ -113,5 +113,16 @@ class PortableMigrations(Migrations):
     def prepare_dialect(self, dialect: Dialect) -> None:
         """Do nothing."""
 
+    def stored_default(self, connection: Connection | None, schema: str | None, table: str, column: str) -> str | None:
+        return None
+
+    def same_expressions(
+        self, connection: Connection | None, expressions: tuple[str, str], column_type: str, table: str | None
+    ) -> bool | None:
+        return None
+
+    def descendants(self, connection: Connection) -> Collection[tuple[str | None, str]]:
+        return ()
+
     def checked(self, connection: Connection) -> AbstractContextManager[None]:
         return nullcontext()

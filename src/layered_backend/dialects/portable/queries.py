@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime, time, timedelta
+from decimal import ROUND_HALF_UP, Context, Decimal
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Dialect, and_, case, or_
@@ -12,11 +15,13 @@ from layered_backend.dialects.given_keys import GivenKeys
 from layered_backend.dialects.protocols import Keys, Ordering, Values
 from layered_backend.dialects.sort_forms import SortForm, as_stored, comparable, stored_type
 
-__all__ = ["INT64", "PortableKeys", "PortableOrdering", "PortableValues"]
+__all__ = ["INT64", "PortableKeys", "PortableOrdering", "PortableValues", "declared_places"]
 
 INT64 = range(-(2**63), 2**63)
 
 _SINGLE_PRECISION = 24  # bits
+_MANY_DIGITS = Context(prec=1_000)
+_CUT = frozenset({datetime, time, timedelta, Decimal})
 
 
 class PortableKeys(Keys):
@@ -91,7 +96,22 @@ class PortableValues(Values):
         return INT64
 
     def stored_form(self, column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
-        return _in_single_precision if self.is_single_precision(column_type.dialect_impl(dialect)) else None
+        own_type = column_type.dialect_impl(dialect)
+        if self.is_single_precision(own_type):
+            return _in_single_precision
+        # By class, a float is a Numeric with psycopg and SQLAlchemy 2.0.
+        places = None if isinstance(column_type, Float) else self.decimal_places(own_type)
+        return None if places is None else partial(_rounded, places=places)
+
+    def kept_form(self, column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+        form = self.stored_form(column_type, dialect)
+        if form is None or form is _in_single_precision:
+            return None
+        return lambda value: form(value) if type(value) in _CUT else value
+
+    def decimal_places(self, column_type: TypeEngine[Any]) -> int | None:
+        """Return how many digits behind the point a column rounds numbers to; None where it is not known to round."""
+        return None
 
     def is_single_precision(self, column_type: TypeEngine[Any]) -> bool:
         """Tell whether a column keeps floating-point numbers in 4 bytes."""
@@ -105,6 +125,21 @@ def _is_encodable(value: str) -> bool:
     except UnicodeEncodeError:  # a lone surrogate
         return False
     return True
+
+
+def declared_places(column_type: TypeEngine[Any], default: int | None = None) -> int | None:
+    """Return how many digits behind the point a decimal column declares, or *default* for one without any digits."""
+    if not isinstance(column_type, Numeric) or isinstance(column_type, Float):
+        return None
+    return default if column_type.precision is None else column_type.scale or 0
+
+
+def _rounded(value: Decimal, places: int) -> Decimal:
+    """Return *value* with so many *places* behind the point, half a unit away from zero, as SQL has it."""
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int) or -exponent <= places:
+        return value
+    return value.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP, _MANY_DIGITS)
 
 
 def _in_single_precision(value: float) -> float:

@@ -6,6 +6,7 @@ from layered_backend.dialects.dialect import DatabaseDialect
 from layered_backend.dialects.postgresql.connections import PostgreSQLConnections, PostgreSQLTransactions
 from layered_backend.dialects.postgresql.errors import PostgreSQLErrors
 from layered_backend.dialects.postgresql.locks import PostgreSQLLocks
+from layered_backend.dialects.postgresql.migrations import PostgreSQLMigrations
 from layered_backend.dialects.postgresql.ordering import PostgreSQLKeys, PostgreSQLOrdering, PostgreSQLValues
 from layered_backend.dialects.postgresql.writing import PostgreSQLWriting
 
@@ -20,4 +21,5 @@ DIALECT = DatabaseDialect(
     ordering=PostgreSQLOrdering(),
     locks=PostgreSQLLocks(),
     values=PostgreSQLValues(),
+    migrations=PostgreSQLMigrations(),
 )

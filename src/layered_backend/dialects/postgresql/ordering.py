@@ -28,8 +28,9 @@ from sqlalchemy.types import (
     Uuid,
 )
 
+from layered_backend.columns import kind_of
 from layered_backend.dialects.given_keys import GivenKeys
-from layered_backend.dialects.portable import INT64, PortableValues
+from layered_backend.dialects.portable import INT64, PortableValues, declared_places
 from layered_backend.dialects.sort_forms import SortForm, as_stored, comparable, parameter, stored_type
 from layered_backend.dialects.standard import StandardKeys, StandardOrdering
 
@@ -43,7 +44,6 @@ _FLOATS, _VARYING = ("FLOAT", "REAL", "DOUBLE PRECISION"), ("VARCHAR", "TEXT")
 _NAMED = (Float, Numeric, String)
 _DECIMAL, _TEXT = Numeric(), Text()
 _DOUBLE: Double[float] = Double()
-_ARRAY_TYPES = (Integer, String, Uuid)
 
 
 class PostgreSQLKeys(StandardKeys):
@@ -57,7 +57,7 @@ class PostgreSQLKeys(StandardKeys):
 
 def _given_as_arrays(key: Sequence[ColumnElement[Any]]) -> GivenKeys | None:
     """Return how PostgreSQL is asked, with an array for each column; None where a type does not allow it."""
-    if not all(isinstance(column.type, _ARRAY_TYPES) and not isinstance(column.type, Enum) for column in key):
+    if any(kind_of(column.type).key is None for column in key):
         return None
 
     def among(arrays: Sequence[BindParameter[Any]]) -> ColumnElement[bool]:
@@ -113,6 +113,9 @@ class PostgreSQLValues(PortableValues):
         if isinstance(column_type, BigInteger):
             return INT64
         return INT16 if isinstance(column_type, SmallInteger) else INT32
+
+    def decimal_places(self, column_type: TypeEngine[Any]) -> int | None:
+        return declared_places(column_type)
 
     def stored_form(self, column_type: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
         return _without_blanks if isinstance(column_type, CHAR) else super().stored_form(column_type, dialect)

@@ -37,6 +37,12 @@ class SQLiteMigrations(PortableMigrations):
         verify_reflection()
         reflect_by(_NamingInspector, dialect)
 
+    def same_expressions(
+        self, connection: Connection | None, expressions: tuple[str, str], column_type: str, table: str | None
+    ) -> bool | None:
+        """Return False for what is written in other words: SQLite stores an expression as it was written."""
+        return expressions[0] == expressions[1]
+
     @contextmanager
     def checked(self, connection: Connection) -> Generator[None]:
         """Refuse to go on after the block if it leaves rows that refer to nothing, and that did not before."""

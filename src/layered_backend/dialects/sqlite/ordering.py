@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import BindParameter, Column, ColumnElement, Dialect, func, select
-from sqlalchemy.types import Enum, Integer, String, TypeEngine
+from sqlalchemy.types import Integer, String, TypeEngine
 
+from layered_backend.columns import kind_of
 from layered_backend.dialects.given_keys import GivenKeys
 from layered_backend.dialects.portable import PortableValues
 from layered_backend.dialects.sort_forms import AsDriven, SortForm, as_stored, bare
@@ -32,7 +33,7 @@ class SQLiteKeys(StandardKeys):
 
 def _given_as_json(key: Sequence[ColumnElement[Any]]) -> GivenKeys | None:
     """Return how SQLite is asked, with an array of JSON; None where a type does not allow it."""
-    if len(key) > 1 or not isinstance(key[0].type, Integer | String) or isinstance(key[0].type, Enum):
+    if len(key) > 1 or kind_of(key[0].type).key not in {int, str}:
         return None
 
     def among(parameters: Sequence[BindParameter[Any]]) -> ColumnElement[bool]:
@@ -59,7 +60,7 @@ class SQLiteOrdering(StandardOrdering):
 
         SQLAlchemy reads a double as a Decimal of ten digits, and any text that a column may have as what it should be.
         """
-        is_read_whole = isinstance(expression.type, Integer | String) and not isinstance(expression.type, Enum)
+        is_read_whole = kind_of(expression.type).key in {int, str}
         form = as_stored(expression, expression.type if is_read_whole else _DRIVEN)
         return replace(form, is_combinable=False) if _is_row_id(bare(expression)) else form
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from sqlalchemy.orm import Mapper
 
 from layered_backend.errors import InvalidDataError
-from layered_backend.fastapi.crud.signatures import signed
+from layered_backend.fastapi.signatures import signed
 
 __all__ = ["KeyPath"]
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import Column, inspect
+from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper, object_session
 
 from layered_backend.dialects import dialect_named
@@ -104,10 +104,7 @@ class Reading:
     @cached_property
     def is_told_by_version(self) -> bool:
         """Tell whether what leaves changes with the row's version alone: nothing in it is of other rows."""
-        if self.selection is None or self.selection.nested:
-            return False
-        names = {attribute.key for attribute in self.mapper.column_attrs if isinstance(attribute.columns[0], Column)}
-        return all(getattr(column, "key", None) in names for column in self.selection.columns.values())
+        return self.selection is not None and self.selection.is_of_own_columns
 
     def _options(self) -> Mapping[str, Any]:
         """Return what a read of entities needs so that the schema finds all that it takes."""

@@ -15,8 +15,8 @@ from layered_backend.fastapi.crud.keys import KeyPath
 from layered_backend.fastapi.crud.operations import Operations
 from layered_backend.fastapi.crud.reading import Reading
 from layered_backend.fastapi.crud.routes import OPERATIONS, ROUTES, Operation, Route
-from layered_backend.fastapi.crud.signatures import annotated, endpoint_of
 from layered_backend.fastapi.service_classes import classes_behind
+from layered_backend.fastapi.signatures import annotated, endpoint_of
 from layered_backend.query import CursorPage, CursorParams, NumberedParams, OffsetParams, Page, PageParams
 from layered_backend.service import BaseService
 from layered_backend.upstream.fastapi import Dependency
