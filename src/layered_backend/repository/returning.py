@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 from sqlalchemy import Column, Connection, insert
@@ -220,5 +220,6 @@ def _table_column(mapper: Mapper[Any], attribute: object) -> Column[Any] | None:
     if not isinstance(attribute, InstrumentedAttribute) or attribute.key not in mapper.column_attrs:
         return None
     column: object = mapper.column_attrs[attribute.key].columns[0]
-    is_own = isinstance(column, Column) and column.table is mapper.local_table
-    return cast("Column[Any]", column) if is_own and attribute.parent is mapper else None
+    if not isinstance(column, Column) or column.table is not mapper.local_table:
+        return None
+    return column if attribute.parent is mapper else None
