@@ -102,7 +102,6 @@ class ColumnKind:
         is_same: Tells whether a value is the stored one.
         key: The type that a part of a key has; None if the database may compare it by its own rules.
         has_equality: Whether the database tells by itself whether two values are the same.
-        is_text: Whether text can be searched for in it; None if only the type knows.
         is_kept: Whether values cannot be changed in place.
         notation: How a cursor holds its values; None if JSON has them.
     """
@@ -114,7 +113,6 @@ class ColumnKind:
     is_same: Callable[[Any, Any], bool] = is_same_value
     key: type | None = None
     has_equality: bool = False
-    is_text: bool | None = None
     is_kept: bool = False
     notation: Notation | None = None
 
@@ -135,14 +133,11 @@ def _single(
     write: Callable[[Any], Any] = write_single,
     *,
     key: type | None = None,
-    is_text: bool = False,
     notation: Notation | None = None,
 ) -> ColumnKind:
     """Return the kind of columns that hold one value a row."""
     unchanged = frozenset({types} if types else ())
-    return ColumnKind(
-        unchanged, parse, _SINGLE, write, key=key, has_equality=True, is_text=is_text, is_kept=True, notation=notation
-    )
+    return ColumnKind(unchanged, parse, _SINGLE, write, key=key, has_equality=True, is_kept=True, notation=notation)
 
 
 def _uuid_as_text(value: object) -> str:
@@ -160,15 +155,15 @@ _DECIMALS = Notation("decimal", Decimal, str, Decimal)
 _UUIDS = Notation("uuid", uuid.UUID, str, uuid.UUID)
 _BYTES = Notation("bytes", bytes, bytes.hex, bytes.fromhex)
 
-_TEXT = replace(_single(str, parse_text, write_text, key=str, is_text=True), written=_SINGLE - {uuid.UUID})
+_TEXT = replace(_single(str, parse_text, write_text, key=str), written=_SINGLE - {uuid.UUID})
 _WHOLE = _single(int, parse_whole, write_whole, key=int)
 _FLOAT = _single(float, parse_float, write_number)
 DECIMAL = _single(Decimal, parse_decimal, write_number, notation=_DECIMALS)
 AWARE_MOMENT = _single(None, partial(parse_moment, is_aware=True), notation=_MOMENTS)
 _NAIVE_MOMENT = _single(None, partial(parse_moment, is_aware=False), notation=_MOMENTS)
 _UUID = _single(uuid.UUID, parse_uuid, key=uuid.UUID, notation=_UUIDS)
-_UUID_AS_TEXT = replace(_TEXT, types=frozenset(), parse=_uuid_as_text, key=None, is_text=False)
-_RAW = replace(_single(bytes, parse_bytes, notation=_BYTES), has_equality=False, is_text=None)
+_UUID_AS_TEXT = replace(_TEXT, types=frozenset(), parse=_uuid_as_text, key=None)
+_RAW = replace(_single(bytes, parse_bytes, notation=_BYTES), has_equality=False)
 _OWN = ColumnKind()
 
 
@@ -193,7 +188,7 @@ _TABLE: Mapping[type, ColumnKind | Callable[[Any], ColumnKind]] = {
     Float: lambda column_type: DECIMAL if column_type.asdecimal else _FLOAT,
     Integer: _WHOLE,
     Interval: _single(timedelta, parse_interval, notation=_INTERVALS),
-    JSON: ColumnKind(None, write_json, _JSON, write_json, is_same_json, is_text=None),
+    JSON: ColumnKind(None, write_json, _JSON, write_json, is_same_json),
     LargeBinary: _RAW,
     Numeric: lambda column_type: DECIMAL if column_type.asdecimal else _FLOAT,
     SET: _OWN,
