@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, ForeignKey, Index, String, Table, UniqueConstraint, func, inspect
+from sqlalchemy import Column, ForeignKey, Index, String, UniqueConstraint, func, inspect
 from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, mapped_column
 
 from layered_backend.query.unique_keys import UniqueKey, has_other_keys, tells_rows_apart, unique_keys
@@ -13,6 +13,10 @@ from layered_backend.query.unique_keys import UniqueKey, has_other_keys, tells_r
 
 class Base(DeclarativeBase):
     pass
+
+
+_KIND: Column[str] = Column("kind", String(20))
+DESCENDING = _KIND.desc()
 
 
 class Thing(Base):
@@ -28,7 +32,7 @@ class Thing(Base):
         UniqueConstraint("b", deferrable=True),
         Index("partial", "c", unique=True, postgresql_where=Column("c") > 1),
         Index("beginning", "kind", unique=True, mysql_length=3),
-        Index("descending", Column("kind").desc(), "b", unique=True),
+        Index("descending", DESCENDING, "b", unique=True),
         Index("plain", "a", "b"),
         UniqueConstraint("kind", postgresql_nulls_not_distinct=True),
     )
@@ -56,10 +60,8 @@ def _mapper(model: type[Any]) -> Mapper[Any]:
     return mapper
 
 
-def _table(model: type[Any]) -> Table:
-    table: Any = _mapper(model).local_table
-    assert isinstance(table, Table)
-    return table
+def _table(model: type[Any]) -> Any:
+    return _mapper(model).local_table
 
 
 def _names(model: type[Any]) -> list[tuple[str, ...]]:

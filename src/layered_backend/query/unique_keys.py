@@ -61,12 +61,12 @@ def has_other_keys(table: Table, key: UniqueKey) -> bool:
 
 
 def _is_unique(definition: object) -> bool:
-    return isinstance(definition, Index) and bool(definition.unique)
+    return isinstance(definition, Index) and definition.unique
 
 
-def _keys_of(table: object) -> Iterator[UniqueKey]:
+def _keys_of(table: Any) -> Iterator[UniqueKey]:
     """Yield the keys of a table; another selectable has none."""
-    if not isinstance(table, Table):
+    if not _is_table(table):
         return
     for constraint in table.constraints:
         if isinstance(constraint, UniqueConstraint | PrimaryKeyConstraint) and not constraint.deferrable:
@@ -78,6 +78,10 @@ def _keys_of(table: object) -> Iterator[UniqueKey]:
         plain = [column for column in parts if column is not None]
         if index.unique and not _is_partial(index) and len(plain) == len(parts):
             yield UniqueKey(tuple(plain), index)
+
+
+def _is_table(selectable: object) -> bool:
+    return isinstance(selectable, Table)
 
 
 def _column_of(table: Table, part: Any) -> Column[Any] | None:
