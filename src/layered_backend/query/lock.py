@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, Table, inspect
+from sqlalchemy import Select, inspect
 from sqlalchemy.orm import Mapper
+
+from layered_backend.query.unique_keys import tables_among
 
 __all__ = ["Lock"]
 
@@ -43,7 +45,7 @@ class Lock:
         """Return *statement* with the lock on its rows of *model*; what the session knows of them is read anew."""
         mapper: Mapper[Any] = inspect(model, raiseerr=True)
         # Not the model itself: it may bring the tables of its subclasses by an outer join, whose rows cannot be locked.
-        tables = [table for table in mapper.tables if isinstance(table, Table)]
+        tables = [*tables_among(mapper.tables)]
         locking = statement.with_for_update(
             read=self.is_shared, nowait=self.nowait, skip_locked=self.skip_locked, of=tables or model
         )

@@ -27,6 +27,7 @@ from sqlalchemy.orm import (
 from layered_backend.batch import Batch
 from layered_backend.field_values import is_plain
 from layered_backend.memoization import memoized
+from layered_backend.query.unique_keys import tables_among
 from layered_backend.stamps import READS
 from layered_backend.upstream.sqlalchemy.events import is_change_heard, is_heard
 from layered_backend.upstream.sqlalchemy.mapper import counts_versions, has_plain_constructor
@@ -194,8 +195,8 @@ def _plan(mapper: Mapper[Any], verb: Verb) -> WritePlan | None:
 @memoized
 def _plan_of(mapper: Mapper[Any]) -> WritePlan | None:
     """Return the plan for all verbs; None if the mapper has an option, or a property, that the gate does not know."""
-    table, columns = mapper.local_table, table_columns(mapper)
-    if not (isinstance(table, Table) and mapper.persist_selectable is table and _is_alone(mapper)):
+    table, columns = next(tables_among([mapper.local_table]), None), table_columns(mapper)
+    if table is None or mapper.persist_selectable is not table or not _is_alone(mapper):
         return None
     is_plain = (
         not mapper.validators and _is_plain_class(mapper) and all(map(_is_known_property, mapper.iterate_properties))
@@ -211,7 +212,7 @@ def _is_known_property(attribute: object) -> bool:
         MappedSQLExpression,
     }:  # an expression, or a column of another table, is read and never written
         return len(cast("ColumnProperty[Any]", attribute).columns) == 1
-    return isinstance(attribute, RelationshipProperty | CompositeProperty | SynonymProperty)
+    return isinstance(attribute, (RelationshipProperty, CompositeProperty, SynonymProperty))
 
 
 @memoized
