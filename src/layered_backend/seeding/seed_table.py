@@ -58,7 +58,8 @@ class SeedTable:
     def __init__(self, definition: Definition, referable: Iterable[str], session: GuardedSession) -> None:
         self._session = session
         self.key: tuple[str, ...] = definition.key
-        mapper = self.mapper = definition.mapper
+        self.mapper: Mapper[Any] = definition.mapper
+        mapper = self.mapper
         self._dialect = session.get_bind().dialect
         self._database_dialect = dialect_named(self._dialect.name)
         self.fields: Mapping[str, Field] = fields_of(mapper, self._dialect)
