@@ -116,12 +116,16 @@ class Concrete(Plain):
     __mapper_args__ = {"concrete": True}  # noqa: RUF012
 
 
+def _new_revision(_: object) -> str:
+    return uuid.uuid4().hex
+
+
 class Generated(Model):
     """A version that a function makes."""
 
     __tablename__ = "gate_generated"
     revision: Mapped[str] = mapped_column(String(32))
-    __mapper_args__ = {"version_id_col": revision, "version_id_generator": lambda _: uuid.uuid4().hex}  # noqa: RUF012
+    __mapper_args__ = {"version_id_col": revision, "version_id_generator": _new_revision}  # noqa: RUF012
 
 
 class Counted(Versioned, Timestamped, Audited, Model):
@@ -156,15 +160,19 @@ class Set(Model):
         super().__setattr__(name, value.upper() if name == "note" and value else value)
 
 
+def _label(context: Any) -> str:
+    return f"{context.get_current_parameters()['note']}"
+
+
+def _new_label(context: Any) -> str:
+    return f"{context.get_current_parameters().get('note')}"
+
+
 class Contextual(Model):
     """A default that reads the row."""
 
     __tablename__ = "gate_contextual"
-    label: Mapped[str | None] = mapped_column(
-        String(80),
-        default=lambda context: f"{context.get_current_parameters()['note']}",
-        onupdate=lambda context: f"{context.get_current_parameters().get('note')}",
-    )
+    label: Mapped[str | None] = mapped_column(String(80), default=_label, onupdate=_new_label)
 
 
 @dataclass
@@ -237,12 +245,16 @@ class Part(IntegerPrimaryKey, Versioned, Audited, Base):
     box_id: Mapped[int | None] = mapped_column(ForeignKey("gate_boxes.id"))
 
 
+def _part(name: str) -> Part:
+    return Part(name=name)
+
+
 class Box(Model):
     """A collection that refuses to load itself."""
 
     __tablename__ = "gate_boxes"
     parts: Mapped[list[Part]] = relationship(lazy="raise")
-    part_names: AssociationProxy[list[str]] = association_proxy("parts", "name", creator=lambda name: Part(name=name))
+    part_names: AssociationProxy[list[str]] = association_proxy("parts", "name", creator=_part)
 
 
 class XID(UserDefinedType[str]):
@@ -344,7 +356,8 @@ async def _each(write: Callable[[Any], Awaitable[Any]], rows: Any) -> None:
 
 async def _update(of: BaseRepository[Any], values: dict[str, Any], *, loaded: bool = False) -> None:
     entity = await of.one(of.model.name == "a")
-    key = tuple(inspect(of.model).primary_key_from_instance(entity))
+    mapper: Mapper[Any] = inspect(of.model)
+    key = tuple(mapper.primary_key_from_instance(entity))
     if not loaded:
         of.session.expunge_all()
     await of.update(entity if loaded else key, values)
@@ -478,12 +491,13 @@ class TestServerVersions:
             return
         key = (await _run(mapped, Rowed, lambda of: of.create({"name": "a"}))).id
         read = await _run(mapped, Rowed, lambda of: of.get(key))
-        for write in (
+        writes: tuple[Work, ...] = (
             lambda of: of.update(key, {"note": "x"}),
             lambda of: of.update_where(true(), values={"note": "y"}),
             lambda of: of.upsert({"name": "a", "note": "z"}, on=Rowed.name),
             lambda of: of.upsert_many([{"name": "a", "note": "z"}, {"name": "b"}], on=Rowed.name),
-        ):
+        )
+        for write in writes:
             before = await _run(mapped, Rowed, lambda of: of.get(key))
             await _run(mapped, Rowed, write)
             assert (await _run(mapped, Rowed, lambda of: of.get(key))).xmin != before.xmin

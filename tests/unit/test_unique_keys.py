@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Column, ForeignKey, Index, String, Table, UniqueConstraint, func, inspect
 from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, mapped_column
 
-from layered_backend.query.unique_keys import UniqueKey, has_other_keys, tells_rows_apart, unique_keys
+from layered_backend.query.unique_keys import UniqueKey, has_other_keys, tables_among, tells_rows_apart, unique_keys
 
 
 class Base(DeclarativeBase):
@@ -28,7 +28,7 @@ class Thing(Base):
         UniqueConstraint("b", deferrable=True),
         Index("partial", "c", unique=True, postgresql_where=Column("c") > 1),
         Index("beginning", "kind", unique=True, mysql_length=3),
-        Index("descending", Column("kind").desc(), "b", unique=True),
+        Index("descending", Column("kind", String).desc(), "b", unique=True),
         Index("plain", "a", "b"),
         UniqueConstraint("kind", postgresql_nulls_not_distinct=True),
     )
@@ -57,8 +57,7 @@ def _mapper(model: type[Any]) -> Mapper[Any]:
 
 
 def _table(model: type[Any]) -> Table:
-    table: Any = _mapper(model).local_table
-    assert isinstance(table, Table)
+    (table,) = tables_among([_mapper(model).local_table])
     return table
 
 

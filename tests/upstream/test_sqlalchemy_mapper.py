@@ -213,12 +213,16 @@ def test_without_its_name_no_entity_is_registered(
     assert "has no Session._register_persistent(states)" in message
 
 
+def _next_version(version: int | None) -> int:
+    return (version or 0) + 1
+
+
 class TestCountsVersions:
     @pytest.mark.parametrize(
         ("arguments", "counts"),
         [
             ({}, True),
-            ({"version_id_generator": lambda version: (version or 0) + 1}, False),
+            ({"version_id_generator": _next_version}, False),
             ({"version_id_generator": False}, False),
         ],
     )
