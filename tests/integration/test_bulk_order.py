@@ -147,7 +147,7 @@ class TestUpdateMany:
         def of(*rows: dict[str, Any]) -> Write:
             return lambda items: items.update_many(rows)
 
-        assert await _index(shop, of(good, {"id": 10**30})) == (NotFoundError, 1)
+        assert await _index(shop, of(good, {"id": 10**30})) == (InvalidDataError, 1)
         assert await _index(shop, of({"id": 900, "note": "x"}, good)) == (NotFoundError, 0)
         assert await _index(shop, of(good, {"note": "x"})) == (InvalidDataError, 1)
         assert await _index(shop, of(good, {"id": two, "nite": "x"})) == (UnknownFieldError, 1)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import pytest
 from sqlalchemy import BigInteger, Integer, MetaData, Numeric, SmallInteger, String, func
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from layered_backend import Base as LibraryBase
 from layered_backend import BaseRepository, FilterSet, InvalidDataError, NotFoundError, PageParams, UnitOfWork, Where
@@ -16,9 +16,12 @@ from layered_backend.models import NAMING_CONVENTION
 from tests.databases import Shop
 
 
-class Base(LibraryBase):
-    __abstract__ = True
+class Base(DeclarativeBase):
+    """As the library's, with a registry of its own: other tests have classes of the same names."""
+
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map = LibraryBase.type_annotation_map
+    __mapper_args__ = LibraryBase.__mapper_args__
 
 
 class Reading(Base):

@@ -25,7 +25,7 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.orm import Mapped, aliased, column_property, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, aliased, column_property, mapped_column, relationship
 
 from layered_backend import Base as LibraryBase
 from layered_backend import BaseRepository, CursorParams, PageParams, UnitOfWork
@@ -38,9 +38,12 @@ on_each_database = settings(
 )
 
 
-class Base(LibraryBase):
-    __abstract__ = True
+class Base(DeclarativeBase):
+    """As the library's, with a registry of its own: other tests have classes of the same names."""
+
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map = LibraryBase.type_annotation_map
+    __mapper_args__ = LibraryBase.__mapper_args__
 
 
 class Port(Base):

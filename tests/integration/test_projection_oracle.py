@@ -37,6 +37,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.associationproxy import AssociationProxy, association_proxy
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import (
+    DeclarativeBase,
     Mapped,
     Session,
     aliased,
@@ -48,7 +49,6 @@ from sqlalchemy.orm import (
     foreign,
     keyfunc_mapping,
     mapped_column,
-    registry,
     relationship,
     remote,
     selectinload,
@@ -64,13 +64,12 @@ from tests.databases import Shop
 pytestmark = pytest.mark.filterwarnings("ignore:Multiple rows returned with uselist=False")  # SQLAlchemy's
 
 
-class Base(LibraryBase):
-    __abstract__ = True
-    registry = registry(
-        metadata=MetaData(naming_convention=NAMING_CONVENTION),
-        type_annotation_map=LibraryBase.registry.type_annotation_map,
-    )
-    metadata = registry.metadata
+class Base(DeclarativeBase):
+    """As the library's, with a registry of its own: other tests have classes of the same names."""
+
+    metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map = LibraryBase.type_annotation_map
+    __mapper_args__ = LibraryBase.__mapper_args__
 
 
 class Tone(enum.Enum):

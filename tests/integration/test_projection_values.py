@@ -22,7 +22,7 @@ from sqlalchemy import (
     literal,
     select,
 )
-from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column, relationship
 
 from layered_backend import Base as LibraryBase
 from layered_backend import (
@@ -44,9 +44,12 @@ from tests.databases import Shop
 from tests.statements import Statements
 
 
-class Base(LibraryBase):
-    __abstract__ = True
+class Base(DeclarativeBase):
+    """As the library's, with a registry of its own: other tests have classes of the same names."""
+
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map = LibraryBase.type_annotation_map
+    __mapper_args__ = LibraryBase.__mapper_args__
 
 
 article_tags = Table(

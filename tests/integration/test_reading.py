@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from sqlalchemy import MetaData, func, select
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from layered_backend import Base as LibraryBase
 from layered_backend import (
@@ -42,9 +42,12 @@ on_each_database = settings(
 )
 
 
-class Base(LibraryBase):
-    __abstract__ = True
+class Base(DeclarativeBase):
+    """As the library's, with a registry of its own: other tests have classes of the same names."""
+
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
+    type_annotation_map = LibraryBase.type_annotation_map
+    __mapper_args__ = LibraryBase.__mapper_args__
 
 
 class Status(enum.Enum):

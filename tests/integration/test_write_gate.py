@@ -116,7 +116,7 @@ class Concrete(Plain):
     __mapper_args__ = {"concrete": True}  # noqa: RUF012
 
 
-def _new_revision(_: object) -> str:
+def _random(version: str | None) -> str:
     return uuid.uuid4().hex
 
 
@@ -125,7 +125,7 @@ class Generated(Model):
 
     __tablename__ = "gate_generated"
     revision: Mapped[str] = mapped_column(String(32))
-    __mapper_args__ = {"version_id_col": revision, "version_id_generator": _new_revision}  # noqa: RUF012
+    __mapper_args__ = {"version_id_col": revision, "version_id_generator": _random}  # noqa: RUF012
 
 
 class Counted(Versioned, Timestamped, Audited, Model):
@@ -160,19 +160,19 @@ class Set(Model):
         super().__setattr__(name, value.upper() if name == "note" and value else value)
 
 
-def _label(context: Any) -> str:
-    return f"{context.get_current_parameters()['note']}"
-
-
-def _new_label(context: Any) -> str:
-    return f"{context.get_current_parameters().get('note')}"
+def _note_of_row(context: Any) -> str:
+    return str(context.get_current_parameters().get("note"))
 
 
 class Contextual(Model):
     """A default that reads the row."""
 
     __tablename__ = "gate_contextual"
-    label: Mapped[str | None] = mapped_column(String(80), default=_label, onupdate=_new_label)
+    label: Mapped[str | None] = mapped_column(
+        String(80),
+        default=_note_of_row,
+        onupdate=_note_of_row,
+    )
 
 
 @dataclass
@@ -491,12 +491,12 @@ class TestServerVersions:
             return
         key = (await _run(mapped, Rowed, lambda of: of.create({"name": "a"}))).id
         read = await _run(mapped, Rowed, lambda of: of.get(key))
-        writes: tuple[Work, ...] = (
+        writes: list[Work] = [
             lambda of: of.update(key, {"note": "x"}),
             lambda of: of.update_where(true(), values={"note": "y"}),
             lambda of: of.upsert({"name": "a", "note": "z"}, on=Rowed.name),
             lambda of: of.upsert_many([{"name": "a", "note": "z"}, {"name": "b"}], on=Rowed.name),
-        )
+        ]
         for write in writes:
             before = await _run(mapped, Rowed, lambda of: of.get(key))
             await _run(mapped, Rowed, write)

@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, ForeignKey, Index, String, Table, UniqueConstraint, func, inspect
+from sqlalchemy import Column, ForeignKey, Index, String, UniqueConstraint, func, inspect
 from sqlalchemy.orm import DeclarativeBase, Mapped, Mapper, mapped_column
 
-from layered_backend.query.unique_keys import UniqueKey, has_other_keys, tables_among, tells_rows_apart, unique_keys
+from layered_backend.query.unique_keys import UniqueKey, has_other_keys, tells_rows_apart, unique_keys
 
 
 class Base(DeclarativeBase):
     pass
+
+
+_KIND: Column[str] = Column("kind", String(20))
+DESCENDING = _KIND.desc()
 
 
 class Thing(Base):
@@ -28,7 +32,7 @@ class Thing(Base):
         UniqueConstraint("b", deferrable=True),
         Index("partial", "c", unique=True, postgresql_where=Column("c") > 1),
         Index("beginning", "kind", unique=True, mysql_length=3),
-        Index("descending", Column("kind", String).desc(), "b", unique=True),
+        Index("descending", DESCENDING, "b", unique=True),
         Index("plain", "a", "b"),
         UniqueConstraint("kind", postgresql_nulls_not_distinct=True),
     )
@@ -56,9 +60,8 @@ def _mapper(model: type[Any]) -> Mapper[Any]:
     return mapper
 
 
-def _table(model: type[Any]) -> Table:
-    (table,) = tables_among([_mapper(model).local_table])
-    return table
+def _table(model: type[Any]) -> Any:
+    return _mapper(model).local_table
 
 
 def _names(model: type[Any]) -> list[tuple[str, ...]]:

@@ -213,7 +213,7 @@ def test_without_its_name_no_entity_is_registered(
     assert "has no Session._register_persistent(states)" in message
 
 
-def _next_version(version: int | None) -> int:
+def _counted(version: int | None) -> int:
     return (version or 0) + 1
 
 
@@ -222,7 +222,7 @@ class TestCountsVersions:
         ("arguments", "counts"),
         [
             ({}, True),
-            ({"version_id_generator": _next_version}, False),
+            ({"version_id_generator": _counted}, False),
             ({"version_id_generator": False}, False),
         ],
     )

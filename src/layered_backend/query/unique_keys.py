@@ -68,7 +68,7 @@ def tables_among(selectables: Iterable[Any]) -> Iterator[Table]:
 
 
 def _is_unique(definition: object) -> bool:
-    return isinstance(definition, Index) and bool(definition.unique)
+    return isinstance(definition, Index) and definition.unique
 
 
 def _keys_of(table: Table) -> Iterator[UniqueKey]:

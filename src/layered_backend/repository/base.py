@@ -32,7 +32,14 @@ from layered_backend.query.scope import ActiveScopes
 from layered_backend.repository.bulk_insert import insert_rows
 from layered_backend.repository.bulk_rows import BATCH_SIZE, at_index, batches, numbered
 from layered_backend.repository.entity_reader import EntityReader
-from layered_backend.repository.refresh import find_loaded, load_replaced, refresh_changed, refresh_loaded, refresh_new
+from layered_backend.repository.refresh import (
+    expire_with_savepoint,
+    find_loaded,
+    load_replaced,
+    refresh_changed,
+    refresh_loaded,
+    refresh_new,
+)
 from layered_backend.repository.returning import Returning
 from layered_backend.repository.row_writes import (
     change_by_key,
@@ -161,11 +168,15 @@ class BaseRepository(EntityReader[ModelT]):
         values = self._new_values(data)
         if not upsert.has_key(values):
             return await self.create(data)
-        await upsert.write(Batch.of([values]))
+        loaded = find_loaded(self.session, self.model)
+        await upsert.write(Batch.of([values]), is_read=True)
         entity = await self.one_or_none(*upsert.equals(values))
         if entity is None:
             raise UniqueViolationError(table=str(self._mapper.local_table))
-        await refresh_loaded(self.session, self._mapper, [entity])
+        if any(entity is each for each in loaded):
+            await refresh_loaded(self.session, self._mapper, [entity])
+        else:
+            await self.session.run_sync(expire_with_savepoint, [entity])
         return entity
 
     async def upsert_many(

@@ -103,6 +103,7 @@ class WritePlan:
         return {str(column.key): generator(None)} if column is not None and callable(generator) else {}
 
 
+_WITHOUT_COLUMNS: tuple[type[Any], ...] = (RelationshipProperty, CompositeProperty, SynonymProperty)
 _LAZY = frozenset({"select", True, "noload", None, "raise", "raise_on_sql", "dynamic", "write_only"})
 _FLUSH_EVENTS = ("before_flush", "after_flush", "after_flush_postexec")
 _NEW_EVENTS = (*_FLUSH_EVENTS, "before_attach", "after_attach", "transient_to_pending", "pending_to_persistent")
@@ -172,7 +173,7 @@ def _is_heard(session: Session, plan: WritePlan, verb: Verb, values: Mapping[str
         return False
     if verb in _CONSTRUCTING:  # the constructor sets attributes of its own
         return not has_plain_constructor(mapper) or is_change_heard(mapper, plan.columns)
-    if verb is Verb.ADD:  # who listens to its attributes has heard of them
+    if verb is Verb.ADD:  # its defaults are set behind the back of who listens
         return is_heard(mapper.class_manager, "refresh_flush") or is_change_heard(mapper, plan.columns)
     return is_change_heard(mapper, cast("Mapping[str, Any]", values))
 
@@ -207,12 +208,10 @@ def _plan_of(mapper: Mapper[Any]) -> WritePlan | None:
 
 
 def _is_known_property(attribute: object) -> bool:
-    if type(attribute) in {
-        ColumnProperty,
-        MappedSQLExpression,
-    }:  # an expression, or a column of another table, is read and never written
+    # An expression, or a column of another table, is read and never written.
+    if type(attribute) in {ColumnProperty, MappedSQLExpression}:
         return len(cast("ColumnProperty[Any]", attribute).columns) == 1
-    return isinstance(attribute, (RelationshipProperty, CompositeProperty, SynonymProperty))
+    return isinstance(attribute, _WITHOUT_COLUMNS)
 
 
 @memoized
