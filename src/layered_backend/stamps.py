@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from sqlalchemy import Column, Connection, event, inspect
+from sqlalchemy import Column, Connection, Dialect, event, inspect
 from sqlalchemy.orm import InstanceState, Mapper
 from sqlalchemy.orm.attributes import set_attribute
 
@@ -96,8 +96,9 @@ class StatementContext:
     """
 
     def __init__(self, connection: Connection, parameters: Mapping[str, Any] | None = None) -> None:
-        self.connection = self.root_connection = connection
-        self.dialect = connection.dialect
+        self.connection: Connection = connection
+        self.root_connection: Connection = connection
+        self.dialect: Dialect = connection.dialect
         self._parameters = parameters or {}
 
     def get_current_parameters(self, isolate_multiinsert_groups: bool = True) -> Mapping[str, Any]:

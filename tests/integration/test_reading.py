@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import enum
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Annotated, Any
 
 import pytest
@@ -113,7 +113,8 @@ class TestLocks:
         async with UnitOfWork(tasks.database) as uow:
             repository = uow.repository(BaseRepository[Task])
             task = await repository.one(Task.owner == "ann")
-            await uow.session.execute(Task.__table__.update().values(size_of=9))  # type: ignore[attr-defined]
+            table: Any = Task.__table__
+            await uow.session.execute(table.update().values(size_of=9))
 
             await getattr(repository, read)(Task.owner == "ann", lock=Lock.share())
 
@@ -220,7 +221,7 @@ class TestProjection:
         await bound.run(work)
 
 
-COUNTED: dict[str, tuple[Any, Any]] = {
+COUNTED: dict[str, tuple[Any, Callable[[dict[str, Any]], Any]]] = {
     "enumeration": (Task.status, lambda row: row["status"]),
     "with None": (Task.owner, lambda row: row["owner"]),
     "renamed": (Task.size, lambda row: row["size"]),

@@ -56,7 +56,8 @@ def taken_away(*uses: Undocumented) -> Generator[None]:
     with ExitStack() as stack:
         stack.enter_context(patch.object(Undocumented, "is_present", property(is_present)))
         for use in uses:
-            function = vars(use.owner).get(use.name) if hasattr(use.owner, "__dict__") else None
+            names: Any = getattr(use.owner, "__dict__", {})
+            function = names.get(use.name)
             if inspect.isfunction(function) and use.name not in _DOCUMENTED:
                 stack.enter_context(patch.object(use.owner, use.name, _hidden(function)))
         yield

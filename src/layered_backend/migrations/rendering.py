@@ -75,8 +75,8 @@ def _type(item: object, context: AutogenContext) -> str | bool:
 
 def _type_of(dialect: str, item: object, context: AutogenContext) -> str | bool:
     """Return the code of a type of another database than this one, of which Alembic does not qualify the arguments."""
-    here = context.dialect.name
-    if here == dialect or (here, dialect) == ("mariadb", "mysql"):
+    package = f"sqlalchemy.dialects.{dialect}."  # of the types and of the dialect: one may serve several databases
+    if any(base.__module__.startswith(package) for base in type(context.dialect).__mro__):
         return False
     context.imports.add(f"from sqlalchemy.dialects import {dialect}")
     code = _Qualified(dialect).visit(ast.parse(repr(item), mode="eval"))

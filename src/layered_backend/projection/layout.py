@@ -53,7 +53,7 @@ class Layout:
         self._places: dict[tuple[int, str], int] = {}
         self._derived: set[int] = set()
         self._names: dict[str, Any] = {"Namespace": SimpleNamespace}
-        self.entity = _entity(entity, node)
+        self.entity: Any = _entity(entity, node)
         source = self._source(node, self.entity)
         if not self.columns:
             self.places_of_key(inspect(self.entity).mapper, self.entity)

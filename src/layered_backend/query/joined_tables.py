@@ -30,7 +30,7 @@ from sqlalchemy import (
     TextClause,
 )
 from sqlalchemy.orm import Mapper
-from sqlalchemy.sql.operators import is_comparison
+from sqlalchemy.sql.operators import OperatorType, is_comparison
 from sqlalchemy.sql.visitors import iterate
 
 from layered_backend.memoization import memoized
@@ -74,7 +74,7 @@ def expression_of(mapper: Mapper[Any], given: Any, what: str) -> ClauseElement:
     Raises:
         TypeError: It is no expression: None, a truth value of a comparison in Python, or text.
     """
-    if isinstance(given, ColumnElement | TextClause):
+    if isinstance(given, (ColumnElement, TextClause)):
         return cast("ClauseElement", given)
     expression: object = given.__clause_element__() if hasattr(given, "__clause_element__") else None
     if isinstance(expression, ColumnElement):
@@ -152,7 +152,7 @@ class _Level:
     """
 
     columns: dict[FromClause, object] = field(default_factory=dict[FromClause, object])
-    links: list[ClauseElement] = field(default_factory=list[ClauseElement])
+    links: list[Any] = field(default_factory=list[Any])
     subqueries: list[ClauseElement] = field(default_factory=list[ClauseElement])
 
     def read(self, element: Any) -> None:
@@ -170,17 +170,17 @@ class _Level:
         elif isinstance(element, _SUBQUERIES):
             self.subqueries.append(cast("ClauseElement", element))
         elif isinstance(element, BinaryExpression):
-            _check_comparison(element)
+            _check_comparison(element.left, element.operator, element.right)
             self.links.append(element)
             self.read(element.left)
             self.read(element.right)
-        elif isinstance(element, FunctionElement | Join) or not isinstance(element, FromClause | BindParameter):
+        elif isinstance(element, (FunctionElement, Join)) or not isinstance(element, (FromClause, BindParameter)):
             if isinstance(element, FromClause):  # a function is one too
                 self.links.append(element)
             for child in element.get_children():
                 self.read(child)
 
-    def _add(self, table: FromClause, column: object) -> None:
+    def _add(self, table: FromClause, column: Any) -> None:
         if table not in self.columns:
             self.columns[table] = column
             if isinstance(table, TableValuedAlias | Lateral):
@@ -206,26 +206,33 @@ def _linked_by(link: ClauseElement) -> set[FromClause]:
 _SUBQUERIES = (Exists, ScalarSelect, SelectBase)
 
 
-def _check_comparison(comparison: BinaryExpression[Any]) -> None:
+def _check_comparison(left: ColumnElement[Any], operator: OperatorType, right: ColumnElement[Any]) -> None:
     """Refuse a comparison of a column with a value that the column cannot hold, and a search for text in what is none."""
-    if not is_comparison(comparison.operator):
+    if not is_comparison(operator):
         return
-    left, right = comparison.left, comparison.right
     column = left if isinstance(left, ColumnClause) else next(_columns_in(left), None)
     if column is None:
         return
     is_bare = column is left  # else only a text is known to be compared with a text
-    refuse_text_search(comparison.operator, column)
-    for operand in (right,) if isinstance(right, BindParameter) else (right, *right.get_children()):
-        if isinstance(operand, BindParameter):
-            value: Any = operand.value
-            values: Sequence[Any] = value if isinstance(value, list | tuple) else (value,)
-            refuse_beyond_limits(column, values if is_bare else [each for each in values if isinstance(each, str)])
+    refuse_text_search(operator, column)
+    for bound in _parameters_of(right):
+        value = bound.value
+        values = cast("Sequence[object]", value if isinstance(value, (list, tuple)) else (value,))
+        refuse_beyond_limits(column, values if is_bare else [each for each in values if isinstance(each, str)])
+
+
+def _parameters_of(operand: ColumnElement[Any]) -> Iterator[BindParameter[Any]]:
+    """Yield the parameter that *operand* is, or those that it is directly made of."""
+    for each in (operand,) if isinstance(operand, BindParameter) else operand.get_children():
+        if isinstance(each, BindParameter):
+            yield each
 
 
 def _columns_in(element: ClauseElement) -> Iterator[ColumnClause[Any]]:
     """Yield all columns in *element*, those in its subqueries too."""
-    return (each for each in iterate(element) if isinstance(each, ColumnClause))
+    for each in iterate(element):
+        if isinstance(each, ColumnClause):
+            yield each
 
 
 def _tables_in(element: ClauseElement) -> set[FromClause]:
@@ -245,7 +252,7 @@ def _tables_of(mapper: Mapper[Any]) -> frozenset[FromClause]:
     return frozenset(chain.from_iterable(map(_parts, named)))
 
 
-def _parts(source: FromClause) -> Iterator[FromClause]:
+def _parts(source: Any) -> Iterator[FromClause]:
     """Yield *source*, and the tables that it joins."""
     yield source
     if isinstance(source, Join):

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Select, inspect
 from sqlalchemy.orm import Mapper
 
+from layered_backend.query.unique_keys import tables_among
+
 __all__ = ["Lock"]
 
 SelectT = TypeVar("SelectT", bound=Select[Any])
@@ -43,7 +45,7 @@ class Lock:
         """Return *statement* with the lock on its rows of *model*; what the session knows of them is read anew."""
         mapper: Mapper[Any] = inspect(model, raiseerr=True)
         # Not the model itself: it may bring the tables of its subclasses by an outer join, whose rows cannot be locked.
-        tables: list[Any] = [*mapper.tables]
+        tables = [*tables_among(mapper.tables)]
         locking = statement.with_for_update(
             read=self.is_shared, nowait=self.nowait, skip_locked=self.skip_locked, of=tables or model
         )

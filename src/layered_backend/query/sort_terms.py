@@ -117,8 +117,8 @@ def listed(mapper: Mapper[Any], order_by: OrderBy | None) -> Sequence[ColumnExpr
     """
     if order_by is None:
         return ()
-    several = order_by if isinstance(order_by, Sequence) and not isinstance(order_by, str) else (order_by,)
-    return checked_sorts(mapper, cast("Sequence[Any]", several))
+    is_several = isinstance(order_by, Sequence) and not isinstance(order_by, str)
+    return checked_sorts(mapper, cast("Sequence[Any]", order_by if is_several else (order_by,)))
 
 
 def _term(mapper: Mapper[Any], expression: ColumnExpressionArgument[Any]) -> Term:

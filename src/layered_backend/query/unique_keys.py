@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapper
 from layered_backend.memoization import memoized
 from layered_backend.upstream.sqlalchemy.expression import split_sort_modifiers
 
-__all__ = ["UniqueKey", "has_other_keys", "tells_rows_apart", "unique_keys"]
+__all__ = ["UniqueKey", "has_other_keys", "tables_among", "tells_rows_apart", "unique_keys"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def unique_keys(mapper: Mapper[Any]) -> Sequence[UniqueKey]:
     that the class does not map is none of its own: a sibling in the same table may have it.
     """
     mapped = {column for attribute in mapper.column_attrs for column in attribute.columns}
-    tables = dict.fromkeys(level.local_table for level in mapper.iterate_to_root())
+    tables = tables_among(dict.fromkeys(level.local_table for level in mapper.iterate_to_root()))
     found = [key for table in tables for key in _keys_of(table) if mapped.issuperset(key.columns)]
     own = {*mapper.primary_key}
     return sorted(found, key=lambda key: ({*key.columns} != own, [column.key for column in key.columns]))
@@ -60,14 +60,18 @@ def has_other_keys(table: Table, key: UniqueKey) -> bool:
     return any(isinstance(one, UniqueConstraint | PrimaryKeyConstraint) or _is_unique(one) for one in others)
 
 
+def tables_among(selectables: Iterable[Any]) -> Iterator[Table]:
+    """Yield the tables among *selectables*; a class may also be mapped to a join, an alias or a subquery."""
+    for selectable in selectables:
+        if isinstance(selectable, Table):
+            yield selectable
+
+
 def _is_unique(definition: object) -> bool:
     return isinstance(definition, Index) and definition.unique
 
 
-def _keys_of(table: Any) -> Iterator[UniqueKey]:
-    """Yield the keys of a table; another selectable has none."""
-    if not _is_table(table):
-        return
+def _keys_of(table: Table) -> Iterator[UniqueKey]:
     for constraint in table.constraints:
         if isinstance(constraint, UniqueConstraint | PrimaryKeyConstraint) and not constraint.deferrable:
             columns = tuple(constraint.columns)
@@ -78,10 +82,6 @@ def _keys_of(table: Any) -> Iterator[UniqueKey]:
         plain = [column for column in parts if column is not None]
         if index.unique and not _is_partial(index) and len(plain) == len(parts):
             yield UniqueKey(tuple(plain), index)
-
-
-def _is_table(selectable: object) -> bool:
-    return isinstance(selectable, Table)
 
 
 def _column_of(table: Table, part: Any) -> Column[Any] | None:

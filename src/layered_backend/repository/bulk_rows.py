@@ -16,6 +16,7 @@ from layered_backend.dialects.rows import processed
 from layered_backend.errors import InvalidDataError, LayeredError, NotNullViolationError, UniqueViolationError
 from layered_backend.field_values import Data
 from layered_backend.memoization import memoized
+from layered_backend.query.unique_keys import tables_among
 
 __all__ = ["BATCH_SIZE", "at_index", "batches", "key_values", "numbered"]
 
@@ -105,7 +106,7 @@ def _sorted(keys: Sequence[tuple[Any, ...]]) -> Sequence[int]:
 def _own_references(mapper: Mapper[Any]) -> Sequence[tuple[str, str]]:
     """Return the attributes with a foreign key to the same table, each with the attribute that it refers to."""
     names = {column: attribute.key for attribute in mapper.column_attrs for column in attribute.columns}
-    keys = (key for table in mapper.tables for key in table.foreign_keys if key.column.table is table)
+    keys = (key for table in tables_among(mapper.tables) for key in table.foreign_keys if key.column.table is table)
     return [(names[key.parent], names[key.column]) for key in keys if key.parent in names and key.column in names]
 
 

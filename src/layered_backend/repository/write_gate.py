@@ -27,6 +27,7 @@ from sqlalchemy.orm import (
 from layered_backend.batch import Batch
 from layered_backend.field_values import is_plain
 from layered_backend.memoization import memoized
+from layered_backend.query.unique_keys import tables_among
 from layered_backend.stamps import READS
 from layered_backend.upstream.sqlalchemy.events import is_change_heard, is_heard
 from layered_backend.upstream.sqlalchemy.mapper import counts_versions, has_plain_constructor
@@ -195,9 +196,8 @@ def _plan(mapper: Mapper[Any], verb: Verb) -> WritePlan | None:
 @memoized
 def _plan_of(mapper: Mapper[Any]) -> WritePlan | None:
     """Return the plan for all verbs; None if the mapper has an option, or a property, that the gate does not know."""
-    table: Any = mapper.local_table
-    columns, is_table = table_columns(mapper), isinstance(mapper.local_table, Table)
-    if not is_table or mapper.persist_selectable is not mapper.local_table or not _is_alone(mapper):
+    table, columns = next(tables_among([mapper.local_table]), None), table_columns(mapper)
+    if table is None or mapper.persist_selectable is not table or not _is_alone(mapper):
         return None
     is_plain = (
         not mapper.validators and _is_plain_class(mapper) and all(map(_is_known_property, mapper.iterate_properties))

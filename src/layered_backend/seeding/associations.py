@@ -27,7 +27,7 @@ def associations_of(mapper: Mapper[Any]) -> Mapping[str, RelationshipProperty[An
 
 
 class Associations:
-    """What is associated with the rows of a mapped class. Lives as long as the run's transaction.
+    """The rows that are associated with those of a mapped class. Lives as long as the run's transaction.
 
     Args:
         mapper: Of the class.

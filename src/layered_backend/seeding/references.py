@@ -9,6 +9,7 @@ from sqlalchemy import Table
 from sqlalchemy.orm import Mapper
 
 from layered_backend.errors import SeedReferenceError
+from layered_backend.query.unique_keys import tables_among
 from layered_backend.seeding.field import BadValueError, Field
 from layered_backend.seeding.plan import Plan
 from layered_backend.seeding.seed_table import SeedTable, names_by_column
@@ -68,7 +69,7 @@ class SeedTables:
         mapper = definition.mapper
         others = filter(None, map(definition_of, self._plan.dependents_of(definition.seeder)))
         tables = [table for each in (definition, *others) for table in each.mapper.tables]
-        keys = [key for table in tables if isinstance(table, Table) for key in table.foreign_keys]
+        keys = [key for table in tables_among(tables) for key in table.foreign_keys]
         names = names_by_column(mapper)
         return [*dict.fromkeys(names[key.column] for key in keys if key.column in names)]
 

@@ -18,6 +18,7 @@ from layered_backend.batch import MISSING, Batch
 from layered_backend.dialects import GivenKeys, dialect_named
 from layered_backend.dialects.rows import processed
 from layered_backend.errors import SeedDataError
+from layered_backend.query.unique_keys import tables_among
 from layered_backend.repository.bulk_insert import insert_as_given
 from layered_backend.repository.write_gate import Verb, plan_write
 from layered_backend.seeding.associations import Associations
@@ -57,12 +58,12 @@ class SeedTable:
     def __init__(self, definition: Definition, referable: Iterable[str], session: GuardedSession) -> None:
         self._session = session
         self.key: tuple[str, ...] = definition.key
-        mapper = self.mapper = definition.mapper
+        self.mapper: Mapper[Any] = definition.mapper
+        mapper = self.mapper
         self._dialect = session.get_bind().dialect
         self._database_dialect = dialect_named(self._dialect.name)
         self.fields: Mapping[str, Field] = fields_of(mapper, self._dialect)
-        tables: Iterable[object] = mapper.tables
-        self._own: Sequence[Table] = [table for table in tables if isinstance(table, Table)]
+        self._own: Sequence[Table] = [*tables_among(mapper.tables)]
         self._counters: Mapping[str, Column[Any]] = dict(_counters(mapper))
         self._greatest: dict[str, int] = {}
         self._advanced: dict[str, int] = {}
