@@ -283,17 +283,6 @@ class TestUpsert:
 
         assert await shop.names() == ["tea"]
 
-    async def test_it_writes_and_reads_by_one_statement_each(self, shop: Shop) -> None:
-        async def work(uow: ShopUnitOfWork) -> None:
-            for price in (1, 2):
-                with Statements(shop) as statements:
-                    item = await uow.items.upsert({"name": "tea", "price": price}, on=Item.name)
-                assert len(statements.sent) == 2
-                assert item.price == price
-                uow.session.expunge(item)
-
-        await shop.run(work)
-
     async def test_the_primary_key_is_the_key_unless_another_is_named(self, shop: Shop) -> None:
         async def work(uow: ShopUnitOfWork) -> None:
             for name in ("Germany", "Deutschland"):
@@ -397,6 +386,18 @@ class TestUpsert:
     async def test_an_expression_is_refused(self, sqlite_shop: Shop) -> None:
         with pytest.raises(InvalidDataError, match="plain values of columns"):
             await sqlite_shop.run(lambda uow: uow.items.upsert({"name": "tea", "price": func.abs(1)}, on=Item.name))
+
+
+async def test_an_upsert_writes_and_reads_by_one_statement_each(shop: Shop) -> None:
+    async def work(uow: ShopUnitOfWork) -> None:
+        for price in (1, 2):
+            with Statements(shop) as statements:
+                item = await uow.items.upsert({"name": "tea", "price": price}, on=Item.name)
+            assert len(statements.sent) == 2
+            assert item.price == price
+            uow.session.expunge(item)
+
+    await shop.run(work)
 
 
 class TestRaces:
