@@ -170,7 +170,7 @@ def _without_secrets(variables: dict[str, str]) -> str:
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> ShopSettings:
-    monkeypatch.setenv("DATABASE_URL", f"postgresql://shop:{_PASSWORD}@127.0.0.1:1/shop?application_name={_PASSWORD}")
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://shop:{_PASSWORD}@127.0.0.1:1/shop?passfile={_PASSWORD}")
     monkeypatch.setenv("DATABASE_SYNC_URL", f"postgresql://shop@127.0.0.1:1/shop?password={_PASSWORD}")
     monkeypatch.setenv("SECRET_KEYS", json.dumps({"2026-11": _KEY, "2026-05": _OLD_KEY}))
     return ShopSettings.model_validate({})
