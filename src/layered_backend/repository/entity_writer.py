@@ -44,7 +44,7 @@ ModelT = TypeVar("ModelT")
 
 
 class EntityWriter(EntityReader[ModelT]):
-    """What `BaseRepository` adds to reading: the steps of its writing methods. Lives as long as its unit of work."""
+    """The steps of the methods by which `BaseRepository` writes. Lives as long as its unit of work."""
 
     async def _deleted(self, key_or_entity: object) -> ModelT:
         deleted = await self._by_key(key_or_entity, delete_by_key)

@@ -176,14 +176,13 @@ class Upsert:
         return self.mapper.column_attrs[name].columns[0]
 
     def _stored(self, name: str, value: Any) -> Any:
-        """Return *value* as the column keeps it: MariaDB cuts off fractions of a second."""
-        form = (
-            None if value is None else self._database_dialect.values.stored_form(self._column(name).type, self._dialect)
-        )
-        stored = value if form is None else form(value)
+        """Return *value*, which the repository has cut as the column keeps it, to compare it with the column."""
         column_type = self._column(name).type
+        if value is None or not isinstance(column_type, Float):
+            return value
         # A column of 4 bytes is never equal to a number of 8, which drivers send.
-        return cast(stored, column_type) if isinstance(column_type, Float) and stored is not None else stored
+        form = self._database_dialect.values.stored_form(column_type, self._dialect)
+        return cast(value if form is None else form(value), column_type)
 
     def _execute(self, session: Session, plan: WritePlan, batch: Batch) -> None:
         session.flush()  # what the rows refer to may be pending
