@@ -388,18 +388,6 @@ class TestUpsert:
             await sqlite_shop.run(lambda uow: uow.items.upsert({"name": "tea", "price": func.abs(1)}, on=Item.name))
 
 
-async def test_an_upsert_writes_and_reads_by_one_statement_each(shop: Shop) -> None:
-    async def work(uow: ShopUnitOfWork) -> None:
-        for price in (1, 2):
-            with Statements(shop) as statements:
-                item = await uow.items.upsert({"name": "tea", "price": price}, on=Item.name)
-            assert len(statements.sent) == 2
-            assert item.price == price
-            uow.session.expunge(item)
-
-    await shop.run(work)
-
-
 class TestRaces:
     """Sixteen tasks, each with a connection and a transaction of its own, and one key."""
 

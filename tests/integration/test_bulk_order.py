@@ -24,6 +24,7 @@ from layered_backend import (
 from tests.databases import Shop
 from tests.samples import Reader, repository_of, with_samples
 from tests.shop import Item, ShopUnitOfWork
+from tests.statements import Statements
 
 Write = Callable[[BaseRepository[Any]], Awaitable[Any]]
 
@@ -168,3 +169,15 @@ class TestUpdateMany:
             await uow.rollback()
 
         await mapped.run(work)
+
+
+async def test_an_upsert_writes_and_reads_by_one_statement_each(shop: Shop) -> None:
+    async def work(uow: ShopUnitOfWork) -> None:
+        for price in (1, 2):
+            with Statements(shop) as statements:
+                item = await uow.items.upsert({"name": "tea", "price": price}, on=Item.name)
+            assert len(statements.sent) == 2
+            assert item.price == price
+            uow.session.expunge(item)
+
+    await shop.run(work)
