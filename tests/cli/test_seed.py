@@ -59,9 +59,10 @@ seeds = SeedRunner([OldSeeder, DemoSeeder, CategorySeeder], database=database)
 broken = SeedRunner([BrokenSeeder, CategorySeeder], database=database)
 
 if __name__ == "__main__":
-    database.create_all_sync(Base.metadata)
-    with database.sync_engine.begin() as connection:
-        connection.exec_driver_sql("INSERT INTO categories (name) VALUES ('old')")
+    with database:  # closed before its file is copied
+        database.create_all_sync(Base.metadata)
+        with database.sync_engine.begin() as connection:
+            connection.exec_driver_sql("INSERT INTO categories (name) VALUES ('old')")
 """
 _PYPROJECT = '[tool.layered-backend]\napp = "shop_seeds:seeds"\n'
 
